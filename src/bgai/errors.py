@@ -1,0 +1,23 @@
+"""What goes wrong on the user's side, each with one clear message."""
+
+from __future__ import annotations
+
+
+class BgaiError(Exception):
+    """Base of all errors that this package raises on purpose; the text says what, where and what to do."""
+
+
+class UsageError(BgaiError):
+    """An option or argument has a value that is not allowed."""
+
+
+class ImageError(BgaiError):
+    """A picture cannot be read, is of a kind that is not supported, or cannot be written."""
+
+
+class WeightsError(BgaiError):
+    """Weights are missing, damaged, or not of this network."""
+
+
+class EngineError(BgaiError):
+    """No engine can run the weights on the device asked for."""
