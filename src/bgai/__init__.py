@@ -1,0 +1,55 @@
+"""BGAI: sharp, faithful enlargements by a small network.
+
+>>> import bgai
+>>> bgai.Upscaler(scale=4)  # doctest: +ELLIPSIS
+<bgai.upscale.Upscaler object at ...>
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bgai.checkpoint import load_network
+    from bgai.errors import BgaiError, EngineError, ImageError, OutputError, UsageError, WeightsError
+    from bgai.upscale import Upscaler
+
+__version__ = "0.1.0"
+
+# Where each public name lives: `import bgai` itself loads nothing heavy.
+_HOMES = {
+    "BgaiError": "bgai.errors",
+    "EngineError": "bgai.errors",
+    "ImageError": "bgai.errors",
+    "OutputError": "bgai.errors",
+    "Upscaler": "bgai.upscale",
+    "UsageError": "bgai.errors",
+    "WeightsError": "bgai.errors",
+    "load_network": "bgai.checkpoint",
+}
+
+__all__ = [
+    "BgaiError",
+    "EngineError",
+    "ImageError",
+    "OutputError",
+    "Upscaler",
+    "UsageError",
+    "WeightsError",
+    "__version__",
+    "load_network",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bgai' has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from bgai.errors import EngineError
+
+        raise EngineError(f"bgai.{name} needs PyTorch: install it with  pip install 'bgai[torch]'") from None

@@ -12,7 +12,11 @@ class UsageError(BgaiError):
 
 
 class ImageError(BgaiError):
-    """A picture cannot be read, is of a kind that is not supported, or cannot be written."""
+    """A picture cannot be read or is of a kind that is not supported."""
+
+
+class OutputError(BgaiError):
+    """An output cannot be written."""
 
 
 class WeightsError(BgaiError):

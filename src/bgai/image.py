@@ -1,7 +1,260 @@
-from bgai.errors import ImageError
-import numpy as np, pyvips
-def read_rgb8(path):
+"""Picture files to arrays and back, with their depth, transparency, colour profile and EXIF kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from bgai.errors import ImageError, OutputError
+from bgai.files import whole_or_nothing
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+INPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif")
+OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+# Longest side that each format can hold.
+_LONGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}
+_EIGHT_BIT_ONLY = (".jpg", ".jpeg", ".webp")
+_NO_ALPHA = (".jpg", ".jpeg")
+_GREY = ("b-w", "grey16")
+_RGB = ("srgb", "rgb", "rgb16")
+_KEPT_BLOBS = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
+
+DEFAULT_MAX_PIXELS = 200_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded picture and what its file said about it.
+
+    `pixels` is H x W (grey), H x W x 2 (grey, alpha), H x W x 3 or H x W x 4, uint8 or uint16, upright; alpha is
+    not premultiplied. `notes` tell what could not be kept as it was.
+    """
+
+    pixels: Pixels
+    metadata: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    resolution: tuple[float, float] = (1.0, 1.0)
+    notes: tuple[str, ...] = ()
+
+
+def read_size(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int, int]:
+    """Height, width and channels of a picture after it is turned upright, from its header alone.
+
+    Raises:
+        ImageError: As for `read_picture`, but for damage behind the header.
+    """
+    image = _open(path, max_pixels)
+    height, width = image.height, image.width
+    if image.get_typeof("orientation") and image.get("orientation") >= 5:
+        height, width = width, height
+    bands = 3 + image.hasalpha() if image.interpretation == "cmyk" else image.bands
+    return height, width, bands
+
+
+def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
+    """Decode a PNG, JPEG, WebP, TIFF or AVIF file.
+
+    Raises:
+        ImageError: The file is missing, empty, damaged, not a picture, larger than `max_pixels`, animated or of
+            several pages, or its samples are neither 8 nor 16 bits.
+    """
+    image = _open(path, max_pixels)
+    notes = []
     try:
-        im=pyvips.Image.new_from_file(str(path))
-        return im.colourspace('srgb')[:3].numpy() if im.bands>=3 else np.repeat(im.numpy()[...,None] if im.bands==1 else im[0].numpy()[...,None],3,2)
-    except pyvips.Error as e: raise ImageError(str(e))
+        image = image.autorot()
+        if image.interpretation == "cmyk":
+            image = image.icc_transform("srgb", embedded=True, depth=16 if image.format == "ushort" else 8)
+            notes.append("CMYK was converted to sRGB")
+        pixels = image.numpy()
+    except pyvips.Error as error:
+        raise ImageError(f"{path}: damaged or cut short: {_reason(error)}") from None
+    metadata = {
+        name: (image.get_typeof(name), image.get(name))
+        for name in image.get_fields()
+        if name in _KEPT_BLOBS or (name.startswith("exif-") and name != "exif-ifd0-Orientation")
+    }
+    return Picture(pixels, metadata, (image.xres, image.yres), tuple(notes))
+
+
+def read_rgb8(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode a picture as H x W x 3 uint8; grey is repeated, alpha dropped, 16 bits are rounded to 8."""
+    pixels = read_picture(path, max_pixels).pixels
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if pixels.ndim == 2 or pixels.shape[2] < 3:
+        grey = pixels if pixels.ndim == 2 else pixels[..., 0]
+        return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8, copy=False)
+    return np.ascontiguousarray(pixels[..., :3]).astype(np.uint8, copy=False)
+
+
+def check_output(path: Path, height: int, width: int, channels: int) -> None:
+    """Refuse, before any work is done, a picture of this size that the format at `path` cannot hold."""
+    suffix = path.suffix.lower()
+    if suffix not in OUTPUT_SUFFIXES:
+        raise OutputError(f"{path}: unknown output format {suffix or '(none)'}; expected {', '.join(OUTPUT_SUFFIXES)}")
+    if max(height, width) > _LONGEST_SIDE.get(suffix, max(height, width)):
+        limit = _LONGEST_SIDE[suffix]
+        raise OutputError(
+            f"{path}: {width} x {height} is more than the {limit} a side that {suffix} holds; use --format png"
+        )
+    if channels in (2, 4) and suffix in _NO_ALPHA:
+        raise OutputError(f"{path}: {suffix} cannot hold transparency; use --format png, webp or tiff")
+
+
+class PictureWriter:
+    """Takes the rows of a picture from the top and makes a file of them: memory stays small at any size."""
+
+    def __init__(self, raw: Path, encoded: Path, suffix: str, like: Picture, width: int, quality: int) -> None:
+        self._raw, self._encoded, self._suffix = raw, encoded, suffix
+        self._like, self._width, self._quality = like, width, quality
+        self._height = 0
+        self.notes: tuple[str, ...] = ()
+        if like.pixels.dtype == np.uint16 and suffix in _EIGHT_BIT_ONLY:
+            self.notes = (f"16 bits became 8, which is all that {suffix} holds",)
+
+    def write(self, rows: Pixels) -> None:
+        """Append rows, n x W or n x W x channels, of the dtype and channels that `like` has."""
+        with self._raw.open("ab") as file:
+            file.write(np.ascontiguousarray(rows).data)
+        self._height += len(rows)
+
+    def encode(self) -> None:
+        image = self._with_metadata(self._load_raw())
+        failure: list[pyvips.Error] = []
+
+        def save() -> None:
+            try:
+                _save(image, self._encoded, self._suffix, self._quality)
+            except pyvips.Error as error:
+                failure.append(error)
+
+        # The encoder runs in C; from a thread of its own it can be stopped at Ctrl-C.
+        thread = threading.Thread(target=save)
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(0.2)
+        except BaseException:
+            image.set_kill(True)
+            thread.join()
+            raise
+        if failure:
+            raise OSError(_reason(failure[0]))
+
+    def _load_raw(self) -> pyvips.Image:
+        pixels = self._like.pixels
+        channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+        deep = pixels.dtype == np.uint16
+        kind = ("grey16" if deep else "b-w") if channels < 3 else ("rgb16" if deep else "srgb")
+        image = pyvips.Image.rawload(
+            str(self._raw),
+            self._width,
+            self._height,
+            channels,
+            format="ushort" if deep else "uchar",
+            interpretation=kind,
+        )
+        if deep and self._suffix in _EIGHT_BIT_ONLY:
+            image = (image / 257).rint().cast("uchar").copy(interpretation="b-w" if channels < 3 else "srgb")
+        return image
+
+    def _with_metadata(self, image: pyvips.Image) -> pyvips.Image:
+        image = image.copy(xres=self._like.resolution[0], yres=self._like.resolution[1])
+        for name, (kind, value) in self._like.metadata.items():
+            image.set_type(kind, name, value)
+        return image
+
+
+@contextmanager
+def write_picture(
+    target: Path, like: Picture, width: int, *, quality: int = 95, overwrite: bool = False
+) -> Iterator[PictureWriter]:
+    """Write a picture row by row; the file appears, whole, when the block ends without an error.
+
+    Args:
+        target: Its suffix chooses the format.
+        like: The picture whose kind of pixels and whose profile, EXIF and resolution the file gets.
+        width: Pixels in a row.
+        quality: 1 to 100, for JPEG and WebP.
+        overwrite: Whether a file of that name may be replaced.
+
+    Raises:
+        OutputError: The file exists, the disk is full, or it cannot be written for another reason.
+    """
+    with whole_or_nothing(target, overwrite) as encoded:
+        raw = encoded.with_suffix(".raw")
+        try:
+            writer = PictureWriter(raw, encoded, target.suffix.lower(), like, width, quality)
+            yield writer
+            writer.encode()
+        finally:
+            raw.unlink(missing_ok=True)
+
+
+def _save(image: pyvips.Image, path: Path, suffix: str, quality: int) -> None:
+    match suffix:
+        case ".png":
+            image.pngsave(str(path))
+        case ".jpg" | ".jpeg":
+            image.jpegsave(str(path), Q=quality, subsample_mode="off")
+        case ".webp":
+            image.webpsave(str(path), Q=quality, smart_subsample=True)
+        case _:
+            big = image.width * image.height * image.bands * 2 > 2**32
+            image.tiffsave(str(path), compression="deflate", predictor="horizontal", bigtiff=big)
+
+
+def _open(path: Path, max_pixels: int) -> pyvips.Image:
+    """Open a file by its header and refuse what this package does not enlarge."""
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise ImageError(f"{path}: the file is empty")
+            animated = _is_animated_png(path)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    try:
+        # Without this, a picture that ends early would be filled up with grey.
+        image = pyvips.Image.new_from_file(str(path), fail_on="error")
+    except pyvips.Error:
+        raise ImageError(f"{path}: not a picture, or a damaged one; expected PNG, JPEG, WebP, TIFF or AVIF") from None
+    if image.width * image.height > max_pixels:
+        raise ImageError(
+            f"{path}: {image.width} x {image.height} is more than the limit of {max_pixels / 1e6:g} megapixels;"
+            " if you trust the file, raise it with --max-megapixels"
+        )
+    if animated or (image.get_typeof("n-pages") and image.get("n-pages") > 1):
+        raise ImageError(f"{path}: an animation or a file of several pages; extract its pages and enlarge those")
+    if image.format not in ("uchar", "ushort"):
+        raise ImageError(f"{path}: samples are of type {image.format}; expected 8 or 16 bits")
+    if image.interpretation not in (*_GREY, *_RGB, "cmyk") or image.bands > 4 + (image.interpretation == "cmyk"):
+        raise ImageError(
+            f"{path}: {image.bands} bands of {image.interpretation}; expected grey, RGB or CMYK: make it RGB first"
+        )
+    return image
+
+
+def _is_animated_png(path: Path) -> bool:
+    """Whether an acTL chunk precedes the pixels: the decoder would silently give the first frame alone."""
+    with path.open("rb") as file:
+        if file.read(8) != b"\x89PNG\r\n\x1a\n":
+            return False
+        while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+            if head[4:] == b"acTL":
+                return True
+            file.seek(int.from_bytes(head[:4], "big") + 4, 1)
+    return False
+
+
+def _reason(error: pyvips.Error) -> str:
+    """The first line of the decoder's or encoder's own words."""
+    lines = [line.strip() for line in str(error.detail).splitlines() if line.strip()]
+    return lines[0] if lines else "no reason given"

@@ -12,7 +12,8 @@ from bgai.errors import UsageError
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Y of BT.601 in studio swing, 16 to 235, unrounded, as MATLAB's `rgb2ycbcr` gives it; H x W x 3 to H x W."""
-    return image @ np.array((65.481, 128.553, 24.966)) / 255 + 16
+    y: NDArray[np.float64] = image @ np.array((65.481, 128.553, 24.966)) / 255 + 16
+    return y
 
 
 def psnr_y(sr: NDArray[np.uint8], hr: NDArray[np.uint8], border: int) -> float:

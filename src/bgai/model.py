@@ -35,8 +35,8 @@ def to_windows(x: Tensor, window: Window) -> Tensor:
     return x.permute(0, 2, 4, 3, 5, 1).reshape(-1, h * w, d)  # n, N, d
 
 
-def from_windows(x: Tensor, window: Window, H: int, W: int) -> Tensor:
-    h, w = window
+def from_windows(x: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
+    (h, w), (H, W) = window, size
     d = x.shape[-1]
     x = x.view(-1, H // h, W // w, h, w, d)
     return x.permute(0, 5, 1, 3, 2, 4).reshape(-1, d, H, W)
@@ -83,7 +83,6 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor, previous: Tensor | None) -> tuple[Tensor, Tensor]:
         """Attend within windows of x (B, d, H, W); maps, the previous one and the one returned, are n, N, N."""
-        H, W = x.shape[-2:]
         value = self.value(x)
         position = self.position(value)
         # Content wraps around the image's edges, unmasked: the released weights were trained so.
@@ -92,7 +91,7 @@ class WindowAttention(nn.Module):
         attention = (query * self.factor @ key.transpose(-2, -1)).softmax(dim=-1)
         if previous is not None:
             attention = attention + self.temperature * previous
-        out = self._roll(from_windows(attention @ value, self.window, H, W), 1)
+        out = self._roll(from_windows(attention @ value, self.window, (x.shape[-2], x.shape[-1])), 1)
         return out + position, attention
 
     def _roll(self, x: Tensor, sign: int) -> Tensor:
@@ -194,9 +193,7 @@ class Group(nn.Module):
         self.mixing2 = MixingBlock(C)
         self.fuse = pointwise(C // 2 + C, C)
 
-    def forward(
-        self, x: Tensor, previous: Sequence[Sequence[Tensor | None]]
-    ) -> tuple[Tensor, list[list[Tensor]]]:
+    def forward(self, x: Tensor, previous: Sequence[Sequence[Tensor | None]]) -> tuple[Tensor, list[list[Tensor]]]:
         """Map features to features (B, C, H, W); previous and returned hold each block's attention maps."""
         features = self.mixing1(x) + x
         attentions = []

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bgai.errors import UsageError
 
+Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.float32], NDArray[np.float64])
 
-def imresize(image: NDArray[np.uint8] | NDArray[np.floating], factor: float) -> NDArray[np.uint8] | NDArray[np.floating]:
+
+def imresize(image: Image, factor: float) -> Image:
     """Resize as MATLAB's `imresize(image, factor)` does: bicubic, antialiased when shrinking.
 
     Args:
-        image: H x W or H x W x C; uint8, or floating point of any range.
+        image: H x W or H x W x C; uint8, or float32 or float64 of any range.
         factor: Output size over input size; the output has ceil(factor * H) rows.
 
     Returns:
@@ -31,7 +34,7 @@ def imresize(image: NDArray[np.uint8] | NDArray[np.floating], factor: float) -> 
     return _resize_axis(_resize_axis(image, factor, axis=0), factor, axis=1)
 
 
-def _resize_axis(image: NDArray, factor: float, axis: int) -> NDArray:
+def _resize_axis(image: NDArray[Any], factor: float, axis: int) -> NDArray[Any]:
     weights, indices = _contributions(image.shape[axis], factor)
     rows = np.moveaxis(image, axis, 0)
     work = rows if np.issubdtype(image.dtype, np.floating) else rows.astype(np.float64)

@@ -1,66 +1,108 @@
-"""Checkpoints of the network: reading ours and the authors', writing ours."""
+"""Which weights to use: those in the package, the authors' download, or a file."""
 
 from __future__ import annotations
 
-import json
-import math
-import re
-from collections.abc import Mapping
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from bgai.config import SCALES, NetworkConfig
-from bgai.errors import WeightsError
+from platformdirs import user_cache_path
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from bgai.config import SCALES
+from bgai.errors import UsageError, WeightsError
+from bgai.files import whole_or_nothing
 
-    from bgai.model import BGAI
+SHIPPED = Path(__file__).parent / "shipped"
 
-# Names in the authors' checkpoints -> names in `bgai.model`, applied in this order.
-RELEASED_NAMES = (
-    (r"^conv_shallow\.", "shallow."),
-    (r"^c\.", "fuse."),
-    (r"^conv_before_upsample\.0\.", "refine."),
-    (r"^upsample\.0\.0\.", "head."),
-    (r"^bsc_layer\.(\d+)\.", r"groups.\1."),
-    (r"\.res_spatial_attn\.0\.body\.0\.conv1\.", ".mixing1."),
-    (r"\.res_spatial_attn\.0\.body\.1\.swin_body\.(\d+)\.", r".blocks.\1."),
-    (r"\.res_spatial_attn\.1\.", ".mixing2."),
-    (r"^(groups\.\d+)\.conv1x1_2\.", r"\1.bypass."),
-    (r"^(groups\.\d+)\.conv1x1_3\.", r"\1.fuse."),
-    (r"\.proj1_router\.", ".router."),
-    (r"\.proj1\.", ".local."),
-    (r"\.attn1\.", ".broadcast_attention."),
-    (r"\.attn2\.", ".local_attentions.0."),
-    (r"\.attn3\.", ".local_attentions.1."),
-    (r"\.attn4\.", ".local_attentions.2."),
-    (r"\.proj_q\.", ".query."),
-    (r"\.proj_v\.", ".value."),
-    (r"\.lepe_v\.", ".position."),
-    (r"\.gate_layer1\.", ".gates.0."),
-    (r"\.gate_layer2\.", ".gates.1."),
-    (r"\.gate_layer3\.", ".gates.2."),
-    (r"\.gated_reset\.", ".reset."),
-    (r"\.gated_update\.", ".update."),
-    (r"\.gated_fusion\.", ".candidate."),
-    (r"\.proj\.", ".project."),
-    (r"\.mlp\.fc1\.", ".mlp.widen."),
-    (r"\.mlp\.fc2\.", ".mlp.narrow."),
-    (r"\.mlp\.dwc1\.conv2_1\.", ".mlp.square."),
-    (r"\.mlp\.dwc1\.conv2_2\.", ".mlp.tall."),
-    (r"\.mlp\.dwc1\.conv2_3\.", ".mlp.wide."),
-    (r"\.mlp\.dwc1\.conv2_4\.", ".mlp.twice."),
-    (r"\.?\bconv1\.", ".spread."),
-    (r"\.conv2_2\.", ".vertical."),
-    (r"\.conv2_3\.", ".horizontal."),
-    (r"\.conv2_4\.", ".near."),
-    (r"\.conv1x1_2\.", ".join."),
-)
+OFFICIAL_URL = "https://raw.githubusercontent.com/bbbolt/BGAI/9dbcae13fb7e8a0cdc193fb5526ee7681b6f9016/Pretrain_Models"
+OFFICIAL_SHA256 = {
+    2: "489fde6efe4337f1ce49731bbd0535d7e345420512bb449d2d230ea7a66d0b63",
+    3: "7fa514d7c542256fa621a30f93d767d7913eec4d80b67d65caad1a0ed625ced8",
+    4: "de0b72b70dce10eddb2c293ef61dd2064aa343ab4581a58895b1c24964f0232c",
+}
+_CHECKPOINT_SUFFIXES = (".safetensors", ".pth")
+_TIMEOUT_SECONDS = 30
 
 
-def our_name(released: str) -> str:
-    """Translate a tensor's name in the authors' checkpoints to its name in `bgai.model`."""
-    for pattern, replacement in RELEASED_NAMES:
-        released = re.sub(pattern, replacement, released)
-    return released
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The files that hold one network's weights: a graph for the CPU runtime, a checkpoint for PyTorch, or both."""
+
+    name: str
+    onnx: Path | None = None
+    checkpoint: Path | None = None
+
+
+def shipped_scales() -> tuple[int, ...]:
+    """Scales for which the package holds weights."""
+    return tuple(scale for scale in SCALES if (SHIPPED / f"bgai_x{scale}.onnx").exists())
+
+
+def find_weights(weights: str | Path | None, scale: int | None = None) -> Weights:
+    """Find weights by name or file; the official ones are downloaded when first asked for.
+
+    Args:
+        weights: None or `bgai` for those in the package, `official` for the authors', or the path of an `.onnx`,
+            `.safetensors` or `.pth` file.
+        scale: 2, 3 or 4; without it 4 for named weights. A file has a scale of its own.
+
+    Raises:
+        UsageError: No such scale.
+        WeightsError: No such name or file, or the download failed.
+    """
+    if scale is not None and scale not in SCALES:
+        raise UsageError(f"scale {scale}: expected one of 2, 3 and 4")
+    if weights is None or weights == "bgai":
+        return _shipped(scale or 4)
+    if weights == "official":
+        return Weights(f"official ×{scale or 4}", checkpoint=_official(scale or 4))
+    path = Path(weights)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; weights are 'bgai', 'official' or the path of a file")
+    if path.suffix == ".onnx":
+        return Weights(path.name, onnx=path)
+    if path.suffix in _CHECKPOINT_SUFFIXES:
+        return Weights(path.name, checkpoint=path)
+    raise WeightsError(f"{path}: expected an .onnx, .safetensors or .pth file")
+
+
+def cache_folder() -> Path:
+    """Where downloads and compiled graphs are kept; the environment variable BGAI_CACHE moves it."""
+    return Path(os.environ.get("BGAI_CACHE") or user_cache_path("bgai"))
+
+
+def _shipped(scale: int) -> Weights:
+    if scale not in shipped_scales():
+        held = ", ".join(f"×{held}" for held in shipped_scales())
+        raise WeightsError(
+            f"the package holds no weights for ×{scale} yet, only {held}; use --weights official or a file of your own"
+        )
+    return Weights(f"bgai ×{scale}", SHIPPED / f"bgai_x{scale}.onnx", SHIPPED / f"bgai_x{scale}.safetensors")
+
+
+def _official(scale: int) -> Path:
+    """The authors' checkpoint in the cache, downloaded and verified; BGAI_OFFICIAL_URL names a mirror."""
+    target = cache_folder() / "official" / f"BGAI_x{scale}.pth"
+    if target.exists() and _sha256(target.read_bytes()) == OFFICIAL_SHA256[scale]:
+        return target
+    url = f"{os.environ.get('BGAI_OFFICIAL_URL') or OFFICIAL_URL}/{target.name}"
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
+            content = response.read()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise WeightsError(
+            f"{url}: download failed ({reason}); fetch it on another machine and pass the file with --weights"
+        ) from None
+    if (found := _sha256(content)) != OFFICIAL_SHA256[scale]:
+        raise WeightsError(f"{url}: SHA-256 {found[:12]}… is not the pinned {OFFICIAL_SHA256[scale][:12]}…; not used")
+    with whole_or_nothing(target) as partial:
+        partial.write_bytes(content)
+    return target
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,5 @@
+"""`python -m bgai`."""
+
+from bgai.cli import app
+
+app()

@@ -1,0 +1,216 @@
+"""The `bgai` command: enlarge pictures, say what was found, export graphs."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+from typer.core import TyperGroup
+
+from bgai import __version__
+from bgai.batch import Job, OutputSettings, plan_jobs, run_job
+from bgai.errors import BgaiError, EngineError
+from bgai.upscale import DEFAULT_HALO, Upscaler
+
+out = Console()
+err = Console(stderr=True)
+
+
+def _complain(message: object) -> None:
+    err.print(f"bgai: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+class _Messages(TyperGroup):
+    """Turns errors into one line and an exit code; `--debug` lets the traceback through."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (BgaiError, MemoryError) as error:
+            if ctx.params["debug"]:
+                raise
+            _complain(str(error) or "not enough memory; set a smaller --tile")
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            _complain("stopped; what was finished is kept")
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=_Messages,
+    help="Sharp, faithful enlargements of pictures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def main_options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,  # read by _Messages
+) -> None:
+    if version:
+        typer.echo(f"bgai {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def upscale(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="Pictures, or folders of them.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="File or folder for the results.", show_default="beside the input"),
+    ] = None,
+    scale: Annotated[int | None, typer.Option(help="2, 3 or 4.", show_default="that of the weights, or 4")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="'bgai' (in the package), 'official' (the authors', downloaded), or a file.", show_default="bgai"
+        ),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="auto, openvino or torch.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, …")] = "auto",
+    tile: Annotated[
+        int | None,
+        typer.Option(help="Side of a tile, a multiple of 16; 0 for the whole picture.", show_default="by free memory"),
+    ] = None,
+    halo: Annotated[int, typer.Option(help="Pixels cut off where tiles meet, a multiple of 16.")] = DEFAULT_HALO,
+    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Look into folders of folders.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    format: Annotated[
+        str | None, typer.Option(help="png, jpeg, webp or tiff.", show_default="that of the input")
+    ] = None,
+    quality: Annotated[int, typer.Option(help="Of JPEG and WebP, 1 to 100.")] = 95,
+    max_megapixels: Annotated[float, typer.Option(help="Refuse larger inputs.")] = 200,
+) -> None:
+    """Enlarge pictures. Originals are never touched; outputs appear whole or not at all."""
+    settings = OutputSettings(output, format, quality, overwrite, int(max_megapixels * 1e6))
+    upscaler = Upscaler(scale, weights, engine, device, tile=tile, halo=halo)
+    plan = plan_jobs(inputs, upscaler.scale, settings, recursive)
+    for failure in plan.failures:
+        _complain(failure)
+    failed = len(plan.failures) + _run_jobs(plan.jobs, upscaler, settings)
+    done = len(plan.jobs) + len(plan.failures) - failed
+    parts = [f"{done} enlarged"]
+    if plan.finished:
+        parts.append(f"{len(plan.finished)} finished before")
+    if failed:
+        parts.append(f"{failed} failed")
+    err.print(", ".join(parts), highlight=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _run_jobs(jobs: Sequence[Job], upscaler: Upscaler, settings: OutputSettings) -> int:
+    """Do the jobs under one progress bar and return how many failed."""
+    failed = 0
+    before = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), _MegapixelsColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, disable=not jobs) as progress:
+        bar = progress.add_task("", total=sum(job.pixels for job in jobs))
+        for job in jobs:
+            progress.update(bar, description=job.source.name)
+
+            def advance(done: int, _: int, before: int = before) -> None:
+                progress.update(bar, completed=before + done)
+
+            try:
+                notes = run_job(job, upscaler, settings, advance)
+            except BgaiError as error:
+                failed += 1
+                _complain(error)
+            else:
+                for note in notes:
+                    err.print(f"{job.source}: {note}", markup=False, highlight=False, soft_wrap=True)
+                out.print(str(job.target), markup=False, highlight=False, soft_wrap=True)
+            before += job.pixels
+            progress.update(bar, completed=before)
+    return failed
+
+
+class _MegapixelsColumn(TextColumn):
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Task) -> Text:
+        speed = f"{task.speed / 1e6:.2f} MP/s" if task.speed else ""
+        return Text(f"{task.completed / 1e6:.1f} of {(task.total or 0) / 1e6:.1f} MP {speed}")
+
+
+@app.command()
+def info() -> None:
+    """Say what was found here and which engine is picked, and why."""
+    import psutil
+
+    from bgai.engines import choose, torch_accelerator
+    from bgai.weights import cache_folder, find_weights, shipped_scales
+
+    table = Table(show_header=False, box=None)
+    table.add_row(
+        "bgai", f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    )
+    memory = psutil.virtual_memory()
+    table.add_row(
+        "machine", f"{os.cpu_count()} CPUs, {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"
+    )
+    table.add_row(
+        "weights", ", ".join(f"bgai ×{scale}" for scale in shipped_scales()) + "; official ×2, ×3, ×4 on request"
+    )
+    table.add_row("cache", str(cache_folder()))
+    table.add_row("openvino", _version("openvino"))
+    torch_found = _version("torch")
+    if torch_found != "not installed":
+        torch_found += f", GPU: {torch_accelerator() or 'none'}"
+    table.add_row("torch", torch_found)
+    engine, device, reason = choose(find_weights(None, shipped_scales()[-1]))
+    table.add_row("picked", f"{engine} on {device}: {reason}")
+    out.print(table, highlight=False)
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@app.command()
+def export(
+    weights: Annotated[str, typer.Argument(help="'official', or a .safetensors or .pth file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write.")],
+    scale: Annotated[int | None, typer.Option(help="2, 3 or 4, with 'official'.")] = None,
+) -> None:
+    """Turn a checkpoint into the ONNX graph that runs without PyTorch."""
+    from bgai.weights import find_weights
+
+    found = find_weights(weights, scale)
+    if found.checkpoint is None:
+        raise EngineError(f"{weights} is a graph already")
+    with _needing_extra("export"):
+        from bgai.export import export_onnx
+    difference = export_onnx(found.checkpoint, output)
+    out.print(f"{output}: within {difference:.1e} of the network", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _needing_extra(extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise EngineError(f"this needs {error.name}: install it with  pip install 'bgai[{extra}]'") from None

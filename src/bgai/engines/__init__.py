@@ -1,0 +1,113 @@
+"""What runs the network: one narrow interface, the runtimes behind it, and the choice between them."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bgai.errors import EngineError, UsageError
+from bgai.weights import Weights
+
+ENGINES = ("auto", "openvino", "torch")
+
+Tiles = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """Enlarges batches of tiles; knows nothing of files, colour or tiling."""
+
+    name: str
+    """The runtime, as `--engine` names it."""
+    device: str
+    """Where it runs, as `--device` names it."""
+    scale: int
+    bytes_per_pixel: int
+    """Working memory for each low-resolution pixel of a batch, measured."""
+
+    def __call__(self, tiles: Tiles) -> Tiles:
+        """Enlarge B x 3 x h x w RGB in [0, 1], any h and w, to B x 3 x sh x sw, not clamped."""
+        ...
+
+
+def has_torch() -> bool:
+    """Whether PyTorch is installed; loads nothing."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def torch_accelerator() -> str | None:
+    """The GPU that an installed PyTorch sees, `cuda` or `mps`."""
+    if not has_torch():
+        return None
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else None
+
+
+def choose(weights: Weights, engine: str = "auto", device: str = "auto") -> tuple[str, str, str]:
+    """Decide which runtime to use where.
+
+    Args:
+        weights: What is to be run.
+        engine: `auto`, `openvino` or `torch`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, …
+
+    Returns:
+        Engine, device, and the reason in words.
+
+    Raises:
+        UsageError: An unknown engine.
+        EngineError: The engine cannot run these weights, or not on that device.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"engine {engine!r}: expected one of {', '.join(ENGINES)}")
+    if engine == "auto":
+        engine, device, reason = _choose_freely(weights, device)
+    elif engine == "openvino":
+        device, reason = "cpu" if device == "auto" else device, "asked for"
+    else:
+        device, reason = (torch_accelerator() or "cpu") if device == "auto" else device, "asked for"
+    if engine == "torch" and not has_torch():
+        raise EngineError(f"{reason}, which needs PyTorch: install it with  pip install 'bgai[torch]'")
+    if engine == "openvino" and device != "cpu":
+        raise EngineError(f"device {device!r}: OpenVINO runs on the CPU here; use --engine torch for a GPU")
+    if engine == "openvino" and weights.onnx is None:
+        raise EngineError(
+            f"{weights.name} is a checkpoint, which OpenVINO cannot run; turn it into .onnx with bgai export"
+        )
+    if engine == "torch" and weights.checkpoint is None:
+        raise EngineError(f"{weights.name} is an ONNX graph, which PyTorch cannot run; use --engine openvino")
+    return engine, device, reason
+
+
+def _choose_freely(weights: Weights, device: str) -> tuple[str, str, str]:
+    if weights.onnx is None:
+        found = torch_accelerator() or "cpu" if device == "auto" else device
+        return "torch", found, f"{weights.name} is a checkpoint"
+    if device not in ("auto", "cpu"):
+        return "torch", device, f"device {device} was asked for"
+    if device == "auto" and weights.checkpoint and (gpu := torch_accelerator()):
+        return "torch", gpu, "PyTorch sees a GPU"
+    return "openvino", "cpu", "the fastest on a CPU"
+
+
+def open_engine(weights: Weights, engine: str = "auto", device: str = "auto") -> Engine:
+    """Start the runtime that `choose` decides on; arguments and errors as there, and:
+
+    Raises:
+        WeightsError: The weights' file is damaged or not of this network.
+    """
+    name, place, _ = choose(weights, engine, device)
+    if name == "openvino":
+        assert weights.onnx is not None
+        from bgai.engines.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(weights.onnx)
+    assert weights.checkpoint is not None
+    from bgai.engines.torch_engine import TorchEngine
+
+    return TorchEngine(weights.checkpoint, place)

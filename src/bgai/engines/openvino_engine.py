@@ -1,0 +1,52 @@
+"""The engine of the core install: an ONNX graph on the CPU through OpenVINO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openvino
+
+from bgai.engines import Tiles
+from bgai.errors import WeightsError
+from bgai.files import make_folder
+from bgai.weights import cache_folder
+
+
+class OpenVinoEngine:
+    """Runs tiles of any size on all cores, in float32."""
+
+    name = "openvino"
+    device = "cpu"
+    bytes_per_pixel = 12_500
+
+    def __init__(self, onnx: Path) -> None:
+        settings = {
+            # Left alone, OpenVINO computes in bfloat16 or float16 where the CPU can, off by whole 8-bit levels.
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if folder := make_folder(cache_folder() / "openvino"):
+            settings["CACHE_DIR"] = str(folder)
+        try:
+            compiled = openvino.Core().compile_model(onnx, "CPU", settings)
+        except RuntimeError:
+            raise WeightsError(f"{onnx}: damaged, or not an ONNX graph that OpenVINO understands") from None
+        self._request = compiled.create_infer_request()
+        self.scale = self._find_scale(onnx)
+
+    def __call__(self, tiles: Tiles) -> Tiles:
+        result: Tiles = self._request.infer([np.ascontiguousarray(tiles)], share_inputs=True)[0]
+        return result
+
+    def _find_scale(self, onnx: Path) -> int:
+        """A graph of free height and width does not say its scale; one pixel tells."""
+        try:
+            shape = self(np.zeros((1, 3, 1, 1), np.float32)).shape
+        except RuntimeError:
+            raise WeightsError(
+                f"{onnx}: does not take B x 3 x H x W images of any size; expected a graph from bgai export"
+            ) from None
+        if len(shape) != 4 or shape[:2] != (1, 3) or shape[2] != shape[3]:
+            raise WeightsError(f"{onnx}: gives {shape} for an image of one pixel; expected 1 x 3 x s x s")
+        return int(shape[2])

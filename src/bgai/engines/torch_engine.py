@@ -1,0 +1,40 @@
+"""The engine of the `[torch]` extra: a checkpoint through PyTorch, on a GPU or the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from bgai.checkpoint import load_network
+from bgai.engines import Tiles
+from bgai.errors import EngineError
+
+
+class TorchEngine:
+    """Runs tiles of any size in float32 on one device."""
+
+    name = "torch"
+    bytes_per_pixel = 15_000
+
+    def __init__(self, checkpoint: Path, device: str) -> None:
+        network = load_network(checkpoint)
+        try:
+            self._device = torch.device(device)
+            self._network = network.to(self._device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise EngineError(f"device {device!r} cannot be used: {reason}") from None
+        self.device = device
+        self.scale = network.config.scale
+
+    @torch.inference_mode()
+    def __call__(self, tiles: Tiles) -> Tiles:
+        try:
+            result: Tiles = self._network(torch.from_numpy(tiles).to(self._device)).cpu().numpy()
+        except torch.OutOfMemoryError:
+            size = " x ".join(map(str, tiles.shape[-2:]))
+            raise EngineError(
+                f"device {self.device!r} has too little memory for tiles of {size}; set a smaller --tile"
+            ) from None
+        return result

@@ -1,0 +1,179 @@
+"""The one place where an image array becomes an enlarged one: colour, range, transparency and tiling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from bgai.engines import Engine, open_engine
+from bgai.errors import UsageError
+from bgai.tiling import GRID, Span, plan_spans
+from bgai.weights import find_weights
+
+Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
+Plane = NDArray[np.float32]
+Progress = Callable[[int, int], None]
+
+DEFAULT_HALO = 48
+_LARGEST_TILE = 512
+# What may be spent on tiles at most, and of the memory that is free.
+_MEMORY_BOUND = 3 * 2**30
+_MEMORY_SHARE = 0.5
+_LUMA = np.array((0.299, 0.587, 0.114), np.float32)
+_LEVELS = {"uint8": 255, "uint16": 65535, "float32": 1}
+
+
+class Upscaler:
+    """Enlarges images by the scale of its weights; holds one engine, ready to run.
+
+    Args:
+        scale: 2, 3 or 4; None takes the scale of the weights' file, or 4.
+        weights: None for those in the package, `official` for the authors' (downloaded once), or a file.
+        engine: `auto`, `openvino` or `torch`.
+        device: `auto`, `cpu`, `cuda`, `mps`, …
+        tile: Longest side of a tile in low-resolution pixels, halo included: a multiple of 16; 0 for the whole image
+            at once. None chooses from the free memory.
+        halo: Pixels cut off where tiles meet, a multiple of 16. 48 keeps results within a thousandth of a level of the
+            whole image's.
+
+    Raises:
+        UsageError: An argument is outside its range, or the weights have another scale.
+        WeightsError: The weights cannot be had.
+        EngineError: The engine cannot run here.
+
+    Example:
+        >>> Upscaler(scale=4).upscale(np.zeros((8, 10, 3), np.uint8)).shape
+        (32, 40, 3)
+    """
+
+    def __init__(
+        self,
+        scale: int | None = None,
+        weights: str | Path | None = None,
+        engine: str = "auto",
+        device: str = "auto",
+        *,
+        tile: int | None = None,
+        halo: int = DEFAULT_HALO,
+    ) -> None:
+        plan_spans(2 * (tile or GRID), tile or 4 * halo + GRID, halo)  # refuses sizes off the grid before any work
+        self.weights = find_weights(weights, scale)
+        self.engine: Engine = open_engine(self.weights, engine, device)
+        self.scale = self.engine.scale
+        if scale is not None and scale != self.scale:
+            raise UsageError(f"{self.weights.name} enlarges ×{self.scale}; leave the scale out or choose other weights")
+        self.halo = halo
+        self._tile = tile
+
+    def upscale(self, image: Image, progress: Progress | None = None) -> Image:
+        """Enlarge an image.
+
+        Args:
+            image: H x W (grey), H x W x 2 (grey, alpha), H x W x 3 (RGB) or H x W x 4 (RGB, alpha), alpha not
+                premultiplied; uint8, uint16, or float32 in [0, 1].
+            progress: Called after each tile with the output pixels done and those in all.
+
+        Returns:
+            sH x sW with the same channels and dtype.
+
+        Raises:
+            UsageError: The array is of another shape, dtype or range.
+        """
+        return np.concatenate(list(self.strips(image, progress)))
+
+    def strips(self, image: Image, progress: Progress | None = None) -> Iterator[Image]:
+        """The rows of `upscale(image)` from the top, a few hundred at a time: what a file of any size needs."""
+        _check_image(image)
+        height, width = image.shape[:2]
+        tile = self.tile_for(height, width)
+        done, total = 0, height * width * self.scale**2
+        for rows in plan_spans(height, tile, self.halo):
+            kept = (rows.keep_stop - rows.keep_start) * self.scale
+            strip = np.empty((kept, width * self.scale, *image.shape[2:]), image.dtype)
+            for columns in plan_spans(width, tile, self.halo):
+                part = self._enlarge_tile(image[rows.start : rows.stop, columns.start : columns.stop])
+                inner = self._keep(rows), self._keep(columns)
+                strip[:, columns.keep_start * self.scale : columns.keep_stop * self.scale] = part[inner]
+                done += kept * (columns.keep_stop - columns.keep_start) * self.scale
+                if progress:
+                    progress(done, total)
+            yield strip
+
+    def tile_for(self, height: int, width: int) -> int:
+        """Longest side of the tiles that an image is cut into."""
+        if self._tile == 0:
+            return -(-max(height, width) // GRID) * GRID
+        if self._tile:
+            return self._tile
+        # Time per pixel hardly changes with the tile's size, halos cost less the larger it is: memory decides.
+        memory = min(psutil.virtual_memory().available * _MEMORY_SHARE, _MEMORY_BOUND)
+        side = math.isqrt(int(memory / self.engine.bytes_per_pixel)) // GRID * GRID
+        return max(min(side, _LARGEST_TILE), 2 * self.halo + 4 * GRID)
+
+    def _keep(self, span: Span) -> slice:
+        return slice((span.keep_start - span.start) * self.scale, (span.keep_stop - span.start) * self.scale)
+
+    def _enlarge_tile(self, tile: NDArray[Any]) -> NDArray[Any]:
+        levels = np.float32(_LEVELS[tile.dtype.name])
+        planes = (tile if tile.ndim == 3 else tile[..., None]).astype(np.float32) / levels
+        if planes.shape[2] in (1, 3):
+            result = self._enlarge_colour(planes)
+        else:
+            result = self._enlarge_transparent(planes[..., :-1], planes[..., -1:])
+        result = np.clip(result, 0, 1)
+        if tile.dtype != np.float32:
+            result = np.rint(result * levels).astype(tile.dtype)
+        return result if tile.ndim == 3 else result[..., 0]
+
+    def _enlarge_colour(self, planes: Plane) -> Plane:
+        """h x w x 1 or 3, to sh x sw of as many channels."""
+        return self._from_rgb(self.engine(_as_rgb_tile(planes))[0], planes.shape[2])
+
+    def _enlarge_transparent(self, colour: Plane, alpha: Plane) -> Plane:
+        """Colours are weighted with alpha on the way, so that hidden ones do not bleed into visible ones."""
+        s = self.scale
+        if alpha.min() == alpha.max():  # also spares the second pass for the opaque parts of a picture
+            opacity = np.full((alpha.shape[0] * s, alpha.shape[1] * s, 1), alpha.flat[0])
+            return np.concatenate((self._enlarge_colour(colour), opacity), axis=2)
+        tiles = np.concatenate((_as_rgb_tile(colour * alpha), _as_rgb_tile(alpha)))
+        weighted, opacity = self.engine(tiles)
+        low, high = _neighbourhood_range(alpha, s)
+        new_alpha = np.clip(self._from_rgb(opacity, 1), low, high)
+        new_colour = self._from_rgb(weighted, colour.shape[2]) / np.maximum(new_alpha, 1e-6)
+        return np.concatenate((new_colour, new_alpha), axis=2)
+
+    @staticmethod
+    def _from_rgb(result: Plane, channels: int) -> Plane:
+        planes = result.transpose(1, 2, 0)
+        return planes if channels == 3 else (planes @ _LUMA)[..., None]
+
+
+def _as_rgb_tile(planes: Plane) -> Plane:
+    """h x w x 1 or 3 to 1 x 3 x h x w."""
+    return np.ascontiguousarray(np.broadcast_to(planes, (*planes.shape[:2], 3)).transpose(2, 0, 1)[None])
+
+
+def _neighbourhood_range(alpha: Plane, scale: int) -> tuple[Plane, Plane]:
+    """Least and greatest alpha of the 3 x 3 source pixels around each output pixel, both sh x sw x 1.
+
+    Kept within them, opaque stays opaque and clear stays clear: the network alone leaves 254 where 255 was.
+    """
+    padded = np.pad(alpha, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1))
+    low, high = (edge.repeat(scale, 0).repeat(scale, 1) for edge in (windows.min((3, 4)), windows.max((3, 4))))
+    return low, high
+
+
+def _check_image(image: NDArray[Any]) -> None:
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (2, 3, 4)) or 0 in image.shape:
+        raise UsageError(f"image of shape {image.shape}: expected H x W, or H x W x 2, 3 or 4, none of them 0")
+    if image.dtype.name not in _LEVELS:
+        raise UsageError(f"image of {image.dtype}: expected uint8, uint16, or float32 in [0, 1]")
+    if image.dtype == np.float32 and not (image.min() >= 0 and image.max() <= 1):
+        raise UsageError(f"float32 image from {image.min():g} to {image.max():g}: expected values in [0, 1]")
