@@ -13,6 +13,7 @@ from bgai.checkpoint import load_network
 from bgai.engines.openvino_engine import OpenVinoEngine
 from bgai.errors import WeightsError
 from bgai.files import whole_or_nothing
+from bgai.model import BGAI
 
 OPSET = 20
 TOLERANCE = 1e-4
@@ -32,6 +33,16 @@ def export_onnx(checkpoint: Path, target: Path) -> float:
         WeightsError: The checkpoint cannot be loaded, or the graph differs by more than 1e-4; nothing is written then.
     """
     network = load_network(checkpoint)
+    model = _trace(network)
+    with whole_or_nothing(target) as partial:
+        onnx.save(model, partial)
+        difference = _difference(network, partial)
+        if not difference <= TOLERANCE:
+            raise WeightsError(f"{checkpoint}: its graph differs from the network by {difference:.1e}: not written")
+    return difference
+
+
+def _trace(network: BGAI) -> onnx.ModelProto:
     size = torch.export.Dim.AUTO
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
@@ -46,22 +57,14 @@ def export_onnx(checkpoint: Path, target: Path) -> float:
             verbose=False,
         )
     assert program is not None
-    model = program.model_proto
-    model.doc_string = f"BGAI ×{network.config.scale}"
-    for node in model.graph.node:  # source lines and paths of the machine it was exported on
+    model: onnx.ModelProto = program.model_proto
+    for node in model.graph.node:  # source lines and paths of the machine it is exported on
         node.doc_string = ""
         del node.metadata_props[:]
-    with whole_or_nothing(target) as partial:
-        onnx.save(model, partial)
-        difference = _difference(network, partial)
-        if not difference <= TOLERANCE:
-            raise WeightsError(
-                f"{checkpoint}: its graph differs from the network by {difference:.1e}, above {TOLERANCE:.0e}"
-            )
-    return difference
+    return model
 
 
-def _difference(network: torch.nn.Module, onnx_file: Path) -> float:
+def _difference(network: BGAI, onnx_file: Path) -> float:
     engine = OpenVinoEngine(onnx_file)
     generator = np.random.default_rng(0)
     differences = []

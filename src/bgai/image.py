@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bgai.errors import ImageError, OutputError
 from bgai.files import whole_or_nothing
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Pixels = NDArray[Any]  # uint8 or uint16
 
 INPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif")
 OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
@@ -76,12 +76,32 @@ def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         pixels = image.numpy()
     except pyvips.Error as error:
         raise ImageError(f"{path}: damaged or cut short: {_reason(error)}") from None
-    metadata = {
-        name: (image.get_typeof(name), image.get(name))
-        for name in image.get_fields()
-        if name in _KEPT_BLOBS or (name.startswith("exif-") and name != "exif-ifd0-Orientation")
-    }
-    return Picture(pixels, metadata, (image.xres, image.yres), tuple(notes))
+    return Picture(pixels, _metadata(image), (image.xres, image.yres), tuple(notes))
+
+
+def _metadata(image: pyvips.Image) -> dict[str, tuple[int, Any]]:
+    """Profile, EXIF, XMP and IPTC of an upright image, by libvips' type and name."""
+    kept = [name for name in image.get_fields() if name in _KEPT_BLOBS or name.startswith("exif-")]
+    metadata = {name: (image.get_typeof(name), image.get(name)) for name in kept}
+    if "exif-data" in metadata:
+        kind, exif = metadata["exif-data"]
+        metadata["exif-data"] = (kind, _without_thumbnail(exif))
+        metadata["orientation"] = (pyvips.GValue.gint_type, 1)
+    return metadata
+
+
+def _without_thumbnail(exif: bytes) -> bytes:
+    """Cut the link from an EXIF block's first directory to the second, which describes a thumbnail."""
+    order = {b"II": "little", b"MM": "big"}.get(exif[6:8])
+    if order not in ("little", "big"):
+        return exif
+
+    def number(start: int, size: int) -> int:
+        return int.from_bytes(exif[start : start + size], order)  # type: ignore[arg-type]
+
+    directory = 6 + number(10, 4)
+    link = directory + 2 + 12 * number(directory, 2)
+    return exif[:link] + bytes(4) + exif[link + 4 :] if link + 4 <= len(exif) else exif
 
 
 def read_rgb8(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:

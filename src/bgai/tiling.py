@@ -24,6 +24,19 @@ class Span:
     keep_stop: int
 
 
+def check_sizes(tile: int, halo: int) -> None:
+    """Refuse a tile or a halo that `plan_spans` cannot work with.
+
+    Raises:
+        UsageError: One is off the grid, or the halos leave nothing to keep.
+    """
+    for name, value in (("halo", halo), ("tile", tile)):
+        if value % GRID or value < 0:
+            raise UsageError(f"{name} {value}: expected a multiple of {GRID}")
+    if tile <= 2 * halo:
+        raise UsageError(f"tile {tile} with halo {halo} leaves nothing: expected a tile above {2 * halo}")
+
+
 def plan_spans(length: int, tile: int, halo: int) -> list[Span]:
     """Cut an axis into overlapping tiles whose kept parts cover it once, in order.
 
@@ -39,13 +52,9 @@ def plan_spans(length: int, tile: int, halo: int) -> list[Span]:
         >>> [(span.start, span.stop, span.keep_start, span.keep_stop) for span in plan_spans(100, 64, 16)]
         [(0, 64, 0, 48), (32, 96, 48, 80), (64, 100, 80, 100)]
     """
-    for name, value in (("tile", tile), ("halo", halo)):
-        if value % GRID or value < 0:
-            raise UsageError(f"{name} {value}: expected a multiple of {GRID}")
+    check_sizes(tile, halo)
     if length <= tile:
         return [Span(0, length, 0, length)]
-    if tile <= 2 * halo:
-        raise UsageError(f"tile {tile} with halo {halo} leaves nothing: expected a tile above {2 * halo}")
     count = -(-(length - 2 * halo) // (tile - 2 * halo))
     # Steps of equal length, as short as the grid allows, spare the last tile from being a sliver.
     step = -(-(length - 2 * halo) // (count * GRID)) * GRID

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bgai.engines import Engine, open_engine
 from bgai.errors import UsageError
-from bgai.tiling import GRID, Span, plan_spans
+from bgai.tiling import GRID, Span, check_sizes, plan_spans
 from bgai.weights import find_weights
 
 Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
@@ -62,7 +62,7 @@ class Upscaler:
         tile: int | None = None,
         halo: int = DEFAULT_HALO,
     ) -> None:
-        plan_spans(2 * (tile or GRID), tile or 4 * halo + GRID, halo)  # refuses sizes off the grid before any work
+        check_sizes(tile or 2 * halo + GRID, halo)
         self.weights = find_weights(weights, scale)
         self.engine: Engine = open_engine(self.weights, engine, device)
         self.scale = self.engine.scale
@@ -108,7 +108,7 @@ class Upscaler:
     def tile_for(self, height: int, width: int) -> int:
         """Longest side of the tiles that an image is cut into."""
         if self._tile == 0:
-            return -(-max(height, width) // GRID) * GRID
+            return max(-(-max(height, width) // GRID), 2 * self.halo // GRID + 1) * GRID
         if self._tile:
             return self._tile
         # Time per pixel hardly changes with the tile's size, halos cost less the larger it is: memory decides.

@@ -1,0 +1,127 @@
+"""Files and folders: what becomes of each, and what is left alone."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import texture
+from PIL import Image
+
+from bgai.batch import OutputSettings, plan_jobs, run_job
+from bgai.errors import OutputError, UsageError
+from bgai.upscale import Upscaler
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """a.png, b.jpg, notes.txt, .hidden.png and deep/c.webp."""
+    photos = tmp_path / "photos"
+    (photos / "deep").mkdir(parents=True)
+    for name in ("a.png", "b.jpg", ".hidden.png", "deep/c.webp"):
+        Image.fromarray(texture(12, 16)).save(photos / name)
+    (photos / "notes.txt").write_text("not a picture")
+    return photos
+
+
+def targets(inputs: list[Path], recursive: bool = False, **settings: object) -> list[str]:
+    plan = plan_jobs(inputs, 4, OutputSettings(**settings), recursive)
+    assert not plan.failures
+    return [job.target.as_posix() for job in plan.jobs]
+
+
+def test_a_file_gets_a_name_beside_it(folder: Path) -> None:
+    assert targets([folder / "a.png"]) == [f"{folder}/a_x4.png"]
+    assert targets([folder / "b.jpg"], format="png") == [f"{folder}/b_x4.png"]
+
+
+def test_a_file_goes_where_it_is_sent(folder: Path, tmp_path: Path) -> None:
+    assert targets([folder / "a.png"], out=tmp_path / "new/big.webp") == [f"{tmp_path}/new/big.webp"]
+    assert targets([folder / "a.png"], out=tmp_path / "new") == [f"{tmp_path}/new/a_x4.png"]
+    assert targets([folder / "a.png", folder / "b.jpg"], out=tmp_path) == [
+        f"{tmp_path}/a_x4.png",
+        f"{tmp_path}/b_x4.jpg",
+    ]
+
+
+def test_a_folder_gets_a_folder(folder: Path, tmp_path: Path) -> None:
+    assert targets([folder]) == [f"{tmp_path}/photos_x4/{name}" for name in ("a.png", "b.jpg")]
+    deep = targets([folder], recursive=True, out=tmp_path / "out")
+    assert deep == [f"{tmp_path}/out/{name}" for name in ("a.png", "b.jpg", "deep/c.webp")]
+
+
+def test_the_current_folder_has_a_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert targets([Path()])[0] == f"{tmp_path}/photos_x4/a.png"
+
+
+def test_outputs_inside_the_input_are_not_inputs(folder: Path) -> None:
+    (folder / "out").mkdir()
+    Image.fromarray(texture(12, 16)).save(folder / "out/a.png")
+    plan = plan_jobs([folder], 4, OutputSettings(out=folder / "out"), recursive=True)
+    assert [job.source.name for job in plan.jobs] == ["b.jpg", "c.webp"]
+    assert [path.name for path in plan.finished] == ["a.png"]
+
+
+def test_finished_outputs_are_skipped_unless_asked(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a.png").touch()
+    plan = plan_jobs([folder], 4, OutputSettings(out=tmp_path / "out"))
+    assert [path.name for path in plan.finished] == ["a.png"]
+    again = plan_jobs([folder], 4, OutputSettings(out=tmp_path / "out", overwrite=True))
+    assert len(again.jobs) == 2
+
+
+def test_an_existing_output_of_a_named_file_is_an_error(folder: Path) -> None:
+    (folder / "a_x4.png").touch()
+    plan = plan_jobs([folder / "a.png"], 4, OutputSettings())
+    assert "--overwrite" in str(plan.failures[0])
+
+
+def test_an_original_is_never_its_own_output(folder: Path) -> None:
+    for settings in (OutputSettings(out=folder / "a.png", overwrite=True), OutputSettings(out=folder, overwrite=True)):
+        plan = plan_jobs([folder / "a.png" if settings.out != folder else folder], 4, settings)
+        assert not plan.jobs
+        assert "would replace it" in str(plan.failures[0])
+
+
+def test_two_pictures_do_not_share_an_output(folder: Path, tmp_path: Path) -> None:
+    Image.fromarray(texture(12, 16)).save(folder / "a.jpg")
+    plan = plan_jobs([folder], 4, OutputSettings(out=tmp_path / "out", format="png"))
+    assert len(plan.failures) == 1
+    assert isinstance(plan.failures[0], OutputError)
+    with pytest.raises(UsageError, match="give a folder"):
+        plan_jobs([folder / "a.png", folder / "b.jpg"], 4, OutputSettings(out=tmp_path / "one.png"))
+
+
+def test_a_folder_without_pictures_says_so(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    assert "no pictures" in str(plan_jobs([tmp_path / "none"], 4, OutputSettings()).failures[0])
+    assert "-r" in str(plan_jobs([tmp_path], 4, OutputSettings()).failures[0])
+
+
+def test_a_bad_file_does_not_stop_the_others(folder: Path) -> None:
+    (folder / "bad.png").write_text("no picture")
+    plan = plan_jobs([folder], 4, OutputSettings())
+    assert len(plan.jobs) == 2
+    assert len(plan.failures) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"format": "bmp"}, {"quality": 0}, {"max_pixels": 0}])
+def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=str(next(iter(wrong.values())))):
+        OutputSettings(**wrong)
+
+
+def test_a_job_enlarges_and_leaves_the_original(folder: Path) -> None:
+    before = hashlib.sha256((folder / "a.png").read_bytes()).digest()
+    (job,) = plan_jobs([folder / "a.png"], 4, OutputSettings()).jobs
+    upscaler = Upscaler(4, engine="openvino")
+    calls: list[tuple[int, int]] = []
+    assert run_job(job, upscaler, OutputSettings(), lambda *call: calls.append(call)) == ()
+    assert calls[-1] == (job.pixels, job.pixels)
+    expected = upscaler.upscale(np.array(Image.open(folder / "a.png")))
+    np.testing.assert_array_equal(np.array(Image.open(job.target)), expected)
+    assert hashlib.sha256((folder / "a.png").read_bytes()).digest() == before

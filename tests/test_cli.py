@@ -1,0 +1,139 @@
+"""The command line, as a person uses it: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import texture
+from PIL import Image
+
+import bgai
+
+
+def bgai_command(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bgai", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "200", **environment},
+    )
+
+
+def picture(path: Path, height: int = 12, width: int = 18) -> Path:
+    Image.fromarray(texture(height, width)).save(path)
+    return path
+
+
+def test_a_picture_is_enlarged_and_its_name_printed(tmp_path: Path) -> None:
+    picture(tmp_path / "a [1].png")
+    result = bgai_command("upscale", "a [1].png", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "a [1]_x4.png"
+    assert "1 enlarged" in result.stderr
+    assert Image.open(tmp_path / "a [1]_x4.png").size == (72, 48)
+
+
+def test_a_folder_with_a_bad_file_goes_on_and_says_what_failed(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    picture(photos / "good.png")
+    (photos / "bad.png").write_text("no picture")
+    (photos / "empty.jpg").touch()
+    result = bgai_command("upscale", "photos", "-o", "out", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "photos/bad.png: not a picture" in result.stderr
+    assert "photos/empty.jpg: the file is empty" in result.stderr
+    assert "1 enlarged, 2 failed" in result.stderr
+    assert os.listdir(tmp_path / "out") == ["good.png"]  # noqa: PTH208
+    (photos / "bad.png").unlink()
+    (photos / "empty.jpg").unlink()
+    again = bgai_command("upscale", "photos", "-o", "out", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "0 enlarged, 1 finished before" in again.stderr
+
+
+WRONG = {
+    "missing": (["upscale", "no.png"], "no.png: cannot be read: No such file"),
+    "scale": (["upscale", "a.png", "--scale", "5"], "scale 5: expected one of 2, 3 and 4"),
+    "weights": (["upscale", "a.png", "--weights", "best"], "best: no such file"),
+    "not-weights": (["upscale", "a.png", "--weights", "a.png"], "expected an .onnx, .safetensors or .pth"),
+    "engine": (["upscale", "a.png", "--engine", "magic"], "engine 'magic': expected one of"),
+    "device": (["upscale", "a.png", "--device", "cuda:77"], "device 'cuda:77' cannot be used"),
+    "tile": (["upscale", "a.png", "--tile", "100"], "tile 100: expected a multiple of 16"),
+    "format": (["upscale", "a.png", "--format", "gif"], "format 'gif'"),
+    "limit": (["upscale", "a.png", "--max-megapixels", "0.0001"], "--max-megapixels"),
+    "suffix": (["upscale", "a.png", "-o", "b.xyz"], "unknown output format .xyz"),
+    "export": (["export", "a.onnx", "-o", "b.onnx"], "no such file"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_bad_input_is_one_clear_line(name: str, tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    arguments, message = WRONG[name]
+    result = bgai_command(*arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+    assert sum(line.startswith("bgai: ") for line in result.stderr.splitlines()) == 1
+    assert os.listdir(tmp_path) == ["a.png"]  # noqa: PTH208
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    result = bgai_command("--debug", "upscale", "a.png", "--scale", "5", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read and write everything")
+def test_no_permission_is_one_clear_line(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png").chmod(0)
+    result = bgai_command("upscale", "a.png", cwd=tmp_path)
+    assert "Permission denied" in result.stderr
+    assert result.returncode == 1
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", 100, 100)
+    limit = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
+    code = limit + "sys.argv = ['bgai', 'upscale', 'a.png']; runpy.run_module('bgai', run_name='__main__')"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "a_x4.png: cannot be written: File too large" in result.stderr
+    assert os.listdir(tmp_path) == ["a.png"]  # noqa: PTH208
+
+
+def test_an_interrupt_leaves_no_half_output(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", 600, 600)
+    command = [sys.executable, "-m", "bgai", "upscale", "a.png", "--tile", "112"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    for _ in range(300):
+        if list(tmp_path.glob(".a_x4.png.*.raw")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped; what was finished is kept" in messages
+    assert os.listdir(tmp_path) == ["a.png"]  # noqa: PTH208
+
+
+def test_info_says_what_is_picked_and_why(tmp_path: Path) -> None:
+    result = bgai_command("info", cwd=tmp_path)
+    assert result.returncode == 0
+    assert bgai.__version__ in result.stdout
+    assert "picked" in result.stdout
+    assert "openvino on cpu: the fastest on a CPU" in result.stdout or "PyTorch sees a GPU" in result.stdout
+
+
+def test_version(tmp_path: Path) -> None:
+    assert bgai_command("--version", cwd=tmp_path).stdout.strip() == f"bgai {bgai.__version__}"

@@ -1,0 +1,180 @@
+"""The upscaler: every kind of array, tiles against the whole image, transparency."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import texture
+
+import bgai
+from bgai.errors import UsageError
+from bgai.upscale import Upscaler
+
+
+@pytest.fixture(scope="module")
+def upscaler() -> Upscaler:
+    return bgai.Upscaler(scale=4, engine="openvino")
+
+
+@pytest.mark.parametrize("channels", [None, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_every_kind_of_array_keeps_its_kind(channels: int | None, dtype: type, upscaler: Upscaler) -> None:
+    image = texture(19, 26, channels or 1) / 255
+    image = image if channels else image[..., 0]
+    top = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
+    given = (image * top).astype(dtype)
+    before = given.copy()
+    result = upscaler.upscale(given)
+    assert result.dtype == dtype
+    assert result.shape == (76, 104, *image.shape[2:])
+    np.testing.assert_array_equal(given, before)
+    # Depths agree with each other: what differs is the rounding of the input.
+    reference = upscaler.upscale(image.astype(np.float32))
+    difference = np.abs(result / top - reference)
+    opaque = reference[..., -1] > 0.2 if channels in (2, 4) else np.full(result.shape[:2], True)
+    assert difference[opaque].mean() < 0.01
+
+
+def test_what_it_gives_is_an_enlargement(upscaler: Upscaler) -> None:
+    from bgai.metrics import psnr_y
+    from bgai.resize import imresize
+
+    hr = texture(128, 160)
+    hr = imresize(imresize(hr, 1 / 2), 2)
+    lr = imresize(hr, 1 / 4)
+    assert psnr_y(upscaler.upscale(lr), hr, 4) > psnr_y(imresize(lr, 4), hr, 4)
+
+
+def test_whole_and_tiled_agree_inside() -> None:
+    image = texture(192, 288)
+    whole = Upscaler(tile=0, engine="openvino").upscale(image)
+    tiled = Upscaler(tile=160, engine="openvino").upscale(image)
+    border = 64 * 4
+    difference = np.abs(whole.astype(int) - tiled)[border:-border, border:-border]
+    assert difference.size > 10_000
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-4
+
+
+def test_strips_are_the_image_from_the_top() -> None:
+    image = texture(150, 40)
+    tiled = Upscaler(tile=64, halo=16, engine="openvino")
+    strips = list(tiled.strips(image))
+    assert len(strips) > 2
+    np.testing.assert_array_equal(np.concatenate(strips), tiled.upscale(image))
+
+
+def test_both_engines_agree() -> None:
+    image = texture(40, 56)
+    results = [Upscaler(engine=engine, device="cpu").upscale(image) for engine in ("openvino", "torch")]
+    assert np.abs(results[0].astype(int) - results[1]).max() <= 1
+
+
+def test_progress_counts_every_output_pixel_once() -> None:
+    calls: list[tuple[int, int]] = []
+    Upscaler(tile=64, halo=16, engine="openvino").upscale(texture(90, 70), progress=lambda *call: calls.append(call))
+    assert calls == sorted(calls)
+    assert len(calls) > 3
+    assert calls[-1] == (90 * 70 * 16, 90 * 70 * 16)
+    assert {total for _, total in calls} == {90 * 70 * 16}
+
+
+def test_grey_stays_near_the_same_picture_in_colour(upscaler: Upscaler) -> None:
+    grey = texture(24, 24, 1)[..., 0]
+    colour = upscaler.upscale(np.repeat(grey[..., None], 3, axis=2))
+    assert np.abs(upscaler.upscale(grey).astype(int) - colour.mean(axis=2)).mean() < 2
+
+
+def disc(background: int) -> np.ndarray:
+    """An opaque red disc; what lies hidden under full transparency is `background`."""
+    y, x = np.mgrid[:48, :48]
+    inside = np.clip(16.5 - np.hypot(y - 23.5, x - 23.5), 0, 1)
+    image = np.full((48, 48, 4), background, np.uint8)
+    image[inside > 0] = (220, 30, 40, 0)
+    image[..., 3] = np.rint(inside * 255)
+    return image
+
+
+def test_hidden_colours_do_not_bleed(upscaler: Upscaler) -> None:
+    black, white = (upscaler.upscale(disc(background)) for background in (0, 255))
+    np.testing.assert_array_equal(black, white)
+
+
+def test_edges_have_no_fringe(upscaler: Upscaler) -> None:
+    result = upscaler.upscale(disc(255)).astype(int)
+    edge = (result[..., 3] > 64) & (result[..., 3] < 255)
+    assert edge.sum() > 100
+    # The disc has one colour; an edge mixed with hidden white would be far brighter in green and blue.
+    assert np.abs(result[edge][:, :3] - (220, 30, 40)).mean() < 12
+
+
+def test_opaque_stays_opaque_and_clear_stays_clear(upscaler: Upscaler) -> None:
+    result = upscaler.upscale(disc(255))
+    assert (result[88:104, 88:104, 3] == 255).all()
+    assert (result[:12, :12, 3] == 0).all()
+
+
+def test_an_opaque_picture_is_what_it_is_without_alpha(upscaler: Upscaler) -> None:
+    image = texture(30, 30)
+    opaque = np.dstack((image, np.full((30, 30), 255, np.uint8)))
+    result = upscaler.upscale(opaque)
+    np.testing.assert_array_equal(result[..., :3], upscaler.upscale(image))
+    assert (result[..., 3] == 255).all()
+
+
+def test_half_transparent_throughout(upscaler: Upscaler) -> None:
+    image = np.dstack((texture(20, 20), np.full((20, 20), 128, np.uint8)))
+    assert (upscaler.upscale(image)[..., 3] == 128).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4, 5), np.uint8), "shape"),
+        (np.zeros((0, 4, 3), np.uint8), "shape"),
+        (np.zeros(4, np.uint8), "shape"),
+        (np.zeros((4, 4), np.int32), "int32"),
+        (np.full((4, 4), 2, np.float32), r"expected values in \[0, 1\]"),
+        (np.full((4, 4), np.nan, np.float32), r"expected values in \[0, 1\]"),
+    ],
+)
+def test_other_arrays_are_refused(image: np.ndarray, message: str, upscaler: Upscaler) -> None:
+    with pytest.raises(UsageError, match=message):
+        upscaler.upscale(image)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tile": 100}, "tile 100"),
+        ({"halo": 10}, "halo 10"),
+        ({"tile": 64, "halo": 32}, "leaves nothing"),
+        ({"tile": -16}, "tile -16"),
+        ({"scale": 7}, "scale 7"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, int], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Upscaler(**options)
+
+
+def test_weights_of_another_scale_are_refused() -> None:
+    from bgai.weights import find_weights
+
+    with pytest.raises(UsageError, match="enlarges ×4"):
+        Upscaler(scale=2, weights=find_weights(None, 4).onnx)
+
+
+def test_tiles_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    import psutil
+
+    upscaler = Upscaler(engine="openvino")
+    sides = []
+    for gigabytes in (0.01, 1, 2, 64):
+        monkeypatch.setattr(psutil, "virtual_memory", lambda free=gigabytes: SimpleNamespace(available=free * 2**30))
+        sides.append(upscaler.tile_for(5000, 5000))
+    assert sides == sorted(sides)
+    assert sides[0] < sides[1] < sides[2] <= sides[3] <= 512
+    assert all(side % 16 == 0 and side > 2 * upscaler.halo for side in sides)

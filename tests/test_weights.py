@@ -1,0 +1,121 @@
+"""Finding weights: shipped, downloaded and given."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+import bgai.weights
+from bgai.errors import UsageError, WeightsError
+from bgai.weights import OFFICIAL_SHA256, find_weights, shipped_scales
+
+CONTENT = b"a checkpoint, for the purposes of this test"
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A mirror on this machine with one checkpoint, whose hash is the pinned one, and an empty cache."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    (folder / "BGAI_x4.pth").write_bytes(CONTENT)
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    monkeypatch.setenv("BGAI_OFFICIAL_URL", f"http://127.0.0.1:{httpd.server_port}")
+    monkeypatch.setenv("BGAI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(bgai.weights.OFFICIAL_SHA256, 4, hashlib.sha256(CONTENT).hexdigest())
+    yield folder
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+def test_the_package_holds_both_files_of_each_scale() -> None:
+    assert 4 in shipped_scales()
+    for scale in shipped_scales():
+        found = find_weights(None, scale)
+        assert found.onnx is not None
+        assert found.checkpoint is not None
+        assert found.onnx.is_file()
+        assert found.checkpoint.is_file()
+
+
+def test_without_a_scale_named_weights_are_for_four() -> None:
+    assert find_weights("bgai") == find_weights(None, 4)
+
+
+def test_scales_that_the_package_lacks_are_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bgai.weights, "SHIPPED", tmp_path)
+    (tmp_path / "bgai_x2.onnx").touch()
+    with pytest.raises(WeightsError, match="no weights for ×3 yet, only ×2"):
+        find_weights(None, 3)
+
+
+def test_unknown_scales_are_refused() -> None:
+    with pytest.raises(UsageError, match="expected one of 2, 3 and 4"):
+        find_weights(None, 5)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_files_are_told_apart_by_suffix(suffix: str, tmp_path: Path) -> None:
+    for name in (f"a{suffix}", "a.onnx", "a.zip"):
+        (tmp_path / name).touch()
+    assert find_weights(tmp_path / f"a{suffix}").checkpoint == tmp_path / f"a{suffix}"
+    assert find_weights(str(tmp_path / "a.onnx")).onnx == tmp_path / "a.onnx"
+    with pytest.raises(WeightsError, match=r"expected an \.onnx"):
+        find_weights(tmp_path / "a.zip")
+    with pytest.raises(WeightsError, match="no such file"):
+        find_weights("offical")
+
+
+def test_official_weights_are_downloaded_once(server: Path, tmp_path: Path) -> None:
+    found = find_weights("official", 4).checkpoint
+    assert found == tmp_path / "cache/official/BGAI_x4.pth"
+    assert found.read_bytes() == CONTENT
+    (server / "BGAI_x4.pth").unlink()
+    assert find_weights("official", 4).checkpoint == found
+
+
+def test_a_damaged_cache_is_fetched_anew(server: Path) -> None:
+    found = find_weights("official", 4).checkpoint
+    assert found is not None
+    found.write_bytes(b"damaged")
+    find_weights("official", 4)
+    assert found.read_bytes() == CONTENT
+
+
+def test_another_content_is_not_used(server: Path, tmp_path: Path) -> None:
+    (server / "BGAI_x4.pth").write_bytes(b"something else")
+    with pytest.raises(WeightsError, match="is not the pinned"):
+        find_weights("official", 4)
+    assert not list((tmp_path / "cache").rglob("*"))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nonsense"])
+def test_offline_is_one_clear_line(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BGAI_OFFICIAL_URL", url)
+    monkeypatch.setenv("BGAI_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError, match=r"download failed .* pass the file with --weights"):
+        find_weights("official", 4)
+
+
+def test_a_file_that_the_mirror_lacks(server: Path) -> None:
+    with pytest.raises(WeightsError, match="File not found"):
+        find_weights("official", 2)
+
+
+def test_the_pinned_hashes_are_those_of_the_released_files(shared: Path) -> None:
+    for scale, pinned in OFFICIAL_SHA256.items():
+        content = (shared / f"weights/official/BGAI_x{scale}.pth").read_bytes()
+        assert hashlib.sha256(content).hexdigest() == pinned
