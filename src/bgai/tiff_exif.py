@@ -2,41 +2,38 @@
 
 Other formats hold EXIF as a block, which is a small TIFF in itself (Exif 2.32, section 4.5): directories (IFDs) of
 tagged fields, some of which point to further directories. In a TIFF file the same directories hang from the picture's
-own, so both ways are: read the directories, and lay them out anew, as their offsets count from the start of the file.
+own. Offsets count from the start of the file, so a copy has to be laid out anew.
 """
 
 from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Container
 from pathlib import Path
 from typing import BinaryIO
 
 _PREFIX = b"Exif\0\0"
-_LONGEST_BLOCK = 65533  # in a JPEG file, whose segments give their own length, of two bytes, in two bytes
-_MOST_READ = 4 * _LONGEST_BLOCK  # bytes per file: far more than a block holds, and soon read
+_LONGEST_BLOCK = 65533  # what a segment of a JPEG file holds
+_MOST_READ = 4 * _LONGEST_BLOCK  # bytes of a file: far more than a block holds, and soon read
 
 # ImageDescription, Make, Model, Software, DateTime, Artist, Copyright. Not Orientation: pictures are turned upright.
 _DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 33432)
-_WIDTH, _LENGTH, _PIXEL_X, _PIXEL_Y = 256, 257, 0xA002, 0xA003
-_EXIF_IFD, _GPS_IFD, _INTEROPERABILITY_IFD, _MAKER_NOTE = 0x8769, 0x8825, 0xA005, 0x927C
-_Tree = dict[int, "_Tree"]
-_SUB_IFDS: _Tree = {_EXIF_IFD: {_INTEROPERABILITY_IFD: {}}, _GPS_IFD: {}}
-_POINTERS = (330, _EXIF_IFD, _GPS_IFD, _INTEROPERABILITY_IFD)  # 330: SubIFDs
+_MAIN, _EXIF, _GPS, _INTEROPERABILITY = 0, 0x8769, 0x8825, 0xA005  # IFDs, by the tag of the pointer to them
+_POINTERS = (_EXIF, _GPS, _INTEROPERABILITY)
+_MAKER_NOTE = 0x927C
+_SIZES = ((0xA002, 256), (0xA003, 257))  # PixelXDimension and ImageWidth, PixelYDimension and ImageLength
 
-_ASCII, _LONG, _LONG8 = 2, 4, 16
-# Bytes of one value of each type of TIFF 6.0, section 2, and bytes of the numbers in it: a rational has two.
-_TYPES = {1: (1, 1), 2: (1, 1), 3: (2, 2), 4: (4, 4), 5: (8, 4), 6: (1, 1)}
-_TYPES |= {7: (1, 1), 8: (2, 2), 9: (4, 4), 10: (8, 4), 11: (4, 4), 12: (8, 8)}
-_POINTER_CODES = {_LONG: "I", 13: "I", _LONG8: "Q", 18: "Q"}  # 13 and 18: IFD and IFD8
+_LONG, _LAST_CLASSIC_TYPE, _LONG8 = 4, 12, 16
+# Bytes of a value of each type (TIFF 6.0, section 2; BigTIFF), and of the numbers in it: a rational has two.
+_TYPES = {1: (1, 1), 2: (1, 1), 3: (2, 2), 4: (4, 4), 5: (8, 4), 6: (1, 1), 7: (1, 1), 8: (2, 2), 9: (4, 4)}
+_TYPES |= {10: (8, 4), 11: (4, 4), 12: (8, 8), 13: (4, 4), 16: (8, 8), 17: (8, 8), 18: (8, 8)}
 
-_Field = tuple[int, bytes]  # type, and values in little-endian order
-_Ifd = dict[int, "_Field | _Ifd"]  # by tag
+_Fields = dict[int, tuple[int, bytes]]  # type and little-endian values, by tag
+_Exif = dict[int, _Fields]  # by IFD
 
 
 class _Layout:
-    """Byte order and widths: TIFF 6.0, section 2, or BigTIFF (libtiff.gitlab.io/libtiff/specification/bigtiff.html)."""
+    """Byte order and widths of a classic TIFF (TIFF 6.0, section 2) or a BigTIFF (libtiff's "BigTIFF design")."""
 
     def __init__(self, order: str, big: bool) -> None:
         self.order = order
@@ -48,15 +45,15 @@ class _Layout:
 
     def ordered(self, kind: int, values: bytes) -> bytes:
         """Turn values from little-endian to this order, or back."""
-        unit = _TYPES[kind][1] if self.order == ">" else 1
-        turned = bytearray(values)
-        for index in range(unit):
-            turned[index::unit] = values[unit - 1 - index :: unit]
-        return bytes(turned)
+        unit = _TYPES[kind][1]
+        if self.order == "<" or unit == 1:
+            return values
+        return b"".join(values[start : start + unit][::-1] for start in range(0, len(values), unit))
 
 
+_BLOCK_HEADER = b"II*\0"
 _LAYOUTS = {
-    b"II*\0": _Layout("<", big=False),
+    _BLOCK_HEADER: _Layout("<", big=False),
     b"MM\0*": _Layout(">", big=False),
     b"II+\0\x08\0\0\0": _Layout("<", big=True),
     b"MM\0+\0\x08\0\0": _Layout(">", big=True),
@@ -64,19 +61,20 @@ _LAYOUTS = {
 
 
 class _Tiff:
-    """A TIFF file or EXIF block, distrusted: whatever is damaged or no sense in it raises ValueError."""
+    """A TIFF file or EXIF block that may be damaged: then every method raises ValueError."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self.size = stream.seek(0, io.SEEK_END)
         self._unread = _MOST_READ
-        self._visited = {0}  # no IFD is at the header or has two pointers to it
+        self._visited = {0}  # no IFD lies at the header, or has two pointers to it
         head = self._read(0, 8)
         layout = _LAYOUTS.get(head[:4]) or _LAYOUTS.get(head)
         if layout is None:
             raise ValueError("no TIFF")
         self.layout = layout
-        (self.first,) = layout.offset.unpack(self._read(layout.first_at, layout.offset.size))
+        (first,) = layout.offset.unpack(self._read(layout.first_at, layout.offset.size))
+        self.main, self.link = self._entries(first)
 
     def _read(self, offset: int, size: int) -> bytes:
         self._unread -= size
@@ -85,10 +83,10 @@ class _Tiff:
         self._stream.seek(offset)
         return self._stream.read(size)
 
-    def entries(self, offset: int) -> tuple[dict[int, bytes], bytes]:
+    def _entries(self, offset: int) -> tuple[dict[int, bytes], bytes]:
         """The entries of an IFD by tag, as they are, and its link to the next IFD."""
         if offset in self._visited:
-            raise ValueError("an IFD that has two pointers to it")
+            raise ValueError("a loop of IFDs")
         self._visited.add(offset)
         layout = self.layout
         (count,) = layout.count.unpack(self._read(offset, layout.count.size))
@@ -97,8 +95,8 @@ class _Tiff:
         entries = (table[start : start + layout.entry.size] for start in range(0, length, layout.entry.size))
         return {layout.entry.unpack(entry)[0]: entry for entry in entries}, table[length:]
 
-    def field(self, entry: bytes) -> _Field | None:
-        """What an entry holds; None if it is empty, of an unknown type or more than a block can hold."""
+    def field(self, entry: bytes) -> tuple[int, bytes]:
+        """Type and little-endian values; none if the type is unknown or a block could not hold them."""
         _, kind, count, cell = self.layout.entry.unpack(entry)
         size = count * _TYPES.get(kind, (0, 0))[0]
         if size > len(cell):
@@ -106,89 +104,69 @@ class _Tiff:
             if offset + size > self.size:
                 raise ValueError("values beyond the end")
             cell = self._read(offset, size) if size <= _LONGEST_BLOCK else b""
-        return (kind, self.layout.ordered(kind, cell[:size])) if cell[:size] else None
+        return kind, self.layout.ordered(kind, cell[:size]) if size else b""
 
-    def pointer(self, entry: bytes) -> int:
-        _, kind, count, cell = self.layout.entry.unpack(entry)
-        code = struct.Struct(self.layout.order + _POINTER_CODES.get(kind, "Q"))
-        if kind not in _POINTER_CODES or count != 1 or code.size > len(cell):
-            raise ValueError("no pointer")
-        return int(code.unpack(cell[: code.size])[0])
+    def _sub_ifd(self, entries: dict[int, bytes], pointer: int) -> dict[int, bytes]:
+        if pointer not in entries:
+            return {}
+        return self._entries(int.from_bytes(self.field(entries[pointer])[1], "little"))[0]
 
-    def ifd(self, offset: int, wanted: Container[int], sub_ifds: _Tree) -> _Ifd:
-        """Read the wanted fields of an IFD and all of its sub-IFDs, but for empty ones."""
-        found: _Ifd = {}
-        for tag, entry in self.entries(offset)[0].items():
-            value: _Field | _Ifd | None = None
-            if tag in sub_ifds:
-                value = self.ifd(self.pointer(entry), range(1 << 16), sub_ifds[tag])
-            elif tag in wanted and tag not in _POINTERS:
-                value = self.field(entry)
-            if value:
-                found[tag] = value
-        return found
+    def _fields(self, entries: dict[int, bytes]) -> _Fields:
+        """What a classic TIFF can hold, without pointers, which are made anew."""
+        fields = {tag: self.field(entry) for tag, entry in entries.items() if tag not in _POINTERS}
+        return {tag: field for tag, field in fields.items() if field[1] and field[0] <= _LAST_CLASSIC_TYPE}
 
-    def exif(self) -> _Ifd:
-        found = self.ifd(self.first, _DESCRIPTIVE, _SUB_IFDS)
-        return {tag: value for tag, value in found.items() if isinstance(value, dict) or value[0] == _ASCII}
+    def exif(self) -> _Exif:
+        """The fields of each IFD (Exif 2.32, section 4.6)."""
+        exif = self._sub_ifd(self.main, _EXIF)
+        return {
+            _MAIN: self._fields({tag: entry for tag, entry in self.main.items() if tag in _DESCRIPTIVE}),
+            _EXIF: self._fields(exif),
+            _INTEROPERABILITY: self._fields(self._sub_ifd(exif, _INTEROPERABILITY)),
+            _GPS: self._fields(self._sub_ifd(self.main, _GPS)),
+        }
 
 
-def _pack_value(value: _Field | _Ifd, layout: _Layout, where: int) -> tuple[int, int, bytes, bytes]:
-    """Type, count, values or their offset, and what has to be put at that offset, `where`."""
-    if isinstance(value, dict):
-        return layout.pointer_type, 1, layout.offset.pack(where), _pack(value, layout, where)
-    kind, values = value
-    count, values = len(values) // _TYPES[kind][0], layout.ordered(*value)
-    if len(values) <= layout.offset.size:
-        return kind, count, values, b""
-    return kind, count, layout.offset.pack(where), values + bytes(len(values) % 2)  # offsets are even: TIFF 6.0
+def _pack_ifd(fields: _Fields, layout: _Layout, start: int, ready: dict[int, bytes], link: bytes) -> bytes:
+    """Lay out an IFD of new fields and ready entries for offset `start`, with the long values behind it."""
+    entries, behind = dict(ready), b""
+    end = start + layout.count.size + layout.entry.size * (len(ready) + len(fields)) + layout.offset.size
+    for tag, (kind, values) in sorted(fields.items()):
+        cell = values = layout.ordered(kind, values)
+        if len(values) > layout.offset.size:
+            cell = layout.offset.pack(end + len(behind))
+            behind += values + bytes(len(values) % 2)  # offsets are even (TIFF 6.0, section 2)
+        entries[tag] = layout.entry.pack(tag, kind, len(values) // _TYPES[kind][0], cell)
+    table = b"".join(entries[tag] for tag in sorted(entries))
+    return layout.count.pack(len(entries)) + table + link + behind
 
 
-def _pack(ifd: _Ifd, layout: _Layout, start: int, kept: dict[int, bytes] | None = None, link: bytes = b"") -> bytes:
-    """Lay out an IFD for offset `start`, with values and sub-IFDs behind it, `kept` entries and a link to the next."""
-    entries, behind = dict(kept or {}), b""
-    end = start + layout.count.size + layout.entry.size * (len(entries) + len(ifd)) + layout.offset.size
-    for tag, value in ifd.items():
-        *entry, values = _pack_value(value, layout, end + len(behind))
-        entries[tag] = layout.entry.pack(tag, *entry)
-        behind += values
-    table = b"".join(entry for _, entry in sorted(entries.items()))
-    return layout.count.pack(len(entries)) + table + (link or bytes(layout.offset.size)) + behind
+def _pack(exif: _Exif, layout: _Layout, start: int, ready: dict[int, bytes], link: bytes) -> tuple[bytes, int]:
+    """Lay out all IFDs for offset `start`, each before the one that points to it; returns also the last's offset."""
+    exif, packed = {tag: dict(fields) for tag, fields in exif.items()}, b""
+    for tag, parent in ((_INTEROPERABILITY, _EXIF), (_EXIF, _MAIN), (_GPS, _MAIN)):
+        if exif[tag] and tag not in ready:
+            pointer = layout.offset.pack(start + len(packed))
+            exif[parent][tag] = (layout.pointer_type, layout.ordered(layout.pointer_type, pointer))
+            packed += _pack_ifd(exif[tag], layout, start + len(packed), {}, bytes(layout.offset.size))
+    main = start + len(packed)
+    return packed + _pack_ifd(exif[_MAIN], layout, main, ready, link), main
 
 
-def _shortened(ifd: _Ifd, longest: int) -> _Ifd:
-    """Leave out the maker's note, which seldom survives a move, and fields of more than `longest` bytes."""
-    short: _Ifd = {}
-    for tag, value in ifd.items():
-        if isinstance(value, dict):
-            value = _shortened(value, longest)
-        elif tag == _MAKER_NOTE or len(value[1]) > longest:
-            continue
-        if value:
-            short[tag] = value
-    return short
-
-
-def _resize(exif: _Ifd, tiff: _Tiff, entries: dict[int, bytes]) -> None:
-    """Make PixelXDimension and PixelYDimension, where they are given, what the TIFF file says of itself."""
-    details = exif.get(_EXIF_IFD)
-    for tag, own in ((_PIXEL_X, _WIDTH), (_PIXEL_Y, _LENGTH)):
-        size = tiff.field(entries.get(own, bytes(tiff.layout.entry.size)))
-        if size is None:
-            raise ValueError("no width or length")
-        if isinstance(details, dict) and tag in details:
-            details[tag] = (_LONG, size[1].ljust(4, b"\0"))
+def _pack_block(exif: _Exif) -> bytes:
+    layout = _LAYOUTS[_BLOCK_HEADER]
+    packed, first = _pack(exif, layout, 8, {}, bytes(4))
+    return _PREFIX + _BLOCK_HEADER + layout.offset.pack(first) + packed
 
 
 def read_tiff_exif(path: Path) -> bytes | None:
     r"""Collect what a TIFF file says of its picture as an EXIF block for JPEG, PNG or WebP.
 
-    Taken are the descriptive tags of the first IFD, the Exif IFD with its interoperability IFD, and the GPS IFD
-    (Exif 2.32, section 4.6).
+    Taken are the descriptive tags of the first IFD, the Exif IFD with its interoperability IFD, and the GPS IFD.
 
     Returns:
-        b"Exif\0\0" and a little-endian TIFF, at most 65533 bytes: the maker's note, and then other long fields, are
-        left out if there is no room. None if the file has none of this, is no TIFF or is damaged there.
+        b"Exif\0\0" and a little-endian TIFF, at most 65533 bytes: if there is no room, the maker's note is left out.
+        None if the file has nothing of this or too much, is no TIFF, or is damaged there.
 
     Raises:
         OSError: The file cannot be read.
@@ -198,17 +176,18 @@ def read_tiff_exif(path: Path) -> bytes | None:
             exif = _Tiff(stream).exif()
         except ValueError:
             return None
-    header, longest = b"II*\0\x08\0\0\0", _LONGEST_BLOCK
-    while len(block := _PREFIX + header + _pack(exif, _LAYOUTS[header[:4]], len(header))) > _LONGEST_BLOCK:
-        exif, longest = _shortened(exif, longest), longest // 2
-    return block if exif else None
+    block = _pack_block(exif)
+    if len(block) > _LONGEST_BLOCK:
+        exif[_EXIF].pop(_MAKER_NOTE, None)
+        block = _pack_block(exif)
+    return block if any(exif.values()) and len(block) <= _LONGEST_BLOCK else None
 
 
 def add_tiff_exif(path: Path, exif: bytes) -> None:
     r"""Put the fields of an EXIF block, with or without b"Exif\0\0" before it, into a finished TIFF file.
 
-    The new IFDs are appended, so no other offset in the file changes. Tags that the file has already, and everything
-    if the block is malformed or the file would outgrow the offsets of a classic TIFF, stay as they are.
+    The new IFDs are appended, so nothing else in the file moves. Tags that its first IFD has already stay as they
+    are, and so does the whole file if the block is malformed or offsets of 32 bits would not reach so far.
 
     Raises:
         OSError: The file cannot be read or written.
@@ -217,16 +196,17 @@ def add_tiff_exif(path: Path, exif: bytes) -> None:
         try:
             added = _Tiff(io.BytesIO(exif.removeprefix(_PREFIX))).exif()
             tiff = _Tiff(stream)
-            kept, link = tiff.entries(tiff.first)
-            _resize(added, tiff, kept)
-            added = {tag: value for tag, value in added.items() if tag not in kept}
+            for tag, own in _SIZES:
+                if tag in added[_EXIF] and own in tiff.main:
+                    added[_EXIF][tag] = (_LONG, tiff.field(tiff.main[own])[1][:4].ljust(4, b"\0"))
+            added[_MAIN] = {tag: field for tag, field in added[_MAIN].items() if tag not in tiff.main}
             start = tiff.size + tiff.size % 2
-            packed = _pack(added, tiff.layout, start, kept, link)
-            first = tiff.layout.offset.pack(start)
+            packed, first = _pack(added, tiff.layout, start, tiff.main, tiff.link)
+            header = tiff.layout.offset.pack(first)
         except (ValueError, struct.error):  # the latter: an offset of more than 32 bits
             return
-        if added:
+        if any(added.values()):
             stream.seek(start)
             stream.write(packed)
             stream.seek(tiff.layout.first_at)  # last, so that the file is whole until then
-            stream.write(first)
+            stream.write(header)

@@ -18,7 +18,7 @@ class OpenVinoEngine:
 
     name = "openvino"
     device = "cpu"
-    bytes_per_pixel = 12_500
+    bytes_per_pixel = 16_500
 
     def __init__(self, onnx: Path) -> None:
         settings = {
