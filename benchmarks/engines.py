@@ -43,7 +43,9 @@ def main() -> None:
     for _ in range(options.rounds):
         for name, run in engines.items():
             seconds[name].append(timed(partial(run, image)))
-    print(f"{options.size} x {options.size} at x4, {os.cpu_count()} CPUs, median of {options.rounds} alternating rounds")
+    print(
+        f"{options.size} x {options.size} at x4, {os.cpu_count()} CPUs, median of {options.rounds} alternating rounds"
+    )
     base = statistics.median(seconds["openvino"])
     for name, values in seconds.items():
         median = statistics.median(values)

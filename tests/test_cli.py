@@ -117,7 +117,7 @@ def test_an_interrupt_leaves_no_half_output(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bgai", "upscale", "a.png", "--tile", "112"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     for _ in range(300):
-        if list(tmp_path.glob(".a_x4.png.*.raw")):
+        if list(tmp_path.glob(".a_x4.png.*.partial.raw")):
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)

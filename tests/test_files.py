@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +78,22 @@ def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert make_folder(tmp_path / "file" / "folder") is None
     assert make_folder(tmp_path / "folder") == tmp_path / "folder"
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+from bgai.files import whole_or_nothing
+with whole_or_nothing(Path(sys.argv[1])) as partial:
+    Path(f"{partial}.raw").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    target = tmp_path / "a [1].png"
+    subprocess.run([sys.executable, "-c", code, target], check=False)
+    assert len(names(tmp_path)) == 2
+    running = tmp_path / f".a [1].png.{os.getppid()}.partial"
+    running.touch()
+    with whole_or_nothing(target) as partial:
+        partial.write_text("whole")
+    assert sorted(names(tmp_path)) == sorted(["a [1].png", running.name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,12 @@ def tiff(path: Path, layout: str, more: bytes = b"") -> Path:
     return path
 
 
-def assert_whole(exif: Image.Exif) -> None:
+def assert_whole(exif: Image.Exif, interoperability: dict[int, Any] = INTEROPERABILITY_TAGS) -> None:
     assert {tag: exif.get(tag) for tag in MAIN_TAGS} == MAIN_TAGS
     found = exif.get_ifd(EXIF)
     assert {tag: found.get(tag) for tag in EXIF_TAGS} == EXIF_TAGS
     assert exif.get_ifd(GPS) == GPS_TAGS
-    assert exif.get_ifd(INTEROPERABILITY) == INTEROPERABILITY_TAGS
+    assert exif.get_ifd(INTEROPERABILITY) == interoperability
 
 
 def loaded(block: bytes | None) -> Image.Exif:
@@ -84,13 +85,14 @@ def loaded(block: bytes | None) -> Image.Exif:
     return exif
 
 
-def first_ifd(path: Path) -> tuple[list[int], bytes]:
-    """Tags of a little-endian classic file's first IFD in their order, and its link."""
+def first_ifd(path: Path) -> tuple[int, dict[int, int], bytes]:
+    """Offset, tags in their order with values or offsets, and link of a little-endian classic file's first IFD."""
     data = path.read_bytes()
     (start,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, start)
     end = start + 2 + 12 * count
-    return [struct.unpack_from("<H", data, at)[0] for at in range(start + 2, end, 12)], data[end : end + 4]
+    entries = [struct.unpack_from("<H6xI", data, at) for at in range(start + 2, end, 12)]
+    return start, dict(entries), data[end : end + 4]
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -100,16 +102,16 @@ def test_exif_goes_into_what_libvips_writes_and_comes_out_again(big: bool, order
     add_tiff_exif(path, exif_of(order).tobytes())
     np.testing.assert_array_equal(pyvips.Image.new_from_file(str(path), fail_on="warning").numpy(), PIXELS)
     with Image.open(path) as image:
-        np.testing.assert_array_equal(np.array(image), PIXELS)
         assert_whole(image.getexif())
+        np.testing.assert_array_equal(np.array(image), PIXELS)
     assert_whole(loaded(read_tiff_exif(path)))
 
 
 @pytest.mark.parametrize("big", [False, True])
 def test_exif_of_another_writer_is_read(big: bool, tmp_path: Path) -> None:
-    Image.fromarray(PIXELS).save(tmp_path / "a.tif", exif=exif_of(), big_tiff=big)
+    Image.fromarray(PIXELS).save(tmp_path / "a.tif", exif=exif_of().tobytes(), big_tiff=big)
     exif = loaded(read_tiff_exif(tmp_path / "a.tif"))
-    assert_whole(exif)
+    assert_whole(exif, {})  # Pillow leaves the pointer to it as it was in the block: it leads nowhere
     assert 274 not in exif
     assert 256 not in exif
 
@@ -124,9 +126,10 @@ def test_every_layout_takes_blocks_of_either_order(layout: str, order: str, tmp_
     header = 16 if layout.endswith("big") else 8
     assert path.read_bytes()[header : len(before)] == before[header:]
     assert pyvips.Image.new_from_file(str(path), fail_on="warning").numpy().tolist() == [[0x21, 0xC3]]
-    with Image.open(path) as image:
-        assert np.array(image).tolist() == [[0x21, 0xC3]]
-        assert_whole(image.getexif())
+    if layout != "MM-big":  # which Pillow does not read
+        with Image.open(path) as image:
+            assert_whole(image.getexif())
+            assert np.array(image).tolist() == [[0x21, 0xC3]]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -162,14 +165,22 @@ def test_tags_of_the_file_stay_and_orientation_is_not_taken(tmp_path: Path) -> N
 def test_tags_are_sorted_and_further_pages_stay_linked(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     Image.fromarray(PIXELS).save(path, save_all=True, append_images=[Image.fromarray(PIXELS[::-1])])
-    _, link = first_ifd(path)
+    *_, link = first_ifd(path)
     add_tiff_exif(path, exif_of().tobytes())
-    tags, again = first_ifd(path)
-    assert tags == sorted({*tags, *MAIN_TAGS, EXIF, GPS})
+    _, tags, again = first_ifd(path)
+    assert list(tags) == sorted({*tags, *MAIN_TAGS, EXIF, GPS})
     assert again == link != bytes(4)
     with Image.open(path) as image:
         image.seek(1)
         np.testing.assert_array_equal(np.array(image), PIXELS[::-1])
+
+
+def test_offsets_are_even(tmp_path: Path) -> None:
+    path = vips_tiff(tmp_path / "a.tif")
+    path.write_bytes(path.read_bytes() + bytes(1 - path.stat().st_size % 2))
+    add_tiff_exif(path, exif_of(exif={0x9286: b"odd number"[:9]}).tobytes())
+    start, tags, _ = first_ifd(path)
+    assert [offset % 2 for offset in (start, tags[EXIF], tags[GPS], tags[306], tags[33432])] == [0] * 5
 
 
 def test_a_thumbnail_stays_behind(tmp_path: Path) -> None:
@@ -178,25 +189,40 @@ def test_a_thumbnail_stays_behind(tmp_path: Path) -> None:
     path = vips_tiff(tmp_path / "a.tif")
     add_tiff_exif(path, main + thumbnail)
     assert b"THUMBNAIL" not in path.read_bytes()
-    assert first_ifd(path)[1] == bytes(4)
+    assert first_ifd(path)[2] == bytes(4)
     assert dict(loaded(read_tiff_exif(path))) == {271: "A"}
 
 
 @pytest.mark.parametrize("size", [60_000, 66_000])
 def test_only_a_makers_note_that_fits_is_read(size: int, tmp_path: Path) -> None:
-    path, exif = tmp_path / "a.tif", exif_of(exif={MAKER_NOTE: bytes(size), 0x9286: bytes(5_000)})
-    Image.fromarray(PIXELS).save(path, exif=exif)
+    path, exif = tmp_path / "a.tif", exif_of(exif={MAKER_NOTE: bytes(size), 0x9286: bytes(6_000)})
+    Image.fromarray(PIXELS).save(path, exif=exif.tobytes())
     found = loaded(read_tiff_exif(path)).get_ifd(EXIF)
     assert MAKER_NOTE not in found
-    assert found[0x9286] == bytes(5_000)
+    assert found[0x9286] == bytes(6_000)
     del exif.get_ifd(EXIF)[0x9286]
-    Image.fromarray(PIXELS).save(path, exif=exif)
+    Image.fromarray(PIXELS).save(path, exif=exif.tobytes())
     assert (MAKER_NOTE in loaded(read_tiff_exif(path)).get_ifd(EXIF)) == (size == 60_000)
+
+
+def test_a_field_that_no_block_can_hold_is_left_out(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.tif", exif=exif_of(exif={0x9286: bytes(66_000)}).tobytes())
+    assert_whole(loaded(read_tiff_exif(tmp_path / "a.tif")), {})
+
+
+def test_values_that_many_fields_share_fill_no_memory(tmp_path: Path) -> None:
+    entries = b"".join(struct.pack("<HHII", tag, 7, 65_000, 50) for tag in range(1_000))
+    header = struct.pack("<2sHIHHHIIIH", b"II", 42, 8, 1, EXIF, 4, 1, 26, 0, 1_000)
+    (tmp_path / "a.tif").write_bytes(header + entries + bytes(65_000))
+    tracemalloc.start()
+    assert read_tiff_exif(tmp_path / "a.tif") is None
+    assert tracemalloc.get_traced_memory()[1] < 2**21
+    tracemalloc.stop()
 
 
 def test_what_no_block_can_hold_is_none(tmp_path: Path) -> None:
     exif = exif_of(exif={0x9286: bytes(40_000), 0x927D: bytes(40_000)})
-    Image.fromarray(PIXELS).save(tmp_path / "a.tif", exif=exif)
+    Image.fromarray(PIXELS).save(tmp_path / "a.tif", exif=exif.tobytes())
     assert read_tiff_exif(tmp_path / "a.tif") is None
 
 
@@ -252,6 +278,16 @@ def test_damage_is_left_alone(damaged: bytes, tmp_path: Path) -> None:
     assert read_tiff_exif(path) is None
 
 
+@pytest.mark.parametrize("pointer", [0, 8, 26, 44, 56, 2**32 - 1])
+def test_a_stale_interoperability_pointer_costs_nothing_else(pointer: int, tmp_path: Path) -> None:
+    main = struct.pack("<2sHIHHHIII", b"II", 42, 8, 1, EXIF, 4, 1, 26, 0)
+    exif = struct.pack("<HHHIIHHIII", 2, 0x8827, 3, 1, 400, INTEROPERABILITY, 4, 1, pointer, 0)
+    path = vips_tiff(tmp_path / "a.tif")
+    other = struct.pack("<HHHI4sI", 1, 271, 2, 2, b"A\0", 0)  # at 56
+    add_tiff_exif(path, main + exif + other)
+    assert loaded(read_tiff_exif(path)).get_ifd(EXIF) == {0x8827: 400}
+
+
 @pytest.mark.parametrize(("kind", "count"), [(0, 1), (14, 3), (999, 2**32 - 1), (2, 0), (13, 1)])
 def test_fields_of_unknown_types_are_left_out(kind: int, count: int, tmp_path: Path) -> None:
     path = vips_tiff(tmp_path / "a.tif")
@@ -284,32 +320,32 @@ def test_reading_survives_any_damage(layout: str, tmp_path: Path) -> None:
     path = tiff(tmp_path / "a.tif", layout)
     add_tiff_exif(path, exif_of().tobytes())
     kept = 0
-    for mutant in mutants(path.read_bytes(), 250):
+    for mutant in mutants(path.read_bytes(), 70):
         path.write_bytes(mutant)
         found = read_tiff_exif(path)
         if found is not None:
             kept += 1
             path.write_bytes(found[6:])
             assert read_tiff_exif(path) == found  # well-formed, and complete
-    assert 0 < kept < 250
+    assert 0 < kept < 70
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_no_block_harms_the_picture(order: str, tmp_path: Path) -> None:
     path = vips_tiff(tmp_path / "a.tif")
     before, added = path.read_bytes(), 0
-    for mutant in [*mutants(exif_of(order).tobytes(), 100), random.Random(1).randbytes(500)]:
+    for mutant in [*mutants(exif_of(order).tobytes(), 50), random.Random(1).randbytes(500)]:
         path.write_bytes(before)
         add_tiff_exif(path, mutant)
         if path.read_bytes() != before:
             added += 1
             np.testing.assert_array_equal(pyvips.Image.new_from_file(str(path), fail_on="error").numpy(), PIXELS)
-    assert 0 < added < 101
+    assert 0 < added < 51
 
 
 def test_adding_survives_any_damage_of_the_file(tmp_path: Path) -> None:
     path, exif = tmp_path / "a.tif", exif_of().tobytes()
-    for mutant in mutants(tiff(path, "II").read_bytes(), 250):
+    for mutant in mutants(tiff(path, "II").read_bytes(), 70):
         path.write_bytes(mutant)
         add_tiff_exif(path, exif)
         assert path.read_bytes()[8 : len(mutant)] == mutant[8:]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from bgai.errors import OutputError
 
@@ -22,6 +25,7 @@ def whole_or_nothing(target: Path, overwrite: bool = True) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if not overwrite and target.exists():
             raise FileExistsError
+        _remove_leftovers(target)
         partial.touch()
         yield partial
         with partial.open("rb+") as file:
@@ -36,6 +40,14 @@ def whole_or_nothing(target: Path, overwrite: bool = True) -> Iterator[Path]:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove what processes that were killed left of the same output."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*.partial*"):
+        pid = path.name.removeprefix(f".{target.name}.").split(".")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            path.unlink(missing_ok=True)
 
 
 def _claim(partial: Path, target: Path) -> None:

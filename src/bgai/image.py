@@ -210,7 +210,7 @@ def write_picture(
         OutputError: The file exists, the disk is full, or it cannot be written for another reason.
     """
     with whole_or_nothing(target, overwrite) as encoded:
-        raw = encoded.with_suffix(".raw")
+        raw = Path(f"{encoded}.raw")
         try:
             writer = PictureWriter(raw, encoded, target.suffix.lower(), like, width, quality)
             yield writer
@@ -275,6 +275,7 @@ def _is_animated_png(path: Path) -> bool:
 
 
 def _reason(error: pyvips.Error) -> str:
-    """The first line of the decoder's or encoder's own words."""
+    """The line of libvips' own words that says most: the system's, or else the first."""
     lines = [line.strip() for line in str(error.detail).splitlines() if line.strip()]
-    return lines[0] if lines else "no reason given"
+    system = [line.removeprefix("system error: ") for line in lines if line.startswith("system error: ")]
+    return next(iter(system + lines), "no reason given")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Container
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +23,7 @@ _DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 33432)
 _MAIN, _EXIF, _GPS, _INTEROPERABILITY = 0, 0x8769, 0x8825, 0xA005  # IFDs, by the tag of the pointer to them
 _POINTERS = (_EXIF, _GPS, _INTEROPERABILITY)
 _MAKER_NOTE = 0x927C
+_INTEROPERABILITY_TAGS = (1, 2, 0x1000, 0x1001, 0x1002)
 _SIZES = ((0xA002, 256), (0xA003, 257))  # PixelXDimension and ImageWidth, PixelYDimension and ImageLength
 
 _LONG, _LAST_CLASSIC_TYPE, _LONG8 = 4, 12, 16
@@ -111,20 +114,25 @@ class _Tiff:
             return {}
         return self._entries(int.from_bytes(self.field(entries[pointer])[1], "little"))[0]
 
-    def _fields(self, entries: dict[int, bytes]) -> _Fields:
-        """What a classic TIFF can hold, without pointers, which are made anew."""
-        fields = {tag: self.field(entry) for tag, entry in entries.items() if tag not in _POINTERS}
+    def _fields(self, entries: dict[int, bytes], wanted: Container[int] = range(1 << 16)) -> _Fields:
+        """What a classic TIFF can hold of the wanted tags, without pointers, which are made anew."""
+        chosen = (tag for tag in entries if tag in wanted and tag not in _POINTERS)
+        fields = {tag: self.field(entries[tag]) for tag in chosen}
         return {tag: field for tag, field in fields.items() if field[1] and field[0] <= _LAST_CLASSIC_TYPE}
 
     def exif(self) -> _Exif:
         """The fields of each IFD (Exif 2.32, section 4.6)."""
         exif = self._sub_ifd(self.main, _EXIF)
-        return {
-            _MAIN: self._fields({tag: entry for tag, entry in self.main.items() if tag in _DESCRIPTIVE}),
+        found = {
+            _MAIN: self._fields(self.main, _DESCRIPTIVE),
             _EXIF: self._fields(exif),
-            _INTEROPERABILITY: self._fields(self._sub_ifd(exif, _INTEROPERABILITY)),
             _GPS: self._fields(self._sub_ifd(self.main, _GPS)),
+            _INTEROPERABILITY: {},
         }
+        # Some editors move the Exif IFD but forget this one, so the pointer may lead anywhere.
+        with suppress(ValueError):
+            found[_INTEROPERABILITY] = self._fields(self._sub_ifd(exif, _INTEROPERABILITY), _INTEROPERABILITY_TAGS)
+        return found
 
 
 def _pack_ifd(fields: _Fields, layout: _Layout, start: int, ready: dict[int, bytes], link: bytes) -> bytes:
@@ -165,8 +173,9 @@ def read_tiff_exif(path: Path) -> bytes | None:
     Taken are the descriptive tags of the first IFD, the Exif IFD with its interoperability IFD, and the GPS IFD.
 
     Returns:
-        b"Exif\0\0" and a little-endian TIFF, at most 65533 bytes: if there is no room, the maker's note is left out.
-        None if the file has nothing of this or too much, is no TIFF, or is damaged there.
+        b"Exif\0\0" and a little-endian TIFF, at most 65533 bytes. A field longer than this is left out, and the
+        maker's note also where all would not fit with it. None if the file has nothing of this or still too much, is
+        no TIFF, or is damaged there.
 
     Raises:
         OSError: The file cannot be read.
