@@ -89,7 +89,7 @@ def test_profile_exif_and_resolution_are_kept(suffix: str, tmp_path: Path) -> No
     exif = Image.Exif()
     exif[0x010F], exif[0x0110], exif[0x0112] = "Maker", "Model", 1
     exif.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
-    Image.fromarray(texture(20, 30)).save(tmp_path / f"in{suffix}", icc_profile=profile, exif=exif, dpi=(300, 300))
+    Image.fromarray(texture(20, 30)).save(tmp_path / f"in{suffix}", icc_profile=profile, exif=exif.tobytes(), dpi=(300, 300))
     rewrite(tmp_path / f"in{suffix}", tmp_path / f"out{suffix}")
     out = Image.open(tmp_path / f"out{suffix}")
     assert out.info["icc_profile"] == profile
@@ -240,3 +240,19 @@ def test_a_writer_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
         writer.write(picture.pixels)
         raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(".jpg", ".tif"), (".tif", ".jpg"), (".tif", ".png")])
+def test_exif_goes_from_format_to_format(before: str, after: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0110], exif[0x0112] = "Model", 6
+    exif.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
+    Image.fromarray(texture(20, 30)).save(tmp_path / f"in{before}", exif=exif.tobytes())
+    picture = read_picture(tmp_path / f"in{before}")
+    with write_picture(tmp_path / f"out{after}", picture, 20) as writer:
+        writer.write(picture.pixels)
+    found = Image.open(tmp_path / f"out{after}").getexif()
+    assert found[0x0110] == "Model"
+    assert found.get(0x0112, 1) == 1
+    assert found.get_ifd(0x8769)[0x9003] == "2024:05:06 07:08:09"
+    assert read_picture(tmp_path / f"out{after}").pixels.shape == (30, 20, 3)

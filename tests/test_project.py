@@ -16,7 +16,7 @@ SOURCE = Path(bgai.__file__).parent
 # A module may import from its own rank and from those before it.
 RANKS = (
     ("errors", "config"),
-    ("files",),
+    ("files", "tiff_exif"),
     ("image", "resize", "metrics", "tiling", "model"),
     ("checkpoint", "weights"),
     ("engines",),

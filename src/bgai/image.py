@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bgai.errors import ImageError, OutputError
 from bgai.files import whole_or_nothing
+from bgai.tiff_exif import add_tiff_exif, read_tiff_exif
 
 Pixels = NDArray[Any]  # uint8 or uint16
 
@@ -24,6 +25,7 @@ OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 _LONGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}
 _EIGHT_BIT_ONLY = (".jpg", ".jpeg", ".webp")
 _NO_ALPHA = (".jpg", ".jpeg")
+_TIFF = (".tif", ".tiff")
 _GREY = ("b-w", "grey16")
 _RGB = ("srgb", "rgb", "rgb16")
 _KEPT_BLOBS = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
@@ -76,13 +78,15 @@ def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         pixels = image.numpy()
     except pyvips.Error as error:
         raise ImageError(f"{path}: damaged or cut short: {_reason(error)}") from None
-    return Picture(pixels, _metadata(image), (image.xres, image.yres), tuple(notes))
+    return Picture(pixels, _metadata(image, path), (image.xres, image.yres), tuple(notes))
 
 
-def _metadata(image: pyvips.Image) -> dict[str, tuple[int, Any]]:
+def _metadata(image: pyvips.Image, path: Path) -> dict[str, tuple[int, Any]]:
     """Profile, EXIF, XMP and IPTC of an upright image, by libvips' type and name."""
     kept = [name for name in image.get_fields() if name in _KEPT_BLOBS or name.startswith("exif-")]
     metadata = {name: (image.get_typeof(name), image.get(name)) for name in kept}
+    if path.suffix.lower() in _TIFF and (exif := read_tiff_exif(path)):  # which libvips leaves alone
+        metadata["exif-data"] = (pyvips.GValue.blob_type, exif)
     if "exif-data" in metadata:
         kind, exif = metadata["exif-data"]
         metadata["exif-data"] = (kind, _without_thumbnail(exif))
@@ -168,6 +172,8 @@ class PictureWriter:
             raise
         if failure:
             raise OSError(_reason(failure[0]))
+        if self._suffix in _TIFF and "exif-data" in self._like.metadata:
+            add_tiff_exif(self._encoded, self._like.metadata["exif-data"][1])
 
     def _load_raw(self) -> pyvips.Image:
         pixels = self._like.pixels
