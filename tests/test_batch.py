@@ -84,7 +84,7 @@ def test_an_original_is_never_its_own_output(folder: Path) -> None:
     for settings in (OutputSettings(out=folder / "a.png", overwrite=True), OutputSettings(out=folder, overwrite=True)):
         plan = plan_jobs([folder / "a.png" if settings.out != folder else folder], 4, settings)
         assert not plan.jobs
-        assert "would replace it" in str(plan.failures[0])
+        assert "would replace an original" in str(plan.failures[0])
 
 
 def test_two_pictures_do_not_share_an_output(folder: Path, tmp_path: Path) -> None:
@@ -109,7 +109,16 @@ def test_a_bad_file_does_not_stop_the_others(folder: Path) -> None:
     assert len(plan.failures) == 1
 
 
-@pytest.mark.parametrize("wrong", [{"format": "bmp"}, {"quality": 0}, {"max_pixels": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"format": "bmp"},
+        {"quality": 0},
+        {"max_megapixels": 0},
+        {"max_megapixels": float("inf")},
+        {"max_megapixels": float("nan")},
+    ],
+)
 def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=str(next(iter(wrong.values())))):
         OutputSettings(**wrong)
@@ -125,3 +134,52 @@ def test_a_job_enlarges_and_leaves_the_original(folder: Path) -> None:
     expected = upscaler.upscale(np.array(Image.open(folder / "a.png")))
     np.testing.assert_array_equal(np.array(Image.open(job.target)), expected)
     assert hashlib.sha256((folder / "a.png").read_bytes()).digest() == before
+
+
+def test_one_original_is_never_the_output_of_another(folder: Path) -> None:
+    Image.fromarray(texture(12, 16, seed=5)).save(folder / "a.jpg")
+    before = (folder / "a.png").read_bytes()
+    settings = OutputSettings(out=folder, format="png", overwrite=True)
+    plan = plan_jobs([folder], 4, settings)
+    assert [job.source.name for job in plan.jobs] == ["b.jpg"]
+    assert len(plan.failures) == 2
+    plan = plan_jobs([folder / "a.jpg", folder / "a_x4.jpg"], 4, OutputSettings(overwrite=True))
+    assert all("would replace an original" in str(failure) or "No such" in str(failure) for failure in plan.failures)
+    assert not plan.jobs
+    assert (folder / "a.png").read_bytes() == before
+
+
+def test_a_broken_picture_does_not_claim_the_output_of_a_good_one(folder: Path) -> None:
+    (folder / "a.jpeg").write_text("broken")
+    plan = plan_jobs([folder], 4, OutputSettings(format="png"))
+    assert "a.png" in [job.source.name for job in plan.jobs]
+
+
+def test_relative_and_absolute_names_of_the_output_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "out").mkdir()
+    Image.fromarray(texture(12, 16)).save(folder / "out/a.png")
+    monkeypatch.chdir(tmp_path)
+    plan = plan_jobs([folder], 4, OutputSettings(out=Path("photos/out")), recursive=True)
+    assert not any("out" in job.source.parts for job in plan.jobs)
+
+
+def test_the_root_has_no_folder_beside_it() -> None:
+    assert "give one with -o" in str(plan_jobs([Path("/")], 4, OutputSettings()).failures[0])
+
+
+def test_a_name_that_is_no_utf8_does_not_stop_the_others(folder: Path) -> None:
+    try:
+        (folder / "caf\udce9.png").write_bytes((folder / "a.png").read_bytes())
+    except OSError:
+        pytest.skip("the file system refuses such names")
+    plan = plan_jobs([folder], 4, OutputSettings())
+    assert len(plan.jobs) == 2
+    assert "not valid UTF-8" in str(plan.failures[0])
+
+
+def test_a_name_and_a_format_that_disagree_are_refused() -> None:
+    with pytest.raises(UsageError, match="does not agree with format jpeg"):
+        OutputSettings(out=Path("a.png"), format="jpeg")
+    assert OutputSettings(out=Path("a.jpeg"), format="jpg")

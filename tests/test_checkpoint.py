@@ -83,6 +83,7 @@ class Payload:
         return print, ("code was run",)
 
 
+HUGE = '{"scale": 2, "channels": 4000000}'
 BROKEN = {
     "missing.pth": (lambda path: None, "No such file"),
     "empty.safetensors": (lambda path: path.touch(), "is empty"),
@@ -98,6 +99,17 @@ BROKEN = {
     "less.safetensors": (lambda path: save_file(weights(fuse__bias=None), path), "1 tensors missing"),
     "more.safetensors": (lambda path: save_file(weights(extra=torch.zeros(1)), path), "1 unknown, such as 'extra'"),
     "shape.safetensors": (lambda path: save_file(weights(fuse__bias=torch.zeros(7)), path), r"\(7,\)"),
+    "names.pth": (lambda path: torch.save({"params_ema": {1: torch.zeros(1)}}, path), "not a dict of tensors"),
+    "flat.pth": (
+        lambda path: torch.save({"params_ema": {"upsample.0.0.weight": torch.tensor(1.0)}}, path),
+        "not a BGAI",
+    ),
+    "nan.safetensors": (lambda path: save_file(weights(fuse__bias=torch.full((52,), torch.nan)), path), "not finite"),
+    "int.safetensors": (
+        lambda path: save_file(weights(fuse__bias=torch.zeros(52, dtype=torch.int32)), path),
+        "not finite",
+    ),
+    "huge.safetensors": (lambda path: save_file(weights(), path, {"config": HUGE}), "settings do not describe"),
     "config.safetensors": (lambda path: save_file(weights(), path, {"config": '{"scale": 2, "depth": 3}'}), "depth"),
     "json.safetensors": (lambda path: save_file(weights(), path, {"config": "{"}), "settings"),
 }

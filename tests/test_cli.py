@@ -71,6 +71,8 @@ WRONG = {
     "format": (["upscale", "a.png", "--format", "gif"], "format 'gif'"),
     "limit": (["upscale", "a.png", "--max-megapixels", "0.0001"], "--max-megapixels"),
     "suffix": (["upscale", "a.png", "-o", "b.xyz"], "unknown output format .xyz"),
+    "infinite": (["upscale", "a.png", "--max-megapixels", "inf"], "limit of inf megapixels"),
+    "graph": (["export", "a.png", "-o", "b.onnx"], "expected an .onnx, .safetensors or .pth"),
     "export": (["export", "a.onnx", "-o", "b.onnx"], "no such file"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +114,31 @@ def test_a_graph_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there() -> None:
     with pytest.raises(EngineError, match="cannot be used"):
         open_engine(find_weights(None, 4), "torch", "nonsense")
+
+
+def test_graphs_of_the_same_name_size_and_time_are_told_apart(tmp_path: Path) -> None:
+    import onnx
+
+    from bgai.engines.openvino_engine import OpenVinoEngine
+
+    source = find_weights(None, 4).onnx
+    assert source is not None
+    target, image = tmp_path / "a.onnx", np.zeros((1, 3, 4, 4), np.float32)
+    model = onnx.load(source)
+    (bias,) = (tensor for tensor in model.graph.initializer if tensor.name == "head.bias")
+    means = []
+    for shift in (0.0, 0.25):
+        values = onnx.numpy_helper.to_array(bias) + np.float32(shift)
+        bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+        onnx.save(model, target)
+        os.utime(target, (1e9, 1e9))
+        means.append(OpenVinoEngine(target, tmp_path / "cache")(image).mean())
+    assert means[1] - means[0] == pytest.approx(0.25, abs=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_agrees_with_the_cpu() -> None:
+    tiles = np.random.default_rng(0).random((1, 3, 64, 80), np.float32)
+    results = [open_engine(find_weights(None, 4), "torch", device)(tiles) for device in ("cpu", "cuda")]
+    np.testing.assert_allclose(results[0], results[1], rtol=0, atol=1e-4)

@@ -97,3 +97,14 @@ with whole_or_nothing(Path(sys.argv[1])) as partial:
     with whole_or_nothing(target) as partial:
         partial.write_text("whole")
     assert sorted(names(tmp_path)) == sorted(["a [1].png", running.name])
+
+
+def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be made a folder"), whole_or_nothing(tmp_path / "file" / "a.png"):
+        pass
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"), whole_or_nothing(tmp_path / ("a" * 250)):
+        pass

@@ -34,9 +34,11 @@ def rank(module: str) -> int:
 def imports(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("bgai."):
-            found.add(node.module.split(".")[1])
-    return found
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{name}" for name in names]
+        found |= {name.split(".")[1] for name in names if name.startswith("bgai.")}
+    return found - {"__version__"}
 
 
 def run(code: str) -> str:
@@ -84,10 +86,11 @@ print(bgai.Upscaler(engine="openvino").upscale(numpy.zeros((20, 30, 3), "uint8")
     assert run(code).strip() == "(80, 120, 3)"
 
 
-def test_a_missing_torch_is_explained() -> None:
-    code = """
+@pytest.mark.parametrize("missing", ["torch", "safetensors"])
+def test_a_missing_extra_is_explained(missing: str) -> None:
+    code = f"""
 import sys
-sys.modules["torch"] = None
+sys.modules["{missing}"] = None
 import bgai
 try:
     bgai.load_network("x.pth")

@@ -110,6 +110,29 @@ def test_offline_is_one_clear_line(url: str, monkeypatch: pytest.MonkeyPatch, tm
         find_weights("official", 4)
 
 
+class CutShortHandler(QuietHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b"abc")
+
+
+def test_a_download_that_is_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), CutShortHandler)
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    monkeypatch.setenv("BGAI_OFFICIAL_URL", f"http://127.0.0.1:{httpd.server_port}")
+    monkeypatch.setenv("BGAI_CACHE", str(tmp_path))
+    try:
+        with pytest.raises(WeightsError, match="download failed"):
+            find_weights("official", 4)
+    finally:
+        httpd.shutdown()
+        thread.join()
+        httpd.server_close()
+
+
 def test_a_file_that_the_mirror_lacks(server: Path) -> None:
     with pytest.raises(WeightsError, match="File not found"):
         find_weights("official", 2)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,15 +32,22 @@ class OutputSettings:
     """One of `FORMATS`; None keeps the input's, or takes PNG where that cannot be written."""
     quality: int = 95
     overwrite: bool = False
-    max_pixels: int = DEFAULT_MAX_PIXELS
+    max_megapixels: float = DEFAULT_MAX_PIXELS / 1e6
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
             raise UsageError(f"format {self.format!r}: expected one of {', '.join(FORMATS)}")
         if not 1 <= self.quality <= 100:
             raise UsageError(f"quality {self.quality}: expected 1 to 100")
-        if self.max_pixels < 1:
-            raise UsageError(f"limit of {self.max_pixels} pixels: expected more than 0")
+        if not 0 < self.max_megapixels < math.inf:
+            raise UsageError(f"limit of {self.max_megapixels} megapixels: expected a number above 0")
+        named = self.out.suffix.lower() if self.out else ""
+        if self.format and named in OUTPUT_SUFFIXES and FORMATS.get(named[1:]) != FORMATS[self.format]:
+            raise UsageError(f"{self.out}: does not agree with format {self.format}; leave one of them out")
+
+    @property
+    def max_pixels(self) -> int:
+        return int(self.max_megapixels * 1e6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +77,27 @@ def plan_jobs(inputs: Sequence[Path], scale: int, settings: OutputSettings, recu
     Raises:
         UsageError: One output was named for several pictures.
     """
-    plan = Plan()
-    claimed: dict[Path, Path] = {}
     single = len(inputs) == 1 and not inputs[0].is_dir()
     if settings.out and settings.out.suffix.lower() in OUTPUT_SUFFIXES and not settings.out.is_dir() and not single:
         raise UsageError(f"{settings.out}: one output for several pictures; give a folder")
+    plan = Plan()
+    named: list[_Named] = []
     for given in inputs:
-        found = 0
-        for source, target in _name_outputs(given, scale, settings, recursive, single):
-            found += 1
-            try:
-                _add(plan, claimed, source, target, scale, settings, from_folder=given.is_dir())
-            except BgaiError as error:
-                plan.failures.append(error)
-        if not found:
-            hint = "" if recursive else "; add -r to look into its folders"
-            plan.failures.append(ImageError(f"{given}: no pictures in this folder{hint}"))
+        try:
+            named += _name_outputs(given, scale, settings, recursive, single)
+        except BgaiError as error:
+            plan.failures.append(error)
+        except OSError as error:
+            plan.failures.append(ImageError(f"{given}: cannot be read: {error.strerror or error}"))
+    originals = {item.source.resolve() for item in named}
+    claimed: dict[Path, Path] = {}
+    for item in named:
+        try:
+            _add(plan, item, originals, claimed, scale, settings)
+        except BgaiError as error:
+            plan.failures.append(error)
+        except OSError as error:
+            plan.failures.append(OutputError(f"{item.target}: cannot be looked at: {error.strerror or error}"))
     return plan
 
 
@@ -111,25 +124,43 @@ def run_job(
         return (*picture.notes, *writer.notes)
 
 
-def _name_outputs(
-    given: Path, scale: int, settings: OutputSettings, recursive: bool, single: bool
-) -> Iterator[tuple[Path, Path]]:
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A picture with the output it would get; `from_folder` if nobody named the picture itself."""
+
+    source: Path
+    target: Path
+    from_folder: bool
+
+
+def _name_outputs(given: Path, scale: int, settings: OutputSettings, recursive: bool, single: bool) -> list[_Named]:
     out = settings.out
-    if not given.is_dir():
-        target = given.with_name(f"{given.stem}_x{scale}{_suffix(given, settings)}")
-        if out and single and not out.is_dir() and out.suffix:
-            target = out
-        elif out:
-            target = out / target.name
-        yield given, target
-        return
+    if given.is_dir():
+        return _name_folder(given, scale, settings, recursive)
+    target = given.with_name(f"{given.stem}_x{scale}{_suffix(given, settings)}")
+    if out and single and not out.is_dir() and out.suffix:
+        target = out
+    elif out:
+        target = out / target.name
+    return [_Named(given, target, from_folder=False)]
+
+
+def _name_folder(given: Path, scale: int, settings: OutputSettings, recursive: bool) -> list[_Named]:
     whole = given.resolve()
-    folder = out or whole.with_name(f"{whole.name}_x{scale}")
+    if not settings.out and not whole.name:
+        raise UsageError(f"{given}: no folder can lie beside it; give one with -o")
+    folder = settings.out or whole.with_name(f"{whole.name}_x{scale}")
+    earlier = folder.resolve()
+    found = []
     for source in sorted(given.rglob("*") if recursive else given.iterdir()):
-        if folder in source.parents and folder != given:
-            continue  # an earlier output inside the input folder
+        if earlier != whole and earlier in source.resolve().parents:
+            continue  # an output of an earlier call
         if source.suffix.lower() in INPUT_SUFFIXES and source.is_file() and not source.name.startswith("."):
-            yield source, (folder / source.relative_to(given)).with_suffix(_suffix(source, settings))
+            target = (folder / source.relative_to(given)).with_suffix(_suffix(source, settings))
+            found.append(_Named(source, target, from_folder=True))
+    if not found:
+        raise ImageError(f"{given}: no pictures in this folder" + ("" if recursive else "; add -r to look deeper"))
+    return found
 
 
 def _suffix(source: Path, settings: OutputSettings) -> str:
@@ -139,24 +170,19 @@ def _suffix(source: Path, settings: OutputSettings) -> str:
 
 
 def _add(
-    plan: Plan,
-    claimed: dict[Path, Path],
-    source: Path,
-    target: Path,
-    scale: int,
-    settings: OutputSettings,
-    from_folder: bool,
+    plan: Plan, item: _Named, originals: Set[Path], claimed: dict[Path, Path], scale: int, settings: OutputSettings
 ) -> None:
-    if target in claimed:
-        raise OutputError(f"{source}: its output {target} would also be that of {claimed[target]}")
-    claimed[target] = source
-    if target.exists() and target.samefile(source):
-        raise OutputError(f"{source}: the output would replace it; choose another with -o")
+    source, target = item.source, item.target
+    if target.resolve() in originals:
+        raise OutputError(f"{source}: its output {target} would replace an original; choose another with -o")
     if target.exists() and not settings.overwrite:
-        if not from_folder:
+        if not item.from_folder:
             raise OutputError(f"{target}: exists already; choose another output or add --overwrite")
         plan.finished.append(target)
         return
     height, width, channels = read_size(source, settings.max_pixels)
     check_output(target, height * scale, width * scale, channels)
+    if target in claimed:
+        raise OutputError(f"{source}: its output {target} would also be that of {claimed[target]}")
+    claimed[target] = source
     plan.jobs.append(Job(source, target, height * width * scale**2))

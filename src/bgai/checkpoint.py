@@ -91,7 +91,7 @@ def load_network(source: str | Path, key: str = "params_ema") -> BGAI:
         config, tensors = None, _read_released(path, key)
     try:
         network = BGAI(config or NetworkConfig(scale=_scale(tensors, path)))
-    except (UsageError, TypeError) as error:
+    except (UsageError, TypeError, RuntimeError) as error:
         raise WeightsError(f"{path}: its settings do not describe a network: {error}") from None
     _check_tensors(network, tensors, path)
     network.load_state_dict(tensors)
@@ -129,7 +129,7 @@ def _read_released(path: Path, key: str) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError(f"{path}: not a checkpoint, or one with code in it; only plain tensors are loaded") from None
-    except (RuntimeError, EOFError, ValueError, KeyError):
+    except Exception:  # a damaged pickle makes its reader raise anything
         raise WeightsError(f"{path}: damaged, or not a PyTorch checkpoint") from None
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: holds a {type(content).__name__}; expected a dict with {key!r}")
@@ -137,7 +137,9 @@ def _read_released(path: Path, key: str) -> dict[str, Tensor]:
         found = ", ".join(map(str, list(content)[:6])) or "nothing"
         raise WeightsError(f"{path}: has no {key!r}; found {found}")
     tensors = content[key]
-    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
+    ):
         raise WeightsError(f"{path}: {key!r} is not a dict of tensors")
     return {_our_name(name): _as_convolution(tensor) for name, tensor in tensors.items()}
 
@@ -155,7 +157,7 @@ def _as_convolution(tensor: Tensor) -> Tensor:
 
 def _scale(tensors: Mapping[str, Tensor], path: Path) -> int:
     """The last convolution gives 3 s^2 channels."""
-    if "head.weight" not in tensors:
+    if "head.weight" not in tensors or tensors["head.weight"].ndim != 4:
         raise WeightsError(f"{path}: not a BGAI network: its last convolution is missing among {len(tensors)} tensors")
     return math.isqrt(tensors["head.weight"].shape[0] // 3)
 
@@ -173,3 +175,5 @@ def _check_tensors(network: BGAI, tensors: Mapping[str, Tensor], path: Path) -> 
         if tensors[name].shape != tensor.shape:
             found, wanted = tuple(tensors[name].shape), tuple(tensor.shape)
             raise WeightsError(f"{path}: {name!r} has shape {found}; this network has {wanted}")
+        if not tensors[name].is_floating_point() or not tensors[name].isfinite().all():
+            raise WeightsError(f"{path}: {name!r} holds values that are not finite numbers of floating point")

@@ -18,11 +18,14 @@ from typer.core import TyperGroup
 
 from bgai import __version__
 from bgai.batch import Job, OutputSettings, plan_jobs, run_job
-from bgai.errors import BgaiError, EngineError
+from bgai.errors import BgaiError, EngineError, UsageError
 from bgai.upscale import DEFAULT_HALO, Upscaler
 
 out = Console()
 err = Console(stderr=True)
+
+
+_NO_MEMORY = "not enough memory; set a smaller --tile"
 
 
 def _complain(message: object) -> None:
@@ -38,7 +41,7 @@ class _Messages(TyperGroup):
         except (BgaiError, MemoryError) as error:
             if ctx.params["debug"]:
                 raise
-            _complain(str(error) or "not enough memory; set a smaller --tile")
+            _complain(error if isinstance(error, BgaiError) else _NO_MEMORY)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             _complain("stopped; what was finished is kept")
@@ -56,6 +59,7 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def main_options(
+    ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error.")
@@ -64,6 +68,9 @@ def main_options(
     if version:
         typer.echo(f"bgai {__version__}")
         raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -98,7 +105,7 @@ def upscale(
     max_megapixels: Annotated[float, typer.Option(help="Refuse larger inputs.")] = 200,
 ) -> None:
     """Enlarge pictures. Originals are never touched; outputs appear whole or not at all."""
-    settings = OutputSettings(output, format, quality, overwrite, int(max_megapixels * 1e6))
+    settings = OutputSettings(output, format, quality, overwrite, max_megapixels)
     upscaler = Upscaler(scale, weights, engine, device, tile=tile, halo=halo)
     plan = plan_jobs(inputs, upscaler.scale, settings, recursive)
     for failure in plan.failures:
@@ -130,9 +137,9 @@ def _run_jobs(jobs: Sequence[Job], upscaler: Upscaler, settings: OutputSettings)
 
             try:
                 notes = run_job(job, upscaler, settings, advance)
-            except BgaiError as error:
+            except (BgaiError, MemoryError) as error:
                 failed += 1
-                _complain(error)
+                _complain(error if isinstance(error, BgaiError) else f"{job.source}: {_NO_MEMORY}")
             else:
                 for note in notes:
                     err.print(f"{job.source}: {note}", markup=False, highlight=False, soft_wrap=True)
@@ -195,16 +202,19 @@ def export(
     weights: Annotated[str, typer.Argument(help="'official', or a .safetensors or .pth file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write.")],
     scale: Annotated[int | None, typer.Option(help="2, 3 or 4, with 'official'.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
 ) -> None:
     """Turn a checkpoint into the ONNX graph that runs without PyTorch."""
     from bgai.weights import find_weights
 
     found = find_weights(weights, scale)
     if found.checkpoint is None:
-        raise EngineError(f"{weights} is a graph already")
+        raise UsageError(f"{weights}: a graph already; expected a .safetensors or .pth file")
+    if output.suffix != ".onnx":
+        raise UsageError(f"{output}: expected a name that ends in .onnx")
     with _needing_extra("export"):
         from bgai.export import export_onnx
-    difference = export_onnx(found.checkpoint, output)
+    difference = export_onnx(found.checkpoint, output, overwrite)
     out.print(f"{output}: within {difference:.1e} of the network", markup=False, highlight=False, soft_wrap=True)
 
 

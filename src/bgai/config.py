@@ -39,6 +39,6 @@ class NetworkConfig:
                 raise UsageError(f"{name} {getattr(self, name)}: expected at least 1")
         if self.channels % 4:
             raise UsageError(f"channels {self.channels}: expected a multiple of 4")
-        # The thinnest windows are a quarter of the side, and half of that is their shift.
-        if self.window % 8:
-            raise UsageError(f"window {self.window}: expected a multiple of 8")
+        # The thinnest windows are a quarter of the side, and half of that is their shift; tiles lie on a grid of 16.
+        if self.window not in (8, 16):
+            raise UsageError(f"window {self.window}: expected 8 or 16")

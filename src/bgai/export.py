@@ -21,7 +21,7 @@ TOLERANCE = 1e-4
 _CHECKED_SHAPES = ((1, 3, 48, 64), (1, 3, 37, 50), (2, 3, 16, 33), (1, 3, 1, 1))
 
 
-def export_onnx(checkpoint: Path, target: Path) -> float:
+def export_onnx(checkpoint: Path, target: Path, overwrite: bool = False) -> float:
     """Write the ONNX graph of a checkpoint and check it against the network.
 
     The graph takes `lr`, B x 3 x H x W of any size, and gives `sr`.
@@ -31,10 +31,11 @@ def export_onnx(checkpoint: Path, target: Path) -> float:
 
     Raises:
         WeightsError: The checkpoint cannot be loaded, or the graph differs by more than 1e-4; nothing is written then.
+        OutputError: `target` exists and `overwrite` is false, or it cannot be written.
     """
     network = load_network(checkpoint)
     model = _trace(network)
-    with whole_or_nothing(target) as partial:
+    with whole_or_nothing(target, overwrite) as partial:
         onnx.save(model, partial)
         difference = _difference(network, partial)
         if not difference <= TOLERANCE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -23,6 +23,9 @@ def whole_or_nothing(target: Path, overwrite: bool = True) -> Iterator[Path]:
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{target.parent}: cannot be made a folder: {error.strerror or error}") from None
+    try:
         if not overwrite and target.exists():
             raise FileExistsError
         _remove_leftovers(target)
@@ -39,7 +42,8 @@ def whole_or_nothing(target: Path, overwrite: bool = True) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # which would hide the error that led here
+            partial.unlink()
 
 
 def _remove_leftovers(target: Path) -> None:

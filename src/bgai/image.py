@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,17 @@ Pixels = NDArray[Any]  # uint8 or uint16
 
 INPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif")
 OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+# The decoders that are used, whatever else libvips was built with.
+_LOADERS = ("pngload", "jpegload", "webpload", "tiffload", "heifload")
 # Longest side that each format can hold.
-_LONGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}
+_LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 _EIGHT_BIT_ONLY = (".jpg", ".jpeg", ".webp")
 _NO_ALPHA = (".jpg", ".jpeg")
 _TIFF = (".tif", ".tiff")
 _GREY = ("b-w", "grey16")
 _RGB = ("srgb", "rgb", "rgb16")
+# Flags of libvips' VipsForeignKeep.
+_KEEP_ALL, _KEEP_EXIF = 31, 1
 _KEPT_BLOBS = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
 
 DEFAULT_MAX_PIXELS = 200_000_000
@@ -75,6 +79,9 @@ def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         if image.interpretation == "cmyk":
             image = image.icc_transform("srgb", embedded=True, depth=16 if image.format == "ushort" else 8)
             notes.append("CMYK was converted to sRGB")
+        if image.get_typeof("heif-bitdepth") and (depth := image.get("heif-bitdepth")) > 8:
+            # libvips puts 10 and 12 bits in the upper part of 16.
+            image = (image * (65535 / ((2**depth - 1) << (16 - depth)))).rint().cast("ushort")
         pixels = image.numpy()
     except pyvips.Error as error:
         raise ImageError(f"{path}: damaged or cut short: {_reason(error)}") from None
@@ -156,7 +163,7 @@ class PictureWriter:
 
         def save() -> None:
             try:
-                _save(image, self._encoded, self._suffix, self._quality)
+                _save(image, self._encoded, self._suffix, self._quality, self._kept())
             except pyvips.Error as error:
                 failure.append(error)
 
@@ -174,6 +181,10 @@ class PictureWriter:
             raise OSError(_reason(failure[0]))
         if self._suffix in _TIFF and "exif-data" in self._like.metadata:
             add_tiff_exif(self._encoded, self._like.metadata["exif-data"][1])
+
+    def _kept(self) -> int:
+        """What libvips may write of metadata: it would invent an EXIF block where there was none."""
+        return _KEEP_ALL if "exif-data" in self._like.metadata else _KEEP_ALL & ~_KEEP_EXIF
 
     def _load_raw(self) -> pyvips.Image:
         pixels = self._like.pixels
@@ -222,20 +233,21 @@ def write_picture(
             yield writer
             writer.encode()
         finally:
-            raw.unlink(missing_ok=True)
+            with suppress(OSError):
+                raw.unlink()
 
 
-def _save(image: pyvips.Image, path: Path, suffix: str, quality: int) -> None:
+def _save(image: pyvips.Image, path: Path, suffix: str, quality: int, keep: int) -> None:
     match suffix:
         case ".png":
-            image.pngsave(str(path))
+            image.pngsave(str(path), keep=keep)
         case ".jpg" | ".jpeg":
-            image.jpegsave(str(path), Q=quality, subsample_mode="off")
+            image.jpegsave(str(path), Q=quality, subsample_mode="off", keep=keep)
         case ".webp":
-            image.webpsave(str(path), Q=quality, smart_subsample=True)
+            image.webpsave(str(path), Q=quality, smart_subsample=True, keep=keep)
         case _:
             big = image.width * image.height * image.bands * 2 > 2**32
-            image.tiffsave(str(path), compression="deflate", predictor="horizontal", bigtiff=big)
+            image.tiffsave(str(path), compression="deflate", predictor="horizontal", bigtiff=big, keep=keep)
 
 
 def _open(path: Path, max_pixels: int) -> pyvips.Image:
@@ -248,10 +260,16 @@ def _open(path: Path, max_pixels: int) -> pyvips.Image:
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ImageError(f"{str(path)!r}: the name is not valid UTF-8; rename the file") from None
+    try:
         # Without this, a picture that ends early would be filled up with grey.
         image = pyvips.Image.new_from_file(str(path), fail_on="error")
     except pyvips.Error:
         raise ImageError(f"{path}: not a picture, or a damaged one; expected PNG, JPEG, WebP, TIFF or AVIF") from None
+    if image.get("vips-loader") not in _LOADERS:
+        raise ImageError(f"{path}: not a picture of a kind that is read; expected PNG, JPEG, WebP, TIFF or AVIF")
     if image.width * image.height > max_pixels:
         raise ImageError(
             f"{path}: {image.width} x {image.height} is more than the limit of {max_pixels / 1e6:g} megapixels;"

@@ -122,7 +122,7 @@ class Run:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
-        except (RuntimeError, KeyError, ValueError):
+        except Exception:  # a damaged pickle makes its reader raise anything
             raise WeightsError(f"{self.state_file}: not the state of such a run; choose another --out") from None
         self.step, self.seconds = state["step"], state["seconds"]
 
@@ -143,7 +143,6 @@ def train(settings: TrainSettings) -> Path:
     print(f"{len(pairs)} images, {megapixels:.0f} megapixels", flush=True)
     source = batches(pairs, settings, run.step)
     losses: list[float] = []
-    psnr = None
     last = time.monotonic()
     next_save = run.seconds + settings.checkpoint_minutes * 60
     while run.progress < 1:
@@ -155,11 +154,11 @@ def train(settings: TrainSettings) -> Path:
             losses.clear()
         if run.seconds >= next_save or run.progress == 1:
             run.save()
-            if settings.validation:
-                psnr = validate(run.average, settings.validation)
-                _log(step=run.step, psnr_y=round(psnr, 3))
+            if settings.validation and run.progress < 1:
+                _log(step=run.step, psnr_y=round(validate(run.average, settings.validation), 3))
             last = time.monotonic()
             next_save = run.seconds + settings.checkpoint_minutes * 60
+    psnr = validate(run.average, settings.validation) if settings.validation else None
     target = Path(settings.out) / f"bgai_x{settings.scale}.safetensors"
     save_network(run.average, target, describe(run, len(pairs), megapixels, psnr))
     return target
@@ -167,11 +166,8 @@ def train(settings: TrainSettings) -> Path:
 
 def describe(run: Run, images: int, megapixels: float, psnr: float | None) -> dict[str, str]:
     """What the weights say of their own making."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
     return {
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": _commit(),
         "data": f"{images} photographs, {megapixels:.0f} megapixels",
         "iterations": str(run.step),
         "minutes": f"{run.seconds / 60:.1f}",
@@ -181,6 +177,16 @@ def describe(run: Run, images: int, megapixels: float, psnr: float | None) -> di
         ),
         "versions": f"bgai {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }
+
+
+def _commit() -> str:
+    try:
+        result = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+    except OSError:  # no git
+        return "unknown"
+    return result.stdout.strip() or "unknown"
 
 
 def start_from_interpolation(network: BGAI) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from bgai.engines import Engine, open_engine
@@ -21,7 +20,6 @@ Plane = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
 DEFAULT_HALO = 48
-_LARGEST_TILE = 512
 # What may be spent on tiles at most, and of the memory that is free.
 _MEMORY_BOUND = 3 * 2**30
 _MEMORY_SHARE = 0.5
@@ -112,9 +110,9 @@ class Upscaler:
         if self._tile:
             return self._tile
         # Time per pixel hardly changes with the tile's size, halos cost less the larger it is: memory decides.
-        memory = min(psutil.virtual_memory().available * _MEMORY_SHARE, _MEMORY_BOUND)
+        memory = min(self.engine.free_memory() * _MEMORY_SHARE, _MEMORY_BOUND)
         side = math.isqrt(int(memory / self.engine.bytes_per_pixel)) // GRID * GRID
-        return max(min(side, _LARGEST_TILE), 2 * self.halo + 4 * GRID)
+        return max(side, 2 * self.halo + 4 * GRID)
 
     def _keep(self, span: Span) -> slice:
         return slice((span.keep_start - span.start) * self.scale, (span.keep_stop - span.start) * self.scale)
@@ -137,15 +135,17 @@ class Upscaler:
 
     def _enlarge_transparent(self, colour: Plane, alpha: Plane) -> Plane:
         """Colours are weighted with alpha on the way, so that hidden ones do not bleed into visible ones."""
-        s = self.scale
-        if alpha.min() == alpha.max():  # also spares the second pass for the opaque parts of a picture
-            opacity = np.full((alpha.shape[0] * s, alpha.shape[1] * s, 1), alpha.flat[0])
-            return np.concatenate((self._enlarge_colour(colour), opacity), axis=2)
-        tiles = np.concatenate((_as_rgb_tile(colour * alpha), _as_rgb_tile(alpha)))
-        weighted, opacity = self.engine(tiles)
-        low, high = _neighbourhood_range(alpha, s)
-        new_alpha = np.clip(self._from_rgb(opacity, 1), low, high)
-        new_colour = self._from_rgb(weighted, colour.shape[2]) / np.maximum(new_alpha, 1e-6)
+        height, width, channels = (alpha.shape[0] * self.scale, alpha.shape[1] * self.scale, colour.shape[2])
+        if alpha.max() == 0:
+            return np.zeros((height, width, channels + 1), np.float32)
+        if alpha.min() == 1:
+            return np.concatenate((self._enlarge_colour(colour), np.ones((height, width, 1), np.float32)), axis=2)
+        # Kept in the range around it, opaque stays opaque and clear stays clear: the network leaves 254 where 255 was.
+        new_alpha = np.clip(self._enlarge_colour(alpha), *_neighbourhood_range(alpha, alpha > -1, self.scale))
+        new_colour = self._enlarge_colour(colour * alpha) / np.maximum(new_alpha, 1e-6)
+        # The fainter a pixel, the more its colour is rounding; visible colours around it say what it can be.
+        faint = np.clip(new_colour, *_neighbourhood_range(colour, alpha > 0, self.scale))
+        new_colour = np.where(new_alpha < 1, faint, new_colour) * (new_alpha > 0)
         return np.concatenate((new_colour, new_alpha), axis=2)
 
     @staticmethod
@@ -156,18 +156,20 @@ class Upscaler:
 
 def _as_rgb_tile(planes: Plane) -> Plane:
     """h x w x 1 or 3 to 1 x 3 x h x w."""
-    return np.ascontiguousarray(np.broadcast_to(planes, (*planes.shape[:2], 3)).transpose(2, 0, 1)[None])
+    return np.array(np.broadcast_to(planes, (*planes.shape[:2], 3)).transpose(2, 0, 1)[None], order="C")
 
 
-def _neighbourhood_range(alpha: Plane, scale: int) -> tuple[Plane, Plane]:
-    """Least and greatest alpha of the 3 x 3 source pixels around each output pixel, both sh x sw x 1.
+def _neighbourhood_range(plane: Plane, counted: NDArray[np.bool_], scale: int) -> tuple[Plane, Plane]:
+    """Least and greatest of the counted ones among the 3 x 3 source pixels around each output pixel.
 
-    Kept within them, opaque stays opaque and clear stays clear: the network alone leaves 254 where 255 was.
+    h x w x C and h x w x 1 to twice sh x sw x C; 0 and 0 where none is counted.
     """
-    padded = np.pad(alpha, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1))
-    low, high = (edge.repeat(scale, 0).repeat(scale, 1) for edge in (windows.min((3, 4)), windows.max((3, 4))))
-    return low, high
+    edges = []
+    for reduce, nothing in ((np.min, np.inf), (np.max, -np.inf)):
+        padded = np.pad(np.where(counted, plane, nothing), ((1, 1), (1, 1), (0, 0)), mode="edge")
+        edge = reduce(np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1)), axis=(3, 4))
+        edges.append(np.where(np.isfinite(edge), edge, 0).repeat(scale, 0).repeat(scale, 1).astype(np.float32))
+    return edges[0], edges[1]
 
 
 def _check_image(image: NDArray[Any]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
-import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,13 +87,14 @@ def _shipped(scale: int) -> Weights:
 def _official(scale: int) -> Path:
     """The authors' checkpoint in the cache, downloaded and verified; BGAI_OFFICIAL_URL names a mirror."""
     target = cache_folder() / "official" / f"BGAI_x{scale}.pth"
-    if target.exists() and _sha256(target.read_bytes()) == OFFICIAL_SHA256[scale]:
-        return target
+    with suppress(OSError):  # not there, or not readable: fetched anew
+        if _sha256(target.read_bytes()) == OFFICIAL_SHA256[scale]:
+            return target
     url = f"{os.environ.get('BGAI_OFFICIAL_URL') or OFFICIAL_URL}/{target.name}"
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
             content = response.read()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise WeightsError(
             f"{url}: download failed ({reason}); fetch it on another machine and pass the file with --weights"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgai.errors import EngineError, UsageError
-from bgai.weights import Weights
+from bgai.weights import Weights, cache_folder
 
 ENGINES = ("auto", "openvino", "torch")
 
@@ -28,21 +28,31 @@ class Engine(Protocol):
     """Working memory for each low-resolution pixel of a batch, measured."""
 
     def __call__(self, tiles: Tiles) -> Tiles:
-        """Enlarge B x 3 x h x w RGB in [0, 1], any h and w, to B x 3 x sh x sw, not clamped."""
+        """Enlarge B x 3 x h x w RGB in [0, 1], any h and w, to B x 3 x sh x sw, not clamped.
+
+        Raises:
+            EngineError: The tiles do not fit into the device's memory.
+        """
+        ...
+
+    def free_memory(self) -> int:
+        """Bytes that are free where the tiles are worked on."""
         ...
 
 
 def has_torch() -> bool:
-    """Whether PyTorch is installed; loads nothing."""
-    return importlib.util.find_spec("torch") is not None
+    """Whether the extra `[torch]` is installed; loads nothing."""
+    return all(importlib.util.find_spec(name) is not None for name in ("torch", "safetensors"))
 
 
 def torch_accelerator() -> str | None:
     """The GPU that an installed PyTorch sees, `cuda` or `mps`."""
     if not has_torch():
         return None
-    import torch
-
+    try:
+        import torch
+    except (ImportError, OSError):  # a broken install must not keep the CPU from working
+        return None
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else None
@@ -106,7 +116,7 @@ def open_engine(weights: Weights, engine: str = "auto", device: str = "auto") ->
         assert weights.onnx is not None
         from bgai.engines.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(weights.onnx)
+        return OpenVinoEngine(weights.onnx, cache_folder() / "openvino")
     assert weights.checkpoint is not None
     from bgai.engines.torch_engine import TorchEngine
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import openvino
+import psutil
 
 from bgai.engines import Tiles
-from bgai.errors import WeightsError
+from bgai.errors import EngineError, WeightsError
 from bgai.files import make_folder
-from bgai.weights import cache_folder
 
 
 class OpenVinoEngine:
@@ -20,13 +21,15 @@ class OpenVinoEngine:
     device = "cpu"
     bytes_per_pixel = 16_500
 
-    def __init__(self, onnx: Path) -> None:
+    def __init__(self, onnx: Path, cache: Path | None = None) -> None:
+        """Compile the graph, or take what an earlier call left in the folder `cache`."""
         settings = {
             # Left alone, OpenVINO computes in bfloat16 or float16 where the CPU can, off by whole 8-bit levels.
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
-        if folder := make_folder(cache_folder() / "openvino"):
+        # OpenVINO knows a compiled graph by path, size and time: the content has to be told apart here.
+        if cache and (folder := make_folder(cache / hashlib.sha256(onnx.read_bytes()).hexdigest()[:16])):
             settings["CACHE_DIR"] = str(folder)
         try:
             compiled = openvino.Core().compile_model(onnx, "CPU", settings)
@@ -36,14 +39,23 @@ class OpenVinoEngine:
         self.scale = self._find_scale(onnx)
 
     def __call__(self, tiles: Tiles) -> Tiles:
-        result: Tiles = self._request.infer([np.ascontiguousarray(tiles)], share_inputs=True)[0]
+        try:
+            result: Tiles = self._request.infer([np.ascontiguousarray(tiles)], share_inputs=True)[0]
+        except RuntimeError:
+            size = " x ".join(map(str, tiles.shape[-2:]))
+            raise EngineError(
+                f"tiles of {size} cannot be run, most likely for want of memory; set a smaller --tile"
+            ) from None
         return result
+
+    def free_memory(self) -> int:
+        return psutil.virtual_memory().available
 
     def _find_scale(self, onnx: Path) -> int:
         """A graph of free height and width does not say its scale; one pixel tells."""
         try:
             shape = self(np.zeros((1, 3, 1, 1), np.float32)).shape
-        except RuntimeError:
+        except EngineError:
             raise WeightsError(
                 f"{onnx}: does not take B x 3 x H x W images of any size; expected a graph from bgai export"
             ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import torch
 
 from bgai.checkpoint import load_network
@@ -31,10 +32,17 @@ class TorchEngine:
     @torch.inference_mode()
     def __call__(self, tiles: Tiles) -> Tiles:
         try:
-            result: Tiles = self._network(torch.from_numpy(tiles).to(self._device)).cpu().numpy()
+            # Left alone, convolutions on CUDA round their input to 10 bits.
+            with torch.backends.cudnn.flags(allow_tf32=False):
+                result: Tiles = self._network(torch.from_numpy(tiles).to(self._device)).cpu().numpy()
         except torch.OutOfMemoryError:
             size = " x ".join(map(str, tiles.shape[-2:]))
             raise EngineError(
                 f"device {self.device!r} has too little memory for tiles of {size}; set a smaller --tile"
             ) from None
         return result
+
+    def free_memory(self) -> int:
+        if self._device.type == "cuda":
+            return torch.cuda.mem_get_info(self._device)[0]
+        return psutil.virtual_memory().available
