@@ -83,7 +83,13 @@ class Upscaler:
         Raises:
             UsageError: The array is of another shape, dtype or range.
         """
-        return np.concatenate(list(self.strips(image, progress)))
+        strips = self.strips(image, progress)
+        first = next(strips)  # whose checks come before the memory is taken
+        enlarged = np.empty((image.shape[0] * self.scale, *first.shape[1:]), image.dtype)
+        enlarged[: (done := len(first))] = first
+        for strip in strips:
+            enlarged[done : (done := done + len(strip))] = strip
+        return enlarged
 
     def strips(self, image: Image, progress: Progress | None = None) -> Iterator[Image]:
         """The rows of `upscale(image)` from the top, a few hundred at a time: what a file of any size needs."""
