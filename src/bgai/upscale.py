@@ -83,12 +83,13 @@ class Upscaler:
         Raises:
             UsageError: The array is of another shape, dtype or range.
         """
-        strips = self.strips(image, progress)
-        first = next(strips)  # whose checks come before the memory is taken
-        enlarged = np.empty((image.shape[0] * self.scale, *first.shape[1:]), image.dtype)
-        enlarged[: (done := len(first))] = first
-        for strip in strips:
-            enlarged[done : (done := done + len(strip))] = strip
+        _check_image(image)
+        height, width = image.shape[:2]
+        enlarged = np.empty((height * self.scale, width * self.scale, *image.shape[2:]), image.dtype)
+        top = 0
+        for strip in self.strips(image, progress):
+            enlarged[top : top + len(strip)] = strip
+            top += len(strip)
         return enlarged
 
     def strips(self, image: Image, progress: Progress | None = None) -> Iterator[Image]:
