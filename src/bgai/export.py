@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def export_onnx(checkpoint: Path, target: Path, overwrite: bool = False) -> floa
 
 def _trace(network: BGAI) -> onnx.ModelProto:
     size = torch.export.Dim.AUTO
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that are not needed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
