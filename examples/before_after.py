@@ -14,10 +14,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 import bgai
 
-# Left and top of crops of the 1024 x 768 original.
-CROPS = ((390, 410), (215, 325))
-WIDTH, HEIGHT = 240, 160
-ZOOM = 2
+# Left and top of crops of the 2048 x 1536 original.
+CROPS = ((790, 850), (440, 680))
+WIDTH, HEIGHT = 480, 300
 
 
 def main() -> None:
@@ -29,14 +28,13 @@ def main() -> None:
     small = Image.open(Path(__file__).parent / "house.png").convert("RGB")
     enlarged = Image.fromarray(bgai.Upscaler(scale=4).upscale(np.array(small)))
     columns = {"bicubic": small.resize(original.size, Image.Resampling.BICUBIC), "bgai": enlarged, "original": original}
-    width, height, caption = WIDTH * ZOOM, HEIGHT * ZOOM, 36
+    width, height, caption = WIDTH, HEIGHT, 36
     sheet = Image.new("RGB", (len(columns) * (width + 8) - 8, caption + len(CROPS) * (height + 8) - 8), "white")
     draw = ImageDraw.Draw(sheet)
     for column, (name, picture) in enumerate(columns.items()):
         draw.text((column * (width + 8) + 6, 4), name, "black", ImageFont.load_default(24))
         for row, (left, top) in enumerate(CROPS):
             crop = picture.crop((left, top, left + WIDTH, top + HEIGHT))
-            crop = crop.resize((width, height), Image.Resampling.NEAREST)
             sheet.paste(crop, (column * (width + 8), caption + row * (height + 8)))
     sheet.save(options.output, optimize=True)
 

@@ -14,7 +14,7 @@ Array = NDArray[Any]
 Colour = tuple[int, int, int]
 Point = Sequence[float]
 Shape = str | Point | Sequence[Point]  # words, a box, stroke or arc by its numbers, or a polygon
-RNG, SIZE = np.random.default_rng(1874), (3072, 2304)  # drawn three times as large as the original
+RNG, SIZE = np.random.default_rng(1874), (3072, 2304)  # drawn half as large again as the original
 # In metres, x runs right along the house front, y up and z towards the street; the camera looks level, to the left.
 RIGHT, UP, BACK, SLOPE, LEAN = np.array([(1, 0, 0), (0, 1, 0), (0, 0, -1), (0, 0.92, -1), (0, 1, 0.92)], float)
 ACROSS, AHEAD, EYE = 0.88 * RIGHT + 0.477 * BACK, 0.88 * BACK - 0.477 * RIGHT, np.array([11.6, 2.6, 9.4])
@@ -332,14 +332,14 @@ def backdrop() -> Image.Image:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent, help="where house.png goes")
-    parser.add_argument("--hr", type=Path, metavar="FILE", help="also write the 1024 x 768 original")
+    parser.add_argument("--hr", type=Path, metavar="FILE", help="also write the 2048 x 1536 original")
     options, canvas = parser.parse_args(), backdrop()
     for panel in scene():
         panel.place(canvas)
-    original = canvas.convert("RGB").resize((1024, 768), Image.Resampling.LANCZOS)
+    original = canvas.convert("RGB").resize((2048, 1536), Image.Resampling.LANCZOS)
     if options.hr:
         original.save(options.hr)
-    original.resize((256, 192), Image.Resampling.BICUBIC).save(options.folder / "house.png")
+    original.resize((512, 384), Image.Resampling.BICUBIC).save(options.folder / "house.png")
 
 
 if __name__ == "__main__":
