@@ -106,6 +106,9 @@ def test_edges_have_no_fringe(upscaler: Upscaler) -> None:
     assert edge.sum() > 100
     # The disc has one colour; an edge mixed with hidden white would be far brighter in green and blue.
     assert (result[edge][:, :3] == (220, 30, 40)).all()
+    # Nor a rim inside, where the network sees the disc end in black.
+    solid = result[result[..., 3] == 255][:, :3]
+    assert np.abs(solid - (220, 30, 40)).max() < 10
     hidden = result[result[..., 3] == 0][:, :3]
     assert ((hidden == 0) | (hidden == (220, 30, 40))).all()
 

@@ -148,11 +148,13 @@ class Upscaler:
         if alpha.min() == 1:
             return np.concatenate((self._enlarge_colour(colour), np.ones((height, width, 1), np.float32)), axis=2)
         # Kept in the range around it, opaque stays opaque and clear stays clear: the network leaves 254 where 255 was.
-        new_alpha = np.clip(self._enlarge_colour(alpha), *_neighbourhood_range(alpha, alpha > -1, self.scale))
+        lowest, highest = _neighbourhood_range(alpha, alpha > -1, self.scale)
+        new_alpha = np.clip(self._enlarge_colour(alpha), lowest, highest)
         new_colour = self._enlarge_colour(colour * alpha) / np.maximum(new_alpha, 1e-6)
-        # The fainter a pixel, the more its colour is rounding; visible colours around it say what it can be.
-        faint = np.clip(new_colour, *_neighbourhood_range(colour, alpha > 0, self.scale))
-        new_colour = np.where(new_alpha < 1, faint, new_colour) * (new_alpha > 0)
+        # At a transparent edge the network overshoots, and the fainter a pixel, the more its colour is rounding:
+        # visible colours around it say what it can be.
+        bounded = np.clip(new_colour, *_neighbourhood_range(colour, alpha > 0, self.scale))
+        new_colour = np.where(lowest < 1, bounded, new_colour) * (new_alpha > 0)
         return np.concatenate((new_colour, new_alpha), axis=2)
 
     @staticmethod
