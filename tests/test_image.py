@@ -281,3 +281,12 @@ def test_avif_of_any_depth_is_white_at_white(depth: int, tmp_path: Path) -> None
     kind = "srgb" if depth == 8 else "rgb16"
     white.copy(interpretation=kind).heifsave(str(tmp_path / "a.avif"), compression="av1", bitdepth=depth, lossless=True)
     assert read_picture(tmp_path / "a.avif").pixels.min() >= top * 0.999
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_of_one_pixel(kind: str, tmp_path: Path) -> None:
+    pixels = np.full((1, 1, KINDS[kind]), 9, np.uint8)
+    pixels = pixels[..., 0] if kind == "grey" else pixels
+    save(pixels, tmp_path / "in.png")
+    rewrite(tmp_path / "in.png", tmp_path / "out.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "out.png").pixels, pixels, strict=True)

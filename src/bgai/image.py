@@ -82,7 +82,9 @@ def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         if image.get_typeof("heif-bitdepth") and (depth := image.get("heif-bitdepth")) > 8:
             # libvips puts 10 and 12 bits in the upper part of 16.
             image = (image * (65535 / ((2**depth - 1) << (16 - depth)))).rint().cast("ushort")
-        pixels = image.numpy()
+        # pyvips makes a bare number of a single grey pixel.
+        bands = () if image.bands == 1 else (image.bands,)
+        pixels = image.numpy().reshape(image.height, image.width, *bands)
     except pyvips.Error as error:
         raise ImageError(f"{path}: damaged or cut short: {_reason(error)}") from None
     return Picture(pixels, _metadata(image, path), (image.xres, image.yres), tuple(notes))
