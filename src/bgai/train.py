@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bgai import __version__
-from bgai.checkpoint import save_network
+from bgai.checkpoint import load_network, save_network
 from bgai.config import NetworkConfig
 from bgai.errors import BgaiError, ImageError, UsageError, WeightsError
 from bgai.files import whole_or_nothing
@@ -44,6 +44,8 @@ class TrainSettings:
     photos: tuple[str, ...]
     out: str
     scale: int = 4
+    start: str | None = None
+    """Checkpoint of any scale to start from; None starts from interpolation."""
     minutes: float = 60
     batch: int = 8
     patch: int = 32
@@ -71,7 +73,10 @@ class Run:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.network = BGAI(NetworkConfig(settings.scale))
-        start_from_interpolation(self.network)
+        if settings.start is None:
+            start_from_interpolation(self.network)
+        else:
+            start_from_network(self.network, load_network(settings.start))
         self.average = copy.deepcopy(self.network)
         self.optimiser = torch.optim.Adam(self.network.parameters(), settings.learning_rate, fused=True)
         self.step = 0
@@ -214,6 +219,18 @@ def start_from_interpolation(network: BGAI) -> None:
             head.weight[subpixels, colour] = kernels
 
 
+def start_from_network(network: BGAI, other: BGAI) -> None:
+    """Take over the weights of a network of any scale: the body as it is, the head's subpixels resampled."""
+    s = network.config.scale
+    tensors = other.state_dict()
+    for name in ("head.weight", "head.bias"):
+        tensor = tensors[name].unflatten(0, (3, other.config.scale, -1))  # 3, s', s', ...
+        grid = tensor.flatten(3).movedim(-1, 0) if tensor.ndim > 3 else tensor[None]  # ..., 3, s', s'
+        resampled = F.interpolate(grid, (s, s), mode="bilinear", align_corners=False)
+        tensors[name] = resampled.movedim(0, -1).reshape(3 * s * s, *tensors[name].shape[1:])
+    network.load_state_dict(tensors)
+
+
 def learning_rate(settings: TrainSettings, progress: float) -> float:
     """Linear warm-up, then a cosine to zero; progress runs from 0 to 1."""
     if progress < settings.warmup:
@@ -289,6 +306,7 @@ def main() -> None:
     parser.add_argument("--photos", nargs="+", required=True, help="folders of photographs")
     parser.add_argument("--out", required=True, help="folder of the run; an earlier state there is continued")
     parser.add_argument("--validation", help="folder of images to log PSNR-Y on")
+    parser.add_argument("--start", help="checkpoint of any scale to start from")
     for name in ("scale", "batch", "patch", "seed"):
         parser.add_argument(f"--{name}", type=int, default=getattr(defaults, name))
     for name in ("minutes", "learning_rate", "warmup", "ema", "checkpoint_minutes"):
