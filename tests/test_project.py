@@ -16,11 +16,13 @@ SOURCE = Path(bgai.__file__).parent
 # A module may import from its own rank and from those before it.
 RANKS = (
     ("errors", "config"),
-    ("files", "tiff_exif"),
-    ("image", "resize", "metrics", "tiling", "model"),
-    ("checkpoint", "weights"),
+    ("files", "tiff_exif", "options", "provenance"),
+    ("image", "resize", "metrics", "tiling", "model", "schedule"),
+    ("checkpoint", "weights", "initial", "lmdb_store"),
     ("engines",),
     ("upscale",),
+    ("data", "distributed", "journal"),
+    ("evaluate", "experiment"),
     ("batch", "train", "export"),
     ("cli",),
     ("__main__",),

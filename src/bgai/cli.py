@@ -218,6 +218,32 @@ def export(
     out.print(f"{output}: within {difference:.1e} of the network", markup=False, highlight=False, soft_wrap=True)
 
 
+@app.command(context_settings={"help_option_names": ["-h", "--help"]})
+def train(
+    opt: Annotated[Path, typer.Option("-opt", "--opt", help="The option file.", show_default=False)],
+    auto_resume: Annotated[
+        bool, typer.Option("--auto_resume", "--auto-resume", help="Go on from the newest whole state, if there is one.")
+    ] = False,
+    launcher: Annotated[str, typer.Option(help="none, or pytorch under torchrun.")] = "none",
+    force_yml: Annotated[
+        list[str] | None,
+        typer.Option("--force_yml", "--force-yml", metavar="A:B=C ...", help="Replace options of the file."),
+    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,  # of --force_yml
+    local_rank: Annotated[int, typer.Option("--local_rank", "--local-rank", hidden=True)] = 0,  # torchrun sets it too
+) -> None:
+    """Train from an option file, in BasicSR's layout; everything is left in experiments/NAME."""
+    if launcher not in ("none", "pytorch"):
+        raise UsageError(f"--launcher {launcher}: expected none or pytorch")
+    if more and not force_yml:
+        raise UsageError(f"{more[0]}: expected nothing here; options of the file are replaced by --force_yml")
+    with _needing_extra("train"):
+        from bgai.options import TrainOptions, read_options
+        from bgai.train import train as train_from
+    options = read_options(opt, TrainOptions, [*(force_yml or []), *(more or [])])
+    train_from(options, auto_resume, "pytorch" if launcher == "pytorch" else "none")
+
+
 @contextmanager
 def _needing_extra(extra: str) -> Iterator[None]:
     try:

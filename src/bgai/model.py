@@ -75,7 +75,6 @@ class WindowAttention(nn.Module):
         self.window = window
         self.shift = (window[0] // 2, window[1] // 2) if shifted else (0, 0)
         self.factor = channels**-0.5
-        # The first group has no map to integrate; its temperatures exist, unused, in every released checkpoint.
         self.temperature = nn.Parameter(torch.ones(1, 1, 1))
         self.query = pointwise(channels, channels)
         self.value = pointwise(channels, channels)
@@ -224,6 +223,10 @@ class BGAI(nn.Module):
         self.fuse = pointwise(config.groups * C, C)
         self.refine = MixingBlock(C)
         self.head = nn.Conv2d(C, 3 * config.scale**2, 3, padding=1)
+        # The first group has no map to integrate; its temperatures exist, unused, in every released checkpoint.
+        for module in self.groups[0].modules():
+            if isinstance(module, WindowAttention):
+                module.temperature.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         mean = (self.mean / 10000).to(x.dtype)

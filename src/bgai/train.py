@@ -1,323 +1,395 @@
-"""Train a network from photographs: a minimal loop, planned for a given number of minutes.
+"""Training: from an option file to weights, over as many stops and processes as it takes.
 
-python -m bgai.train --photos PHOTOS --out runs/x4 --scale 4 --minutes 60
+Source of the recipe: the paper and its option files; `minutes`, bfloat16, compilation and images in memory are ours.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import math
-import os
-import platform
-import subprocess
+import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from bgai import __version__
+from bgai import provenance
 from bgai.checkpoint import load_network, save_network
-from bgai.config import NetworkConfig
-from bgai.errors import BgaiError, ImageError, UsageError, WeightsError
+from bgai.data import Batches, FileBatches, Image, MemoryBatches, PairedImages, PatchPlan, read_names
+from bgai.distributed import Launcher, World, join
+from bgai.errors import BgaiError, WeightsError
+from bgai.evaluate import validate
+from bgai.experiment import Experiment, State, load_state
 from bgai.files import whole_or_nothing
-from bgai.image import INPUT_SUFFIXES, read_rgb8
-from bgai.metrics import psnr_y
+from bgai.initial import start_from_interpolation, start_from_network
+from bgai.journal import Journal, draw_curves, read_records
 from bgai.model import BGAI
-from bgai.resize import imresize
+from bgai.options import OptimizerOptions, PathOptions, TrainDataset, TrainOptions
+from bgai.schedule import learning_rate
+from bgai.tiling import GRID
 
-Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """One run. The learning rate follows the clock: it rises for `warmup` of the minutes, then falls to zero."""
-
-    photos: tuple[str, ...]
-    out: str
-    scale: int = 4
-    start: str | None = None
-    """Checkpoint of any scale to start from; None starts from interpolation."""
-    minutes: float = 60
-    batch: int = 8
-    patch: int = 32
-    """Side of the low-resolution patches in pixels."""
-    learning_rate: float = 1e-3
-    warmup: float = 0.03
-    ema: float = 0.999
-    seed: int = 0
-    bfloat16: bool = False
-    validation: str | None = None
-    """Folder of full-size images on which PSNR-Y is logged; never trained on."""
-    checkpoint_minutes: float = 5
-
-    def __post_init__(self) -> None:
-        NetworkConfig(self.scale)  # refuses unknown scales
-        for name in ("minutes", "batch", "patch", "learning_rate", "checkpoint_minutes"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} {getattr(self, name)}: expected more than 0")
+PICTURES_KEPT = 5
 
 
-class Run:
-    """The network in training with all that a stopped run needs to go on."""
+class Trainer:
+    """The network in training, and what a step does to it."""
 
-    def __init__(self, settings: TrainSettings) -> None:
-        torch.manual_seed(settings.seed)
-        self.settings = settings
-        self.network = BGAI(NetworkConfig(settings.scale))
-        if settings.start is None:
-            start_from_interpolation(self.network)
-        else:
-            start_from_network(self.network, load_network(settings.start))
-        self.average = copy.deepcopy(self.network)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), settings.learning_rate, fused=True)
-        self.step = 0
+    def __init__(self, options: TrainOptions, world: World) -> None:
+        self.options = options
+        self.world = world
+        torch.manual_seed(options.manual_seed)
+        self.network = initial_network(options).to(world.device)
+        self.average = copy.deepcopy(self.network).eval()
+        self.optimizer = _optimizer(options.train.optim_g, self.network, world.device)
+        self.iteration = 0
         self.seconds = 0.0
-        self.state_file = Path(settings.out) / "state.pt"
-        if self.state_file.exists():
-            self._restore()
+        self._forward = self._parallel(torch.compile(self.network) if options.train.compile else self.network)
+
+    def _parallel(self, network: Any) -> Any:
+        if self.world.size == 1:
+            return network
+        devices = [self.world.device] if self.world.device.type == "cuda" else None
+        return DistributedDataParallel(network, device_ids=devices)
 
     @property
     def progress(self) -> float:
-        """Part of the planned time that is over, 0 to 1."""
-        return min(self.seconds / (self.settings.minutes * 60), 1)
+        """Part of the training that is over, 0 to 1, the same in all processes."""
+        train = self.options.train
+        if train.minutes is not None:
+            return self.world.agree(min(self.seconds / (60 * train.minutes), 1))
+        assert train.total_iter is not None
+        return min(self.iteration / train.total_iter, 1)
 
-    def take_step(self, lr: Tensor, hr: Tensor) -> float:
-        """Fit one batch, B x 3 x p x p and its B x 3 x sp x sp target, and return the L1 loss before the step."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.settings, self.progress)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bfloat16):
-            sr = self.network(lr)
-        loss = F.l1_loss(sr.float(), hr)
-        self.optimiser.zero_grad()
+    def step(self, lr: Tensor, hr: Tensor) -> Tensor:
+        """Fit one batch, B x 3 x p x p and its B x 3 x sp x sp target, and return the loss before the step."""
+        train = self.options.train
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(train, self.iteration + 1, self.progress)
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=train.bfloat16):
+            sr = self._forward(lr)
+        loss = F.l1_loss(sr.float(), hr) * train.pixel_opt.loss_weight
+        self.optimizer.zero_grad()
         torch.autograd.backward(loss)
-        self.optimiser.step()
-        self.step += 1
-        # A short memory at first: the average must not hold on to the untrained network.
-        decay = min(self.settings.ema, self.step / (self.step + 10))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise BgaiError(f"loss {value} at step {self.step}: lower --learning-rate; the last good state is kept")
-        return value
+        if train.grad_clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), train.grad_clip)
+        self.optimizer.step()
+        self.iteration += 1
+        self._update_average()
+        return loss.detach()
 
-    def save(self) -> None:
-        state = {
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # A short memory at first: the average must not hold on to the untrained network.
+        decay = min(self.options.train.ema_decay, self.iteration / (self.iteration + 10))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
+
+    def state(self) -> State:
+        """All that the next iterations depend on.
+
+        Raises:
+            BgaiError: The weights are no longer finite.
+        """
+        if not all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
+            raise self.diverged("weights that are not finite")
+        return {
+            "iteration": self.iteration,
+            "seconds": self.seconds,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
+            "optimizer": self.optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "options": self.options.as_json(),
+            "commit": provenance.commit(),
+            "versions": provenance.versions("torch"),
         }
-        with whole_or_nothing(self.state_file) as partial:
-            torch.save(state, partial)
 
-    def _restore(self) -> None:
+    def restore(self, state: State) -> None:
         try:
-            state = torch.load(self.state_file, weights_only=True)
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
-            self.optimiser.load_state_dict(state["optimiser"])
-        except Exception:  # a damaged pickle makes its reader raise anything
-            raise WeightsError(f"{self.state_file}: not the state of such a run; choose another --out") from None
-        self.step, self.seconds = state["step"], state["seconds"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["rng"])
+            self.iteration, self.seconds = state["iteration"], state["seconds"]
+        except (KeyError, ValueError, RuntimeError, TypeError):
+            raise WeightsError(
+                "the training state is of another network or optimizer; give the training another name"
+            ) from None
+
+    def diverged(self, what: str) -> BgaiError:
+        return BgaiError(
+            f"{what} at iteration {self.iteration}: lower train.optim_g.lr or set train.grad_clip, and go on with"
+            " --auto_resume; the last good state is kept"
+        )
 
 
-def train(settings: TrainSettings) -> Path:
-    """Train until the minutes are over, with a checkpoint every few; a stopped run goes on where it was.
+def initial_network(options: TrainOptions) -> BGAI:
+    """The network that a training starts from: given weights, or else one that interpolates."""
+    network = BGAI(options.network_g.config(options.scale))
+    if options.path.pretrain_network_g is None:
+        start_from_interpolation(network)
+        return network
+    _start_from_file(network, options.path.pretrain_network_g, options.path)
+    return network
+
+
+def _start_from_file(network: BGAI, path: Path, options: PathOptions) -> None:
+    other = load_network(path, options.param_key_g)
+    if other.config != network.config and options.strict_load_g:
+        raise WeightsError(
+            f"{path}: holds {other.config}; expected {network.config}. Set path.strict_load_g to false to start from"
+            " another scale"
+        )
+    try:
+        start_from_network(network, other)
+    except RuntimeError:
+        raise WeightsError(f"{path}: holds {other.config}, of another shape than {network.config}") from None
+
+
+def _optimizer(options: OptimizerOptions, network: BGAI, device: torch.device) -> torch.optim.Optimizer:
+    kind = torch.optim.AdamW if options.type == "AdamW" else torch.optim.Adam
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return kind(trained, options.lr, options.betas, weight_decay=options.weight_decay, fused=True)
+
+
+def train(
+    options: TrainOptions, auto_resume: bool = False, launcher: Launcher = "none", root: Path = Path("experiments")
+) -> Path:
+    """Train, and leave everything in `root`/NAME.
+
+    Args:
+        options: A parsed option file.
+        auto_resume: Go on from the newest whole state there, if there is one.
+        launcher: `pytorch` under torchrun.
+        root: Folder of the experiments.
 
     Returns:
-        The safetensors file with the averaged weights.
+        The file with the averaged weights.
 
     Raises:
-        ImageError: No photograph is large enough for one patch.
-        BgaiError: The loss is no longer finite.
+        BgaiError: Images are missing or do not match, the loss is no longer finite, the disk is full, …
     """
-    run = Run(settings)
-    pairs = load_pairs(settings.photos, settings.scale, settings.patch)
-    megapixels = sum(hr.size for _, hr in pairs) / 3e6
-    print(f"{len(pairs)} images, {megapixels:.0f} megapixels", flush=True)
-    source = batches(pairs, settings, run.step)
-    losses: list[float] = []
-    last = time.monotonic()
-    next_save = run.seconds + settings.checkpoint_minutes * 60
-    while run.progress < 1:
-        losses.append(run.take_step(*next(source)))
-        now = time.monotonic()
-        run.seconds, last = run.seconds + now - last, now
-        if run.step % 100 == 0:
-            _log(step=run.step, minutes=round(run.seconds / 60, 2), loss=round(float(np.mean(losses)), 5))
-            losses.clear()
-        if run.seconds >= next_save or run.progress == 1:
-            run.save()
-            if settings.validation and run.progress < 1:
-                _log(step=run.step, psnr_y=round(validate(run.average, settings.validation), 3))
-            last = time.monotonic()
-            next_save = run.seconds + settings.checkpoint_minutes * 60
-    psnr = validate(run.average, settings.validation) if settings.validation else None
-    target = Path(settings.out) / f"bgai_x{settings.scale}.safetensors"
-    save_network(run.average, target, describe(run, len(pairs), megapixels, psnr))
-    return target
+    with join(options, launcher) as world:
+        trainer = Trainer(options, world)
+        data = TrainingData(options, world)
+        experiment = Experiment(root, options.name)
+        _resume(trainer, experiment, auto_resume)
+        report = Report(trainer, experiment, data) if world.is_first else None
+        _loop(trainer, data.batches, report)
+        return experiment.weights("latest")
 
 
-def describe(run: Run, images: int, megapixels: float, psnr: float | None) -> dict[str, str]:
-    """What the weights say of their own making."""
-    return {
-        "commit": _commit(),
-        "data": f"{images} photographs, {megapixels:.0f} megapixels",
-        "iterations": str(run.step),
-        "minutes": f"{run.seconds / 60:.1f}",
-        "psnr_y": "not measured" if psnr is None else f"{psnr:.3f}",
-        "settings": json.dumps(
-            {name: value for name, value in asdict(run.settings).items() if name not in ("photos", "out", "validation")}
-        ),
-        "versions": f"bgai {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
-    }
+class TrainingData:
+    """The batches and validation sets of an option file, looked through before anything is trained or written."""
 
+    def __init__(self, options: TrainOptions, world: World) -> None:
+        train = options.datasets.train
+        self.notes: list[str] = []
+        pairs = PairedImages(train, options.scale, self._names(train))
+        sizes = pairs.sizes()
+        plan = PatchPlan(train, options.scale, sizes, options.manual_seed, world.rank, world.size)
+        self.batches: Batches
+        if train.in_memory:
+            self.batches = MemoryBatches(pairs, plan, sizes, world.device)
+        else:
+            self.batches = FileBatches(pairs, plan, train.num_worker_per_gpu, world.device)
+        self.validation = {
+            dataset.name: PairedImages(dataset, options.scale) for dataset in options.datasets.validation.values()
+        }
+        for validation in self.validation.values():
+            validation.sizes()
+        megapixels = sum(height * width for height, width in sizes) * options.scale**2 / 1e6
+        self.description = f"{len(pairs)} images, {megapixels:.0f} megapixels"
+        if train.gt_size % (options.scale * GRID):
+            self.notes.append(
+                f"gt_size {train.gt_size}: patches of {plan.side} x {plan.side} pixels at low resolution are padded to"
+                f" multiples of {GRID}; {options.scale * GRID * max(round(plan.side / GRID), 1)} wastes nothing"
+            )
 
-def _commit() -> str:
-    try:
-        result = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-        )
-    except OSError:  # no git
-        return "unknown"
-    return result.stdout.strip() or "unknown"
-
-
-def start_from_interpolation(network: BGAI) -> None:
-    """Set the first and last convolution so that an untrained network already interpolates bilinearly.
-
-    The features' long skip connection carries the picture past all groups; a network that starts from an enlarged
-    picture does not spend its first minutes on learning the mean colour.
-    """
-    s = network.config.scale
-    offsets = (torch.arange(s) + 0.5) / s - 0.5  # of each output sample from its input pixel's centre
-    taps = torch.stack([(1 - (offsets - tap).abs()).clamp(min=0) for tap in (-1, 0, 1)], dim=1)  # s, 3
-    kernels = torch.einsum("ia,jb->ijab", taps, taps).reshape(s * s, 3, 3)
-    shallow, head = network.shallow, network.head
-    assert shallow.bias is not None
-    assert head.bias is not None
-    with torch.no_grad():
-        shallow.weight[:3] = 0
-        shallow.bias[:3] = 0
-        head.weight *= 0.1
-        head.bias.zero_()
-        for colour in range(3):
-            shallow.weight[colour, colour, 1, 1] = 1
-            subpixels = slice(colour * s * s, (colour + 1) * s * s)
-            head.weight[subpixels, :3] = 0
-            head.weight[subpixels, colour] = kernels
-
-
-def start_from_network(network: BGAI, other: BGAI) -> None:
-    """Take over the weights of a network of any scale: the body as it is, the head's subpixels resampled."""
-    s = network.config.scale
-    tensors = other.state_dict()
-    for name in ("head.weight", "head.bias"):
-        tensor = tensors[name].unflatten(0, (3, other.config.scale, -1))  # 3, s', s', ...
-        grid = tensor.flatten(3).movedim(-1, 0) if tensor.ndim > 3 else tensor[None]  # ..., 3, s', s'
-        resampled = F.interpolate(grid, (s, s), mode="bilinear", align_corners=False)
-        tensors[name] = resampled.movedim(0, -1).reshape(3 * s * s, *tensors[name].shape[1:])
-    network.load_state_dict(tensors)
-
-
-def learning_rate(settings: TrainSettings, progress: float) -> float:
-    """Linear warm-up, then a cosine to zero; progress runs from 0 to 1."""
-    if progress < settings.warmup:
-        return settings.learning_rate * max(progress / settings.warmup, 0.01)
-    fall = (progress - settings.warmup) / (1 - settings.warmup)
-    return settings.learning_rate * (1 + math.cos(math.pi * fall)) / 2
-
-
-def load_pairs(folders: Sequence[str], scale: int, patch: int) -> list[Pair]:
-    """Every photograph below the folders that holds at least one patch, with its bicubic low-resolution version."""
-    paths = sorted(
-        path for folder in folders for path in Path(folder).rglob("*") if path.suffix.lower() in INPUT_SUFFIXES
-    )
-
-    def load(path: Path) -> Pair | None:
-        hr = read_rgb8(path)
-        height, width = (size // scale * scale for size in hr.shape[:2])
-        if min(height, width) < patch * scale:
+    def _names(self, options: TrainDataset) -> set[str] | None:
+        path = options.meta_info_file
+        if path is None:
             return None
-        hr = np.ascontiguousarray(hr[:height, :width])
-        return imresize(hr, 1 / scale), hr
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        pairs = [pair for pair in pool.map(load, paths) if pair]
-    if not pairs:
-        raise ImageError(f"{', '.join(folders)}: expected images of at least {patch * scale} pixels a side, found none")
-    return pairs
+        if not path.is_file():
+            self.notes.append(f"meta_info_file {path}: not there; all images of {options.dataroot_gt} are taken")
+            return None
+        return read_names(path)
 
 
-def batches(pairs: Sequence[Pair], settings: TrainSettings, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless random patches, flipped and turned: B x 3 x p x p in [0, 1] and their B x 3 x sp x sp targets."""
-    random = np.random.default_rng((settings.seed, step))
-    area = np.array([lr.shape[0] * lr.shape[1] for lr, _ in pairs], float)
-    while True:
-        chosen = random.choice(len(pairs), settings.batch, p=area / area.sum())
-        crops = [_crop(pairs[index], settings, random) for index in chosen]
-        lr, hr = (torch.from_numpy(np.stack(side)).permute(0, 3, 1, 2) for side in zip(*crops, strict=True))
-        # Channels-last bfloat16 convolutions are many times slower on the CPU.
-        yield lr.contiguous().float() / 255, hr.contiguous().float() / 255
+def _resume(trainer: Trainer, experiment: Experiment, auto_resume: bool) -> None:
+    """Restore a state, in every process the same, or clear the way for a new training."""
+    state = None
+    if trainer.options.path.resume_state is not None:
+        state = load_state(trainer.options.path.resume_state)
+    elif auto_resume:
+        state = experiment.newest_state(print if trainer.world.is_first else lambda _: None)
+    if state is not None:
+        trainer.restore(state)
+    elif trainer.world.is_first:
+        experiment.begin()
 
 
-def _crop(pair: Pair, settings: TrainSettings, random: np.random.Generator) -> Pair:
-    lr, hr = pair
-    p, s = settings.patch, settings.scale
-    y, x = (int(random.integers(size - p + 1)) for size in lr.shape[:2])
-    turns, mirror = int(random.integers(4)), bool(random.integers(2))
-    crops = lr[y : y + p, x : x + p], hr[y * s : (y + p) * s, x * s : (x + p) * s]
-    lr, hr = (np.rot90(crop[:, ::-1] if mirror else crop, turns) for crop in crops)
-    return lr, hr
+def _loop(trainer: Trainer, batches: Batches, report: Report | None) -> None:
+    """Step until the training is over; the first process reports, validates and saves."""
+    print_freq = trainer.options.logger.print_freq
+    losses = torch.zeros((), dtype=torch.float64, device=trainer.world.device)
+    steps = 0
+    clock = time.monotonic()
+    with _stop_signals(trainer.world) as stopped:
+        for lr, hr in batches.since(trainer.iteration) if trainer.progress < 1 else ():
+            losses += trainer.step(lr, hr)
+            steps += 1
+            now = time.monotonic()
+            trainer.seconds, clock = trainer.seconds + now - clock, now
+            over = trainer.progress >= 1
+            if trainer.iteration % print_freq == 0 or over:
+                loss = float(trainer.world.mean(losses / steps))
+                losses.zero_()
+                steps = 0
+                if not math.isfinite(loss):
+                    raise trainer.diverged(f"loss {loss}")
+                if report:
+                    report.loss(loss)
+            if report:
+                report.attend(over)
+            if over:
+                break
+            if stopped and report:
+                report.stop()
+    if report:
+        report.finish()
 
 
-@torch.inference_mode()
-def validate(network: BGAI, folder: str) -> float:
-    """Mean PSNR-Y in dB over the images of a folder, each shrunk and enlarged again."""
-    scale = network.config.scale
-    values = []
-    for path in sorted(Path(folder).iterdir()):
-        hr = read_rgb8(path)
-        hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
-        lr = torch.from_numpy(imresize(hr, 1 / scale)).permute(2, 0, 1)[None].float() / 255
-        sr = network(lr)[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
-        values.append(psnr_y(sr, hr, border=scale))
-    return float(np.mean(values))
+@contextmanager
+def _stop_signals(world: World) -> Iterator[list[int]]:
+    """A list that is no longer empty once the process was asked to stop; a second time stops it at once.
 
+    Several processes cannot agree on an iteration without waiting for each other: they stop as they always do.
+    """
+    asked: list[int] = []
+    if world.size > 1 or threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
 
-def _log(**values: float) -> None:
-    print(json.dumps(values), flush=True)
+    def ask(number: int, _: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bgai.train", description="Train a network from photographs.")
-    defaults = TrainSettings(photos=(), out="")
-    parser.add_argument("--photos", nargs="+", required=True, help="folders of photographs")
-    parser.add_argument("--out", required=True, help="folder of the run; an earlier state there is continued")
-    parser.add_argument("--validation", help="folder of images to log PSNR-Y on")
-    parser.add_argument("--start", help="checkpoint of any scale to start from")
-    for name in ("scale", "batch", "patch", "seed"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(defaults, name))
-    for name in ("minutes", "learning_rate", "warmup", "ema", "checkpoint_minutes"):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
-    parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16")
-    options = vars(parser.parse_args())
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        print(train(TrainSettings(**{**options, "photos": tuple(options["photos"])})))
-    except BgaiError as error:
-        parser.exit(1, f"bgai.train: {error}\n")
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-if __name__ == "__main__":
-    main()
+class Report:
+    """What the first process does besides training: it tells, validates and saves."""
+
+    def __init__(self, trainer: Trainer, experiment: Experiment, data: TrainingData) -> None:
+        self.trainer, self.experiment, self.data = trainer, experiment, data
+        self.options = trainer.options
+        self.journal = Journal(experiment.folder, trainer.iteration, self.options.logger.use_tb_logger)
+        self.scores: dict[str, dict[str, float]] = {}
+        self._told = (trainer.iteration, trainer.seconds)
+        self._saved = trainer.seconds
+        with whole_or_nothing(experiment.folder / "options.json") as partial:
+            partial.write_text(self.options.model_dump_json(indent=2))
+        parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
+        self.journal.line(f"{self.options.name}: ×{self.options.scale}, {parameters:,} parameters, {data.description}")
+        self.journal.line(f"{provenance.machine()}; {provenance.versions('torch')}; commit {provenance.commit()}")
+        for note in data.notes:
+            self.journal.line(f"note: {note}")
+        if trainer.iteration:
+            self.journal.line(f"going on after iteration {trainer.iteration:,}")
+
+    def loss(self, loss: float) -> None:
+        """Tell how the training goes."""
+        trainer, train = self.trainer, self.options.train
+        iterations, seconds = trainer.iteration - self._told[0], max(trainer.seconds - self._told[1], 1e-9)
+        self._told = (trainer.iteration, trainer.seconds)
+        speed = iterations * self.options.datasets.train.batch_size_per_gpu * trainer.world.size / seconds
+        rate = trainer.optimizer.param_groups[0]["lr"]
+        if train.minutes is not None:
+            total, left = "", 60 * train.minutes - trainer.seconds
+        else:
+            assert train.total_iter is not None
+            total, left = f" of {train.total_iter:,}", (train.total_iter - trainer.iteration) * seconds / iterations
+        self.journal.line(
+            f"iteration {trainer.iteration:,}{total}  loss {loss:.5f}  lr {rate:.2e}  {speed:.1f} images/s"
+            f"  {timedelta(seconds=max(round(left), 0))} left"
+        )
+        self.journal.record(trainer.iteration, loss=loss, lr=rate, images_per_second=round(speed, 2))
+
+    def attend(self, over: bool) -> None:
+        """Validate and save when that is due."""
+        iteration, logger = self.trainer.iteration, self.options.logger
+        if iteration % self.options.val.val_freq == 0 or over:
+            self.validate(over)
+        minutes = logger.save_checkpoint_minutes
+        late = minutes is not None and self.trainer.seconds - self._saved > 60 * minutes
+        if iteration % logger.save_checkpoint_freq == 0 or late or over:
+            self.save()
+
+    def validate(self, over: bool) -> None:
+        """Measure the averaged weights on the validation sets; keep pictures if asked to, and some at the end."""
+        options, iteration = self.options.val, self.trainer.iteration
+        for dataset, pairs in self.data.validation.items():
+            kept = pairs.names if options.save_img else pairs.names[: PICTURES_KEPT if over else 0]
+
+            def show(name: str, *images: Image, dataset: str = dataset, kept: Sequence[str] = kept) -> None:
+                if name in kept:
+                    self.experiment.save_triptych(dataset, f"{name}_{options.suffix or iteration}", *images)
+
+            self.scores[dataset] = validate(self.trainer.average, pairs, options.metrics, show)
+            values = "  ".join(f"{name} {value:.4f}" for name, value in self.scores[dataset].items())
+            self.journal.line(f"iteration {iteration:,}  {dataset}  {values}")
+        if self.scores:
+            self.journal.record(iteration, validation=self.scores)
+        draw_curves(read_records(self.journal.records), self.experiment.folder / "curves.png", self.options.name)
+
+    def save(self) -> None:
+        """Write the weights and then the state: beside a state its weights are always there."""
+        state = self.trainer.state()
+        self._save_weights(self.trainer.iteration)
+        self.experiment.save_state(self.trainer.iteration, state)
+        self._saved = self.trainer.seconds
+
+    def stop(self) -> None:
+        """Save, and end a training that was asked to stop."""
+        self.save()
+        self.journal.line(f"stopped after iteration {self.trainer.iteration:,}; --auto_resume goes on from there")
+        self.journal.close()
+        raise KeyboardInterrupt
+
+    def finish(self) -> None:
+        path = self._save_weights("latest")
+        self.journal.line(f"{path}: the weights after {self.trainer.iteration:,} iterations")
+        self.journal.close()
+
+    def _save_weights(self, iteration: int | str) -> Path:
+        path = self.experiment.weights(iteration)
+        save_network(self.trainer.average, path, self._description())
+        return path
+
+    def _description(self) -> dict[str, str]:
+        """What the weights say of their own making."""
+        return {
+            "commit": provenance.commit(),
+            "data": self.data.description,
+            "iterations": str(self.trainer.iteration),
+            "machine": provenance.machine(),
+            "minutes": f"{self.trainer.seconds / 60:.1f}",
+            "options": self.options.as_json(),
+            "validation": json.dumps(self.scores),
+            "versions": provenance.versions("torch"),
+        }

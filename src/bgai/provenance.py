@@ -1,0 +1,56 @@
+"""What made a result: the commit, the versions and the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from bgai import __version__
+
+
+def commit() -> str:
+    """The commit of the clone that this package runs from, with `-dirty` if files differ from it; or `unknown`."""
+    here = Path(__file__)
+    # An installed package may lie in the folder of a clone of something else.
+    if not _git("ls-files", here.name):
+        return "unknown"
+    return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*") or "unknown"
+
+
+def _git(*arguments: str) -> str:
+    try:
+        result = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+    except OSError:  # no git
+        return ""
+    return result.stdout.strip()
+
+
+def versions(*packages: str) -> str:
+    """Versions of this package, of Python and of others that are installed, in one line."""
+    found = [f"bgai {__version__}", f"Python {platform.python_version()}"]
+    for package in packages:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def machine() -> str:
+    """The processor, and the GPU that PyTorch would take."""
+    import torch
+
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        name = models[0].partition(": ")[2] if models else name
+    parts = [f"{os.cpu_count()} × {name}", f"{torch.get_num_threads()} threads"]
+    if torch.cuda.is_available():
+        parts.append(torch.cuda.get_device_name())
+    return ", ".join(parts)
