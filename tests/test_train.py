@@ -1,121 +1,364 @@
-"""The minimal training loop."""
+"""Training: what a step does, and that stops, kills and several processes change nothing."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import texture
 from PIL import Image
+from safetensors.torch import load_file
 
-from bgai.checkpoint import load_network, read_metadata
+from bgai.checkpoint import load_network, read_metadata, save_network
 from bgai.config import NetworkConfig
-from bgai.errors import BgaiError, ImageError, UsageError, WeightsError
+from bgai.distributed import World
+from bgai.errors import BgaiError, EngineError, ImageError, OutputError, UsageError, WeightsError
+from bgai.journal import read_records
 from bgai.model import BGAI
-from bgai.resize import imresize
-from bgai.train import Run, TrainSettings, batches, learning_rate, load_pairs, start_from_interpolation, train
+from bgai.options import TrainOptions
+from bgai.train import Trainer, train
+
+CPU = World(0, 1, torch.device("cpu"))
+TINY = {"channels": 8, "broadcast_channels": 4, "local_channels": 2, "groups": 2}
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> TrainSettings:
-    (tmp_path / "photos").mkdir()
-    for index in range(3):
-        Image.fromarray(texture(100, 90, seed=index)).save(tmp_path / f"photos/{index}.png")
-    photos = (str(tmp_path / "photos"),)
-    return TrainSettings(photos, str(tmp_path / "run"), scale=2, minutes=0.05, batch=2, patch=16)
+def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The option file of a training of seconds."""
+    monkeypatch.chdir(tmp_path)
+    for folder, count in (("photos", 4), ("validation", 1)):
+        (tmp_path / folder).mkdir()
+        for index in range(count):
+            Image.fromarray(texture(70, 90, seed=index)).save(tmp_path / folder / f"{index}.png")
+    return {
+        "name": "run",
+        "scale": 2,
+        "num_gpu": 0,
+        "network_g": TINY,
+        "datasets": {
+            "train": {
+                "name": "photos",
+                "dataroot_gt": str(tmp_path / "photos"),
+                "gt_size": 32,
+                "batch_size_per_gpu": 2,
+                "in_memory": True,
+            },
+            "val": {"name": "validation", "dataroot_gt": str(tmp_path / "validation")},
+        },
+        "train": {
+            "optim_g": {"lr": 1e-3},
+            "scheduler": {"type": "CosineAnnealingLR"},
+            "total_iter": 12,
+            "ema_decay": 0.9,
+        },
+        "val": {
+            "val_freq": 6,
+            "metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True}},
+        },
+        "logger": {"print_freq": 3, "save_checkpoint_freq": 5},
+    }
 
 
-def test_an_untrained_network_interpolates() -> None:
-    torch.manual_seed(0)
-    network = BGAI(NetworkConfig(4))
-    start_from_interpolation(network)
-    with torch.no_grad():  # leave the long skip connection alone
-        network.refine.join.weight.zero_()
-        network.refine.join.bias.zero_()
-        network.head.weight[:, 3:] = 0
-    ramp = torch.linspace(0, 1, 24).repeat(1, 3, 24, 1)
-    with torch.inference_mode():
-        enlarged = network(ramp)[0, :, 32:64, 32:64]
-    expected = torch.nn.functional.interpolate(ramp, scale_factor=4, mode="bilinear")[0, :, 32:64, 32:64]
-    torch.testing.assert_close(enlarged, expected, atol=1e-5, rtol=0)
+def options(values: dict[str, Any], **more: Any) -> TrainOptions:
+    """The option file, with sections replaced in part."""
+    for key, value in more.items():
+        values = {**values, key: {**values.get(key, {}), **value} if isinstance(value, dict) else value}
+    return TrainOptions.model_validate(values)
 
 
-def test_a_run_leaves_weights_that_tell_how_they_were_made(settings: TrainSettings) -> None:
-    target = train(settings)
-    assert load_network(target).config.scale == 2
-    metadata = read_metadata(target)
-    assert int(metadata["iterations"]) > 0
-    assert "3 photographs" in metadata["data"]
-    assert json.loads(metadata["settings"])["batch"] == 2
+def command(values: dict[str, Any], *arguments: str) -> list[str]:
+    Path("options.yml").write_text(json.dumps(values))  # JSON is YAML
+    return [sys.executable, "-m", "bgai", "train", "-opt", "options.yml", *arguments]
+
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def test_a_training_leaves_weights_curves_and_pictures(values: dict[str, Any], tmp_path: Path) -> None:
+    path = train(options(values))
+    run = tmp_path / "experiments/run"
+    assert path.resolve() == (run / "models/net_g_latest.safetensors").resolve()
+    assert load_network(path).config == NetworkConfig(2, **TINY)
+    assert {file.name for file in (run / "models").iterdir()} == {
+        f"net_g_{name}.safetensors" for name in (5, 10, 12, "latest")
+    }
+    assert [file.name for file in (run / "visualization/validation").iterdir()] == ["0_12.png"]
+    assert (run / "curves.png").stat().st_size > 10_000
+    assert json.loads((run / "options.json").read_text())["train"]["total_iter"] == 12
+    records = read_records(run / "log.jsonl")
+    assert [record["iteration"] for record in records if "loss" in record] == [3, 6, 9, 12]
+    assert [record["iteration"] for record in records if "validation" in record] == [6, 12]
+    assert "iteration 12 of 12  loss" in (run / "train.log").read_text()
+
+
+def test_weights_tell_how_they_were_made(values: dict[str, Any]) -> None:
+    metadata = read_metadata(train(options(values)))
+    assert metadata["iterations"] == "12"
+    assert metadata["data"] == "4 images, 0 megapixels"
+    assert json.loads(metadata["options"])["train"]["ema_decay"] == 0.9
+    assert json.loads(metadata["validation"])["validation"]["psnr"] > 10
     assert "torch" in metadata["versions"]
     assert metadata["commit"]
 
 
-def test_steps_lower_the_loss(settings: TrainSettings) -> None:
-    run = Run(settings)
+def test_steps_lower_the_loss(values: dict[str, Any]) -> None:
+    trainer = Trainer(options(values), CPU)
     lr = torch.rand(2, 3, 16, 16)
     hr = torch.nn.functional.interpolate(lr, scale_factor=2).flip(3)
-    losses = []
-    for _ in range(8):
-        run.seconds += 0.1
-        losses.append(run.take_step(lr, hr))
+    losses = [float(trainer.step(lr, hr)) for _ in range(10)]
     assert losses[-1] < losses[0]
 
 
-def test_a_stopped_run_goes_on(settings: TrainSettings) -> None:
-    run = Run(settings)
-    pair = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32)
-    run.seconds = 1.0
-    run.take_step(*pair)
-    run.save()
-    again = Run(settings)
-    assert (again.step, again.seconds) == (1, 1.0)
-    assert run.take_step(*pair) == again.take_step(*pair)
-    for ours, theirs in zip(run.network.parameters(), again.network.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+def test_every_weight_is_trained_but_the_temperatures_that_have_no_map(values: dict[str, Any]) -> None:
+    trainer = Trainer(options(values), CPU)
+    before = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+    for _ in range(3):
+        trainer.step(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32))
+    unchanged = {name for name, tensor in trainer.network.state_dict().items() if torch.equal(tensor, before[name])}
+    assert len(unchanged) == 8
+    assert all(name.startswith("groups.0.") and name.endswith("temperature") for name in unchanged)
 
 
-def test_a_loss_that_is_no_number_stops_the_run(settings: TrainSettings) -> None:
-    run = Run(settings)
-    with pytest.raises(BgaiError, match="last good state is kept"):
-        run.take_step(torch.full((1, 3, 16, 16), torch.nan), torch.zeros(1, 3, 32, 32))
+def test_the_average_follows_the_weights(values: dict[str, Any]) -> None:
+    trainer = Trainer(options(values), CPU)
+    average = trainer.average.head.weight.clone()
+    for iteration in range(1, 4):
+        trainer.step(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32))
+        decay = min(0.9, iteration / (iteration + 10))
+        average = decay * average + (1 - decay) * trainer.network.head.weight.detach()
+    torch.testing.assert_close(trainer.average.head.weight, average)
 
 
-def test_the_state_of_something_else_is_refused(settings: TrainSettings) -> None:
-    Path(settings.out).mkdir()
-    torch.save({"network": {}}, Path(settings.out) / "state.pt")
-    with pytest.raises(WeightsError, match="choose another --out"):
-        Run(settings)
+def test_gradients_are_clipped_to_a_norm(values: dict[str, Any]) -> None:
+    trainer = Trainer(options(values, train={"grad_clip": 1e-3}), CPU)
+    trainer.step(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32))
+    norm = torch.nn.utils.get_total_norm([p.grad for p in trainer.network.parameters() if p.grad is not None])
+    assert float(norm) == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_patches_match_and_repeat_with_their_seed(settings: TrainSettings) -> None:
-    pairs = load_pairs(settings.photos, 2, 16)
-    assert len(pairs) == 3
-    lr, hr = next(batches(pairs, settings, step=0))
-    again, _ = next(batches(pairs, settings, step=0))
-    other, _ = next(batches(pairs, settings, step=1))
-    assert (lr.shape, hr.shape) == ((2, 3, 16, 16), (2, 3, 32, 32))
-    assert torch.equal(lr, again)
-    assert not torch.equal(lr, other)
-    shrunk = imresize(hr[0].permute(1, 2, 0).numpy(), 1 / 2)
-    assert np.abs(shrunk - lr[0].permute(1, 2, 0).numpy())[4:-4, 4:-4].max() < 0.02
+@pytest.mark.parametrize("changes", [{"bfloat16": True}, {"ema_decay": 0}, {"optim_g": {"lr": 1e-3, "type": "AdamW"}}])
+def test_variants_run(values: dict[str, Any], changes: dict[str, Any]) -> None:
+    train(options(values, train=changes))
 
 
-def test_photographs_that_are_too_small_are_said_so(settings: TrainSettings) -> None:
-    with pytest.raises(ImageError, match="at least 200 pixels"):
-        load_pairs(settings.photos, 2, 100)
+def test_the_clock_can_set_the_length(values: dict[str, Any]) -> None:
+    started = time.monotonic()
+    path = train(options(values, train={"total_iter": None, "minutes": 0.02}))
+    assert time.monotonic() - started < 30
+    assert int(read_metadata(path)["iterations"]) > 1
 
 
-def test_the_learning_rate_rises_and_falls() -> None:
-    settings = TrainSettings((), "", learning_rate=1.0, warmup=0.1)
-    rates = [learning_rate(settings, progress) for progress in (0, 0.05, 0.1, 0.55, 1)]
-    assert rates == pytest.approx([0.01, 0.5, 1, 0.5, 0])
+def test_weights_of_another_scale_start_a_training_if_allowed(values: dict[str, Any], tmp_path: Path) -> None:
+    save_network(BGAI(NetworkConfig(4, **TINY)), tmp_path / "x4.safetensors")
+    path = {"pretrain_network_g": str(tmp_path / "x4.safetensors")}
+    with pytest.raises(WeightsError, match=r"Set path\.strict_load_g to false"):
+        Trainer(options(values, path=path), CPU)
+    trainer = Trainer(options(values, path={**path, "strict_load_g": False}), CPU)
+    body = load_file(tmp_path / "x4.safetensors")
+    assert torch.equal(trainer.network.fuse.weight, body["fuse.weight"])
+    save_network(BGAI(NetworkConfig(2)), tmp_path / "x4.safetensors")
+    with pytest.raises(WeightsError, match="of another shape"):
+        Trainer(options(values, path={**path, "strict_load_g": False}), CPU)
 
 
-@pytest.mark.parametrize("wrong", [{"scale": 5}, {"minutes": 0}, {"batch": 0}, {"learning_rate": -1}])
-def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match=next(iter(wrong))):
-        TrainSettings((), "", **wrong)
+# Stops
+
+
+def final_weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "experiments/run/models/net_g_latest.safetensors")
+
+
+def assert_equal_weights(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_going_on_gives_the_same_weights_to_the_bit(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool
+) -> None:
+    values["datasets"]["train"] |= {"in_memory": in_memory, "num_worker_per_gpu": 0}
+    train(options(values))
+    whole = final_weights(tmp_path)
+    step, taken = Trainer.step, []
+
+    def stop_after_eight(self: Trainer, *batch: torch.Tensor) -> torch.Tensor:
+        if len(taken) == 8:
+            raise KeyboardInterrupt
+        taken.append(step(self, *batch))
+        return taken[-1]
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "step", stop_after_eight)
+        train(options(values))
+    train(options(values), auto_resume=True)
+    assert "going on after iteration 5" in (tmp_path / "experiments/run/train.log").read_text()
+    assert_equal_weights(final_weights(tmp_path), whole)
+
+
+def test_a_finished_training_stays_as_it_is(values: dict[str, Any], tmp_path: Path) -> None:
+    train(options(values))
+    whole = final_weights(tmp_path)
+    train(options(values), auto_resume=True)
+    assert_equal_weights(final_weights(tmp_path), whole)
+
+
+@pytest.mark.slow
+def test_kills_at_any_moment_change_nothing(values: dict[str, Any], tmp_path: Path) -> None:
+    values["logger"] = {"print_freq": 1, "save_checkpoint_freq": 1}
+    values["train"]["total_iter"] = 60
+    train(options(values))
+    whole = final_weights(tmp_path)
+    (tmp_path / "experiments").rename(tmp_path / "whole")
+    log = tmp_path / "experiments/run/log.jsonl"
+    random = np.random.default_rng()
+    for kill in range(4):
+        process = subprocess.Popen(command(values, "--auto_resume"), env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+        while process.poll() is None and len(read_records(log)) < 12 * (kill + 1):
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 0.1))
+        process.kill()
+        process.wait()
+        assert len(read_records(log)) < 60, "it must be killed before its end"
+    subprocess.run(command(values, "--auto_resume"), env=ENVIRONMENT, check=True)
+    assert_equal_weights(final_weights(tmp_path), whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_training_that_is_asked_to_stop_saves_and_goes_on(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    train(options(values))
+    whole = final_weights(tmp_path)
+    step = Trainer.step
+
+    def asked(self: Trainer, *batch: torch.Tensor) -> torch.Tensor:
+        if self.iteration == 6:
+            os.kill(os.getpid(), number)
+        return step(self, *batch)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "step", asked)
+        train(options(values))
+    assert "stopped after iteration 7" in (tmp_path / "experiments/run/train.log").read_text()
+    train(options(values), auto_resume=True)
+    assert_equal_weights(final_weights(tmp_path), whole)
+
+
+def test_a_given_state_is_taken(values: dict[str, Any], tmp_path: Path) -> None:
+    train(options(values))
+    whole = final_weights(tmp_path)
+    state = tmp_path / "experiments/run/training_states/5.state"
+    train(options(values, path={"resume_state": str(state)}))
+    assert_equal_weights(final_weights(tmp_path), whole)
+
+
+def test_the_state_of_another_network_is_refused(values: dict[str, Any]) -> None:
+    train(options(values))
+    with pytest.raises(WeightsError, match="another network or optimizer; give the training another name"):
+        train(options(values, network_g={"channels": 12}), auto_resume=True)
+
+
+# Failures
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainer.step
+
+    def spoil(self: Trainer, lr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
+        return step(self, lr * torch.nan if self.iteration == 7 else lr, hr)
+
+    monkeypatch.setattr(Trainer, "step", spoil)
+    with pytest.raises(BgaiError, match=r"loss nan at iteration 9: lower train\.optim_g\.lr"):
+        train(options(values))
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    train(options(values), auto_resume=True)
+    assert "going on after iteration 5" in (tmp_path / "experiments/run/train.log").read_text()
+
+
+def test_weights_that_are_no_numbers_are_not_saved(values: dict[str, Any]) -> None:
+    trainer = Trainer(options(values), CPU)
+    with torch.no_grad():
+        trainer.network.head.weight[0] = torch.inf
+    with pytest.raises(BgaiError, match="weights that are not finite"):
+        trainer.state()
+
+
+def test_a_full_disk_stops_and_keeps_the_last_good_state(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def full(self: Path, data: bytes) -> int:
+        if "10.state" in self.name:
+            raise OSError(28, "No space left on device")
+        return write(self, data)
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match=r"10\.state: .*No space left"):
+        patch.setattr(Path, "write_bytes", full)
+        train(options(values))
+    train(options(values), auto_resume=True)
+    assert "going on after iteration 5" in (tmp_path / "experiments/run/train.log").read_text()
+
+
+def test_wrong_data_is_refused_before_anything_is_written(values: dict[str, Any], tmp_path: Path) -> None:
+    values["datasets"]["val"]["dataroot_lq"] = str(tmp_path / "photos")
+    with pytest.raises(ImageError, match="0 has 90 x 70 pixels; expected 45 x 35"):
+        train(options(values))
+    assert not (tmp_path / "experiments").exists()
+
+
+def test_a_list_of_names_that_is_not_there_is_noted(values: dict[str, Any], tmp_path: Path) -> None:
+    values["datasets"]["train"] |= {"meta_info_file": "basicsr/names.txt", "gt_size": 36}
+    train(options(values, train={"total_iter": 1}))
+    log = (tmp_path / "experiments/run/train.log").read_text()
+    assert "names.txt: not there; all images of" in log
+    assert "patches of 18 x 18 pixels at low resolution are padded to multiples of 16; 32 wastes nothing" in log
+
+
+def test_a_gpu_that_is_not_there_is_said_so(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(EngineError, match="set num_gpu: 0 to train on the CPU"):
+        train(options(values, num_gpu=1))
+
+
+def test_the_launcher_must_fit(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="start with  torchrun"):
+        train(options(values), launcher="pytorch")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="add --launcher pytorch"):
+        train(options(values))
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_with_twice_the_batch(values: dict[str, Any], tmp_path: Path) -> None:
+    values["logger"]["print_freq"] = 1
+    values["train"]["scheduler"] = {"type": "MultiStepLR", "milestones": [9]}
+    values["datasets"]["train"]["batch_size_per_gpu"] = 4
+    train(options(values, name="one"))
+    values["datasets"]["train"]["batch_size_per_gpu"] = 2
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    arguments = command(values, "--auto_resume", "--launcher", "pytorch")[1:]
+    subprocess.run([*launch, *arguments, "--force_yml", "train:total_iter=6"], env=ENVIRONMENT, check=True)
+    subprocess.run([*launch, *arguments], env=ENVIRONMENT, check=True)
+    one, two = (
+        [record["loss"] for record in read_records(tmp_path / f"experiments/{name}/log.jsonl") if "loss" in record]
+        for name in ("one", "run")
+    )
+    assert len(two) == 12
+    assert two == pytest.approx(one, rel=1e-4)
+    assert len(list((tmp_path / "experiments").glob("run*"))) == 1

@@ -57,7 +57,11 @@ class FolderImages:
         )
         if not found:
             raise ImageError(f"{folder}: expected images in this folder, found none")
-        self._paths = {path.relative_to(folder).with_suffix("").as_posix(): path for path in found}
+        self._paths: dict[str, Path] = {}
+        for path in found:
+            other = self._paths.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+            if other is not path:
+                raise ImageError(f"{other}: its name without suffix is also that of {path.name}; rename one of them")
         self.keys: Sequence[str] = list(self._paths)
 
     def read(self, key: str) -> Image:
@@ -123,7 +127,7 @@ class PairedImages:
         if lr != expected:
             raise ImageError(
                 f"{self._options.dataroot_lq}: {self._lr_key(name)} has {lr[1]} x {lr[0]} pixels; expected"
-                f" {expected[1]} x {expected[0]}, a {self.scale}th of {self._options.dataroot_gt / name}"
+                f" {expected[1]} x {expected[0]}, 1/{self.scale} of {self._options.dataroot_gt / name}"
             )
 
 
@@ -292,7 +296,7 @@ class MemoryBatches:
         def load(index: int) -> None:
             for side, image, square in zip(pixels, pairs.read(index), squares, strict=True):
                 start, end = offsets[index] * square, offsets[index + 1] * square
-                side[start:end] = torch.from_numpy(image).view(-1, 3)
+                side[start:end] = torch.from_numpy(image).reshape(-1, 3)
 
         in_parallel(load, range(len(pairs)))
         self._lr, self._hr = (side.to(device) for side in pixels)

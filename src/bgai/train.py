@@ -355,7 +355,6 @@ class Report:
             self.journal.line(f"iteration {iteration:,}  {dataset}  {values}")
         if self.scores:
             self.journal.record(iteration, validation=self.scores)
-        draw_curves(read_records(self.journal.records), self.experiment.folder / "curves.png", self.options.name)
 
     def save(self) -> None:
         """Write the weights and then the state: beside a state its weights are always there."""
@@ -367,13 +366,16 @@ class Report:
     def stop(self) -> None:
         """Save, and end a training that was asked to stop."""
         self.save()
-        self.journal.line(f"stopped after iteration {self.trainer.iteration:,}; --auto_resume goes on from there")
-        self.journal.close()
+        self._close(f"stopped after iteration {self.trainer.iteration:,}; --auto_resume goes on from there")
         raise KeyboardInterrupt
 
     def finish(self) -> None:
         path = self._save_weights("latest")
-        self.journal.line(f"{path}: the weights after {self.trainer.iteration:,} iterations")
+        self._close(f"{path}: the weights after {self.trainer.iteration:,} iterations")
+
+    def _close(self, last_line: str) -> None:
+        draw_curves(read_records(self.journal.records), self.experiment.folder / "curves.png", self.options.name)
+        self.journal.line(last_line)
         self.journal.close()
 
     def _save_weights(self, iteration: int | str) -> Path:
