@@ -18,10 +18,11 @@ RANKS = (
     ("errors", "config"),
     ("files", "tiff_exif"),
     ("image", "resize", "metrics", "tiling", "model"),
+    ("lmdb_store",),
     ("checkpoint", "weights"),
     ("engines",),
     ("upscale",),
-    ("batch", "train", "export"),
+    ("batch", "prepare", "train", "export"),
     ("cli",),
     ("__main__",),
 )
@@ -72,7 +73,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_the_command_line_does_not_load_torch() -> None:
     loaded = run("import sys, bgai.cli; print(*sys.modules)").split()
-    assert not {"torch", "openvino", "onnx", "safetensors"} & set(loaded)
+    assert not {"torch", "openvino", "onnx", "safetensors", "lmdb"} & set(loaded)
 
 
 def test_enlarging_needs_no_torch() -> None:
