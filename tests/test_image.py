@@ -14,7 +14,7 @@ from conftest import texture
 from PIL import Image, ImageCms, ImageOps
 
 from bgai.errors import ImageError, OutputError
-from bgai.image import check_output, read_picture, read_rgb8, read_size, write_picture
+from bgai.image import check_output, decode_rgb8, encode_png, read_picture, read_rgb8, read_size, write_picture
 
 KINDS = {"grey": 1, "grey-alpha": 2, "rgb": 3, "rgba": 4}
 
@@ -153,6 +153,26 @@ def test_any_kind_as_rgb8(kind: str, dtype: type, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_rgb8(tmp_path / "a.png"), np.full((6, 5, 3), 77))
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_rgb8_is_the_same_by_name_and_from_bytes(orientation: int, suffix: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(texture(300, 200)).save(path, exif=exif)
+    pixels = read_picture(path).pixels
+    assert pixels.shape == ((200, 300, 3) if orientation == 6 else (300, 200, 3))
+    np.testing.assert_array_equal(read_rgb8(path), pixels)
+    np.testing.assert_array_equal(decode_rgb8(path.read_bytes(), "a"), pixels)
+
+
+def test_an_encoded_png_holds_the_pixels_of_a_part() -> None:
+    pixels = texture(40, 50)[3:30, 5:44]
+    image = Image.open(io.BytesIO(encode_png(pixels)))
+    assert (image.format, image.mode) == ("PNG", "RGB")
+    np.testing.assert_array_equal(np.array(image), pixels)
+
+
 def animated_png(path: Path) -> None:
     frames = [Image.fromarray(texture(8, 8, seed=seed)) for seed in (0, 1)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
@@ -210,6 +230,17 @@ def test_what_cannot_be_enlarged_is_named_in_one_line(name: str, tmp_path: Path)
         read_picture(tmp_path / name)
     assert message in str(error.value)
     assert str(error.value).startswith(f"{tmp_path / name}: ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", [name for name in BROKEN if name not in ("missing.png", "folder.png", "bomb.png")])
+def test_broken_bytes_are_named_in_one_line(name: str, tmp_path: Path) -> None:
+    make, message = BROKEN[name]
+    make(tmp_path / name)
+    with pytest.raises(ImageError) as error:
+        decode_rgb8((tmp_path / name).read_bytes(), "the name")
+    assert (message if name != "empty.png" else "not a picture") in str(error.value)
+    assert str(error.value).startswith("the name: ")
     assert "\n" not in str(error.value)
 
 

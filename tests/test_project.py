@@ -23,7 +23,7 @@ RANKS = (
     ("upscale",),
     ("data", "distributed", "journal"),
     ("evaluate", "experiment"),
-    ("batch", "train", "export"),
+    ("batch", "prepare", "train", "export"),
     ("cli",),
     ("__main__",),
 )
@@ -74,7 +74,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_the_command_line_does_not_load_torch() -> None:
     loaded = run("import sys, bgai.cli; print(*sys.modules)").split()
-    assert not {"torch", "openvino", "onnx", "safetensors"} & set(loaded)
+    assert not {"torch", "openvino", "onnx", "safetensors", "lmdb"} & set(loaded)
 
 
 def test_enlarging_needs_no_torch() -> None:

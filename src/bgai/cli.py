@@ -1,4 +1,4 @@
-"""The `bgai` command: enlarge pictures, say what was found, export graphs."""
+"""The `bgai` command: enlarge pictures, say what was found, export graphs, prepare training data."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
 from bgai import __version__
 from bgai.batch import Job, OutputSettings, plan_jobs, run_job
+from bgai.config import SCALES
 from bgai.errors import BgaiError, EngineError, UsageError
+from bgai.prepare import DEFAULT_WORKERS, PrepareSettings
+from bgai.prepare import prepare as cut_sub_images
 from bgai.upscale import DEFAULT_HALO, Upscaler
 
 out = Console()
@@ -216,6 +219,54 @@ def export(
         from bgai.export import export_onnx
     difference = export_onnx(found.checkpoint, output, overwrite)
     out.print(f"{output}: within {difference:.1e} of the network", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def prepare(
+    hr: Annotated[Path, typer.Argument(metavar="HR_FOLDER", help="Folder of HR images.", show_default=False)],
+    scale: Annotated[
+        list[int] | None, typer.Option(help="2, 3 or 4; may be given several times.", show_default="all")
+    ] = None,
+    lr: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that holds LR images in X2, X3 and X4.",
+            show_default="NAME_LR_bicubic beside NAME_HR; what is not there is made from HR",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder for the folders of results.", show_default="beside HR_FOLDER"),
+    ] = None,
+    crop: Annotated[int, typer.Option(help="Side of an HR sub-image.")] = 480,
+    step: Annotated[int, typer.Option(help="Pixels from one HR sub-image to the next.")] = 240,
+    workers: Annotated[
+        int, typer.Option(help="Images in work at a time.", show_default="one a CPU, at most 8")
+    ] = DEFAULT_WORKERS,
+    lmdb: Annotated[bool, typer.Option("--lmdb", help="Pack each folder of results into an LMDB store too.")] = False,
+) -> None:
+    """Cut HR and LR images into the sub-images that training reads. Called again, it goes on where it was stopped."""
+    settings = PrepareSettings(hr, tuple(scale or SCALES), lr, output, crop, step, workers, lmdb)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err) as progress:
+        bar = progress.add_task("", visible=False)
+
+        def advance(name: str, done: int, total: int) -> None:
+            progress.update(bar, description=name, completed=done, total=total, visible=True)
+
+        result = cut_sub_images(settings, advance)
+    for failure in result.failures:
+        _complain(failure)
+    for folder in result.folders:
+        out.print(str(folder), markup=False, highlight=False, soft_wrap=True)
+    parts = [f"{result.cut} cut"]
+    if result.finished:
+        parts.append(f"{result.finished} finished before")
+    if result.failures:
+        parts.append(f"{len(result.failures)} failed")
+    err.print(", ".join(parts), highlight=False)
+    if result.failures:
+        raise typer.Exit(1)
 
 
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})

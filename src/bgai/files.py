@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,13 +15,18 @@ from bgai.errors import OutputError
 
 
 @contextmanager
-def whole_or_nothing(target: Path, overwrite: bool = True) -> Iterator[Path]:
+def whole_or_nothing(target: Path, overwrite: bool = True, *, tidy: bool = True) -> Iterator[Path]:
     """Lend a path beside `target`; what was written there becomes `target` if the block ends without an error.
+
+    Args:
+        overwrite: Whether `target` may be replaced.
+        tidy: Remove what killed processes left of `target`, which looks through the whole folder: who writes
+            thousands of files there calls `remove_leftovers` once instead.
 
     Raises:
         OutputError: `target` exists and `overwrite` is false, or the file system refuses.
     """
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = _partial(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -28,7 +34,8 @@ def whole_or_nothing(target: Path, overwrite: bool = True) -> Iterator[Path]:
     try:
         if not overwrite and target.exists():
             raise FileExistsError
-        _remove_leftovers(target)
+        if tidy:
+            remove_leftovers(target.parent, target.name)
         partial.touch()
         yield partial
         with partial.open("rb+") as file:
@@ -46,11 +53,44 @@ def whole_or_nothing(target: Path, overwrite: bool = True) -> Iterator[Path]:
             partial.unlink()
 
 
-def _remove_leftovers(target: Path) -> None:
-    """Remove what processes that were killed left of the same output."""
-    for path in target.parent.glob(f".{glob.escape(target.name)}.*.partial*"):
-        pid = path.name.removeprefix(f".{target.name}.").split(".")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Lend an empty folder beside `target`; it becomes `target` if the block ends without an error.
+
+    Raises:
+        OutputError: `target` exists, or the file system refuses.
+    """
+    partial = _partial(target)
+    try:
+        if target.exists():
+            raise FileExistsError
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target.parent, target.name)
+        shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had the number of this one
+        partial.mkdir()
+        yield partial
+        partial.rename(target)
+    except FileExistsError:
+        raise OutputError(f"{target}: exists already; remove it, or choose another output") from None
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{os.getpid()}.partial")
+
+
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove what processes that were killed left in a folder: of the output of that name, or of all."""
+    for path in folder.glob(f".{'*' if name is None else glob.escape(name)}.*.partial*"):
+        pid = path.name.rpartition(".partial")[0].rpartition(".")[2]
+        if not pid.isdigit() or psutil.pid_exists(int(pid)):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 

@@ -1,0 +1,8 @@
+"""Cut DIV2K, below datasets/, into the sub-images that training reads: `bgai prepare` with its usual folders."""
+
+import sys
+
+from bgai.cli import app
+
+if __name__ == "__main__":
+    app(["prepare", "datasets/DIV2K/DIV2K_train_HR", *sys.argv[1:]])
