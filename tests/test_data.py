@@ -15,6 +15,7 @@ from PIL import Image
 
 from bgai.data import Batch, FileBatches, MemoryBatches, PairedImages, PatchPlan, read_names
 from bgai.errors import ImageError
+from bgai.lmdb_store import pack_lmdb
 from bgai.options import PairedDataset, TrainDataset
 from bgai.resize import imresize
 
@@ -62,6 +63,17 @@ def test_missing_low_resolution_images_are_made(folder: Path) -> None:
     for index in range(3):
         np.testing.assert_array_equal(given.read(index)[0], made.read(index)[0])
     assert PairedImages(dataset(folder, dataroot_lq=None), 4).sizes() == [(15, 12), (10, 18), (9, 9)]
+
+
+def test_stores_give_what_folders_give(folder: Path) -> None:
+    for name in ("hr", "x2"):
+        pack_lmdb(folder / name / "deep", folder / f"{name}.lmdb")
+    stores = {"dataroot_gt": folder / "hr.lmdb", "dataroot_lq": folder / "x2.lmdb", "io_backend": {"type": "lmdb"}}
+    packed, loose = PairedImages(dataset(folder, **stores), 2), PairedImages(dataset(folder), 2)
+    assert packed.names == ["1", "2"]
+    assert packed.sizes() == loose.sizes()[1:]
+    for ours, theirs in zip(packed.read(1), loose.read(2), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_names_of_low_resolution_images_follow_the_template(folder: Path) -> None:
