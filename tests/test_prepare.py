@@ -212,8 +212,10 @@ def test_a_stopped_call_goes_on_where_it_was(hr: Path, tmp_path: Path) -> None:
         prepare(settings(hr, workers=1), stop)
     kept = snapshot(hr.with_name("set_HR_sub"))
     assert 0 < len(kept) < 20
-    result = run(hr)
+    calls: list[tuple[int, int]] = []
+    result = prepare(settings(hr), lambda name, done, total: calls.append((done, total)))
     assert result.cut == 3 - result.finished < 3
+    assert calls == [(done, 3) for done in range(result.finished + 1, 4)]
     after = snapshot(hr.with_name("set_HR_sub"))
     assert all(after[name] == kept[name] for name in kept if name.endswith(".png"))
     assert_same_images(tmp_path / "whole", hr.parent)
