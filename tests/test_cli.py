@@ -215,7 +215,14 @@ def test_the_original_command_trains_from_the_clone(tmp_path: Path) -> None:
     forced = ["num_gpu=0", "train:total_iter=2", "datasets:train:num_worker_per_gpu=0", small]
     sizes = ["datasets:train:batch_size_per_gpu=1", "datasets:train:gt_size=64"]
     result = subprocess.run(
-        [sys.executable, ROOT / "train.py", "-opt", ROOT / OPTION_FILE, "--auto_resume", "--force_yml", *forced, *sizes],
+        [
+            sys.executable,
+            ROOT / "train.py",
+            "-opt",
+            ROOT / OPTION_FILE,
+            "--auto_resume",
+            *("--force_yml", *forced, *sizes),
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
