@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,8 @@ def test_a_pair_of_unequal_sizes_is_named(folder: Path) -> None:
 def test_a_list_of_names_chooses(folder: Path) -> None:
     (folder / "names.txt").write_text("0.png (60,48,3)\ndeep/2.png (36,36,3)\n")
     assert PairedImages(dataset(folder), 2, read_names(folder / "names.txt")).names == ["0", "deep/2"]
+    with pytest.raises(ImageError, match="the list of names is empty"):
+        PairedImages(dataset(folder), 2, set())
     with pytest.raises(ImageError, match="expected nothing"):
         PairedImages(dataset(folder), 2, {"0", "nothing"})
 
@@ -198,9 +201,11 @@ def test_another_seed_is_another_training(folder: Path) -> None:
     assert (plan(options, seed=1).batch(0).top != plan(options, seed=2).batch(0).top).any()
 
 
-def test_images_smaller_than_a_patch_are_refused(folder: Path) -> None:
-    with pytest.raises(ImageError, match="2 of 3 images are smaller than a patch of 44 x 44"):
-        plan(dataset(folder, gt_size=44))
+def test_more_images_than_memory_holds_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = PairedImages(dataset(folder), 2)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1000))
+    with pytest.raises(ImageError, match="in_memory: the images take"):
+        MemoryBatches(pairs, plan(dataset(folder)), pairs.sizes(), CPU)
 
 
 def test_two_images_of_one_name_are_refused(folder: Path) -> None:

@@ -59,10 +59,26 @@ def test_other_files_are_no_states(tmp_path: Path) -> None:
 
 def test_a_new_training_keeps_the_old_one(experiment: Experiment, tmp_path: Path) -> None:
     save(experiment, 5)
+    (experiment.folder / "train.log").write_text("")
     experiment.begin()
     assert not experiment.folder.exists()
     (kept,) = tmp_path.glob("run_archived_*")
     assert (kept / "training_states/5.state").exists()
+
+
+def test_a_training_that_saved_nothing_is_not_worth_keeping(experiment: Experiment) -> None:
+    experiment.folder.mkdir()
+    experiment.begin()
+    assert experiment.folder.exists()
+
+
+def test_a_training_that_goes_back_forgets_what_came_after(experiment: Experiment) -> None:
+    save(experiment, 5, 10, 20)
+    leftover = experiment.states / ".30.state.999999999.partial"
+    leftover.touch()
+    experiment.forget_after(5)
+    save(experiment, 6)
+    assert {path.name for path in experiment.states.iterdir()} == {"5.state", "6.state"}
 
 
 def test_three_pictures_beside_each_other(experiment: Experiment) -> None:

@@ -57,5 +57,7 @@ def test_ssim_is_the_mean_over_all_windows(on_luma: bool) -> None:
 def test_images_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(UsageError, match="expected equal shapes"):
         psnr(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5, 3), np.uint8), 0)
+    with pytest.raises(UsageError, match="nothing is left of 9 x 8 pixels within a border of 4"):
+        psnr(np.zeros((8, 9, 3), np.uint8), np.zeros((8, 9, 3), np.uint8), 4)
     with pytest.raises(UsageError, match="SSIM needs 11 x 11"):
         ssim(np.zeros((14, 14, 3), np.uint8), np.zeros((14, 14, 3), np.uint8), 2)

@@ -23,7 +23,9 @@ RANKS = (
     ("upscale",),
     ("data", "distributed", "journal"),
     ("evaluate", "experiment"),
-    ("batch", "prepare", "train", "export"),
+    ("batch", "prepare", "export", "trainer"),
+    ("report",),
+    ("train",),
     ("cli",),
     ("__main__",),
 )

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -25,7 +26,9 @@ from bgai.errors import BgaiError, EngineError, ImageError, OutputError, UsageEr
 from bgai.journal import read_records
 from bgai.model import BGAI
 from bgai.options import TrainOptions
-from bgai.train import Trainer, train
+from bgai.provenance import commit
+from bgai.train import train
+from bgai.trainer import Trainer
 
 CPU = World(0, 1, torch.device("cpu"))
 TINY = {"channels": 8, "broadcast_channels": 4, "local_channels": 2, "groups": 2}
@@ -107,7 +110,10 @@ def test_weights_tell_how_they_were_made(values: dict[str, Any]) -> None:
     assert json.loads(metadata["options"])["train"]["ema_decay"] == 0.9
     assert json.loads(metadata["validation"])["validation"]["psnr"] > 10
     assert "torch" in metadata["versions"]
-    assert metadata["commit"]
+    assert metadata["commit"] == commit()
+    assert metadata["processes"] == "1"
+    between = read_metadata("experiments/run/models/net_g_5.safetensors")
+    assert "validation" not in between  # it was not measured
 
 
 def test_steps_lower_the_loss(values: dict[str, Any]) -> None:
@@ -145,9 +151,93 @@ def test_gradients_are_clipped_to_a_norm(values: dict[str, Any]) -> None:
     assert float(norm) == pytest.approx(1e-3, rel=1e-3)
 
 
-@pytest.mark.parametrize("changes", [{"bfloat16": True}, {"ema_decay": 0}, {"optim_g": {"lr": 1e-3, "type": "AdamW"}}])
-def test_variants_run(values: dict[str, Any], changes: dict[str, Any]) -> None:
-    train(options(values, train=changes))
+def test_the_option_file_chooses_the_optimizer(values: dict[str, Any]) -> None:
+    assert type(Trainer(options(values), CPU).optimizer) is torch.optim.Adam
+    chosen = {"type": "AdamW", "lr": 1e-3, "betas": (0.8, 0.9), "weight_decay": 0.1}
+    optimizer = Trainer(options(values, train={"optim_g": chosen}), CPU).optimizer
+    assert type(optimizer) is torch.optim.AdamW
+    (group,) = optimizer.param_groups
+    assert (group["betas"], group["weight_decay"]) == ((0.8, 0.9), 0.1)
+
+
+def test_bfloat16_computes_in_it_and_keeps_weights_in_float32(values: dict[str, Any]) -> None:
+    trainer = Trainer(options(values, train={"bfloat16": True}), CPU)
+    found = []
+    trainer.network.head.register_forward_hook(lambda module, inputs, output: found.append(output.dtype))
+    trainer.step(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32))
+    assert found == [torch.bfloat16]
+    assert trainer.network.head.weight.dtype == torch.float32
+
+
+def test_compilation_is_asked_for(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch, "compile", lambda network: asked.append(network) or network)
+    trainer = Trainer(options(values, train={"compile": True}), CPU)
+    assert asked == [trainer.network]
+
+
+def test_the_seed_and_the_weight_of_the_loss_count(values: dict[str, Any]) -> None:
+    batch = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32)
+    first, again, other, heavy = (
+        float(Trainer(options(values, **more), CPU).step(*batch))
+        for more in ({}, {}, {"manual_seed": 5}, {"train": {"pixel_opt": {"loss_weight": 3.0}}})
+    )
+    assert first == again != other
+    assert heavy == pytest.approx(3 * first)
+
+
+def test_no_average_is_the_network_itself(values: dict[str, Any]) -> None:
+    trainer = Trainer(options(values, train={"ema_decay": 0}), CPU)
+    trainer.step(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32))
+    assert torch.equal(trainer.average.head.weight, trainer.network.head.weight)
+
+
+def test_a_state_has_all_that_is_needed_and_says_what_made_it(values: dict[str, Any]) -> None:
+    trainer = Trainer(options(values, train={"total_iter": None, "minutes": 1}), CPU)
+    trainer.step(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32))
+    trainer.spend(30.0)
+    state = trainer.state()
+    assert state["versions"].startswith("bgai ")
+    assert json.loads(state["options"])["name"] == "run"
+    drawn = torch.rand(3)
+    again = Trainer(trainer.options, CPU)
+    again.restore(state)
+    assert (again.iteration, again.seconds, again.progress) == (1, 30.0, 0.5)
+    assert torch.equal(torch.rand(3), drawn)
+
+
+def test_settings_of_the_optimizer_are_those_of_the_file_not_of_the_state(values: dict[str, Any]) -> None:
+    trainer = Trainer(options(values), CPU)
+    trainer.step(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32))
+    again = Trainer(options(values, train={"optim_g": {"lr": 1e-3, "betas": (0.5, 0.6)}}), CPU)
+    again.restore(trainer.state())
+    assert again.optimizer.param_groups[0]["betas"] == (0.5, 0.6)
+    momenta = again.optimizer.state_dict()["state"][0]["exp_avg"]
+    assert torch.equal(momenta, trainer.optimizer.state_dict()["state"][0]["exp_avg"])
+
+
+def test_pictures_are_kept_and_named_as_asked(values: dict[str, Any], tmp_path: Path) -> None:
+    train(options(values, val={"save_img": True}))
+    pictures = tmp_path / "experiments/run/visualization/validation"
+    assert {path.name for path in pictures.iterdir()} == {"0_6.png", "0_12.png"}
+    train(options(values, name="named", val={"suffix": "mine"}))
+    assert (tmp_path / "experiments/named/visualization/validation/0_mine.png").exists()
+
+
+def test_the_clock_can_set_the_saving(values: dict[str, Any], tmp_path: Path) -> None:
+    logger = {"save_checkpoint_freq": 1000, "save_checkpoint_minutes": 1e-6}
+    train(options(values, train={"total_iter": 3}, logger=logger))
+    assert len(list((tmp_path / "experiments/run/training_states").iterdir())) == 3
+
+
+def test_either_of_the_weights_in_a_released_file_can_be_the_start(shared: Path, values: dict[str, Any]) -> None:
+    released = shared / "weights/official/BGAI_x2.pth"
+    values.pop("network_g")
+    for key in ("params", "params_ema"):
+        path = {"pretrain_network_g": str(released), "param_key_g": key}
+        trainer = Trainer(options(values, path=path), CPU)
+        expected = torch.load(released, weights_only=True)[key]["conv_shallow.weight"]
+        torch.testing.assert_close(trainer.network.shallow.weight.detach(), expected, atol=1e-7, rtol=0)
 
 
 def test_the_clock_can_set_the_length(values: dict[str, Any]) -> None:
@@ -209,7 +299,9 @@ def test_going_on_gives_the_same_weights_to_the_bit(
 def test_a_finished_training_stays_as_it_is(values: dict[str, Any], tmp_path: Path) -> None:
     train(options(values))
     whole = final_weights(tmp_path)
+    latest = (tmp_path / "experiments/run/models/net_g_latest.safetensors").read_bytes()
     train(options(values), auto_resume=True)
+    assert (tmp_path / "experiments/run/models/net_g_latest.safetensors").read_bytes() == latest
     assert_equal_weights(final_weights(tmp_path), whole)
 
 
@@ -255,12 +347,39 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on(
     assert_equal_weights(final_weights(tmp_path), whole)
 
 
-def test_a_given_state_is_taken(values: dict[str, Any], tmp_path: Path) -> None:
+def test_a_given_state_is_taken_unless_there_are_newer_ones_to_resume(values: dict[str, Any], tmp_path: Path) -> None:
     train(options(values))
     whole = final_weights(tmp_path)
-    state = tmp_path / "experiments/run/training_states/5.state"
-    train(options(values, path={"resume_state": str(state)}))
+    states = tmp_path / "experiments/run/training_states"
+    (states / "5.state").rename(tmp_path / "given.state")
+    given = options(values, path={"resume_state": str(tmp_path / "given.state")})
+    train(given)
     assert_equal_weights(final_weights(tmp_path), whole)
+    assert {path.name for path in states.iterdir()} == {"10.state", "12.state"}
+    train(given, auto_resume=True)
+    assert "going on after iteration 12" in (tmp_path / "experiments/run/train.log").read_text()
+
+
+def test_changed_options_are_noted(values: dict[str, Any], tmp_path: Path) -> None:
+    train(options(values))
+    train(options(values, manual_seed=3, train={"total_iter": 13}), auto_resume=True)
+    log = (tmp_path / "experiments/run/train.log").read_text()
+    assert "note: manual_seed was 0, is 3\nnote: train.total_iter was 12, is 13\n" in log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_workers_leave_signals_to_the_training(values: dict[str, Any], tmp_path: Path, number: int) -> None:
+    values["datasets"]["train"] |= {"in_memory": False, "num_worker_per_gpu": 1}
+    values["train"]["total_iter"] = 10_000
+    process = subprocess.Popen(command(values), env=ENVIRONMENT, start_new_session=True, stderr=subprocess.PIPE)
+    while not read_records(tmp_path / "experiments/run/log.jsonl"):
+        time.sleep(0.05)
+    os.killpg(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.decode().strip() == "bgai: stopped; what was finished is kept"
+    assert "--auto_resume goes on from there" in (tmp_path / "experiments/run/train.log").read_text()
 
 
 def test_the_state_of_another_network_is_refused(values: dict[str, Any]) -> None:
@@ -342,6 +461,23 @@ def test_the_launcher_must_fit(values: dict[str, Any], monkeypatch: pytest.Monke
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="add --launcher pytorch"):
         train(options(values))
+
+
+def test_images_smaller_than_a_patch_are_named(values: dict[str, Any], tmp_path: Path) -> None:
+    Image.fromarray(texture(30, 90)).save(tmp_path / "photos/low.png")
+    with pytest.raises(ImageError, match="smaller than a patch of 32 pixels are low; take"):
+        train(options(values))
+
+
+def test_a_validation_that_fails_loses_nothing(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values["logger"]["save_checkpoint_freq"] = 6
+    with monkeypatch.context() as patch, pytest.raises(ImageError, match="gone"):
+        patch.setattr("bgai.report.validate", Mock(side_effect=ImageError("gone")))
+        train(options(values))
+    train(options(values), auto_resume=True)
+    assert "going on after iteration 6" in (tmp_path / "experiments/run/train.log").read_text()
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ Dimensions: B patches in a batch, p x p low-resolution and sp x sp high-resoluti
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -86,12 +88,14 @@ class PairedImages:
         self._lr = None if options.dataroot_lq is None else _open_images(options, options.dataroot_lq)
         self.names = [key for key in self._hr.keys if only is None or key in only]
         if only is not None and len(self.names) < len(only):
-            raise ImageError(f"{options.dataroot_gt}: expected {_listed(sorted(only - set(self.names)))}")
+            raise ImageError(f"{options.dataroot_gt}: expected {listed(sorted(only - set(self.names)))} there")
+        if not self.names:
+            raise ImageError(f"{options.dataroot_gt}: the list of names is empty")
         if self._lr is not None:
             known = set(self._lr.keys)
             missing = [key for key in map(self._lr_key, self.names) if key not in known]
             if missing:
-                raise ImageError(f"{options.dataroot_lq}: expected {_listed(missing)}")
+                raise ImageError(f"{options.dataroot_lq}: expected {listed(missing)} there")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -135,13 +139,14 @@ def _open_images(options: PairedDataset, path: Path) -> Images:
     return LmdbImages(path) if options.io_backend.type == "lmdb" else FolderImages(path)
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(names[:10]) + more + (" there" if len(names) > 1 else "")
+def listed(names: Sequence[str]) -> str:
+    """The first ten, and how many more there are."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def in_parallel(call: Callable[[int], T], indices: Sequence[int]) -> list[T]:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    # More take much memory: shrinking a photograph of 3 megapixels needs 0.2 GB.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         return list(pool.map(call, indices))
 
 
@@ -151,7 +156,7 @@ def read_names(path: Path) -> set[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ImageError(f"{path}: cannot be read: {error}") from None
-    return {str(Path(line.split(" ")[0]).with_suffix("")) for line in lines if line.strip()}
+    return {Path(line.split(" ")[0]).with_suffix("").as_posix() for line in lines if line.strip()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +181,6 @@ class PatchPlan:
     ) -> None:
         self.scale = scale
         self.side = options.gt_size // scale
-        small = [size for size in sizes if min(size) < self.side]
-        if small:
-            raise ImageError(
-                f"{options.dataroot_gt}: {len(small)} of {len(sizes)} images are smaller than a patch of"
-                f" {self.side * scale} x {self.side * scale}; take them out, or set a smaller gt_size"
-            )
         self._options = options
         self._sizes = np.array(sizes)
         self._seed = seed
@@ -239,7 +238,7 @@ class FileBatches:
             batch_size=None,  # an item is a batch
             sampler=range(iteration, 2**62),
             num_workers=self._workers,
-            worker_init_fn=_one_thread,
+            worker_init_fn=_prepare_worker,
             pin_memory=self._device.type == "cuda",
             multiprocessing_context="forkserver" if self._workers and os.name == "posix" else None,
         )
@@ -277,12 +276,19 @@ class _PatchDataset(Dataset[Any]):
         return patch.transpose(1, 0, 2) if patches.transpose[index] else patch
 
 
-def _one_thread(_: int) -> None:
+def _prepare_worker(_: int) -> None:
     torch.set_num_threads(1)
+    # A terminal sends them to all processes; when to stop is the main one's decision.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class MemoryBatches:
-    """Holds all pairs as bytes in the device's memory and cuts patches there: nothing waits for files."""
+    """Holds all pairs as bytes in the device's memory and cuts patches there: nothing waits for files.
+
+    Raises:
+        ImageError: They do not fit, or one is damaged.
+    """
 
     def __init__(self, pairs: PairedImages, plan: PatchPlan, sizes: Sequence[Size], device: torch.device) -> None:
         self._plan = plan
@@ -291,6 +297,7 @@ class MemoryBatches:
         offsets = np.concatenate(([0], np.cumsum(heights * widths)))
         self._offsets, self._widths = offsets[:-1], widths
         squares = (1, plan.scale**2)
+        _check_memory(3 * int(offsets[-1]) * sum(squares), device)
         pixels = [torch.empty((int(offsets[-1]) * square, 3), dtype=torch.uint8) for square in squares]
 
         def load(index: int) -> None:
@@ -303,27 +310,40 @@ class MemoryBatches:
 
     def since(self, iteration: int) -> Iterator[Batch]:
         while True:
-            patches = self._plan.batch(iteration)
-            yield self._cut(self._lr, patches, 1), self._cut(self._hr, patches, self._plan.scale)
+            numbers = self._numbers(self._plan.batch(iteration))
+            yield self._cut(self._lr, numbers, 1), self._cut(self._hr, numbers, self._plan.scale)
             iteration += 1
 
-    def _cut(self, pixels: Tensor, patches: Patches, scale: int) -> Tensor:
-        side = self._plan.side * scale
-        starts = self._offsets[patches.image] * scale**2
-        strides = self._widths[patches.image] * scale
-        firsts = starts + patches.top * scale * strides + patches.left * scale
+    def _numbers(self, patches: Patches) -> Tensor:
+        """What says where the patches lie: 7 x B, in one transfer that nothing waits for."""
+        rows = (self._offsets[patches.image], self._widths[patches.image], patches.top, patches.left)
+        numbers = torch.from_numpy(np.stack((*rows, patches.mirror, patches.flip, patches.transpose)))
+        if self._device.type == "cuda":
+            numbers = numbers.pin_memory()
+        return numbers.to(self._device, non_blocking=True)
+
+    def _cut(self, pixels: Tensor, numbers: Tensor, scale: int) -> Tensor:
+        offset, width, top, left, mirror, flip, transpose = numbers.unsqueeze(-1).unbind()  # B, 1 each
+        side, stride = self._plan.side * scale, width * scale
         columns = torch.arange(side, device=self._device)
-
-        def on_device(values: NDArray[Any]) -> Tensor:
-            return torch.from_numpy(values).to(self._device).view(-1, 1)
-
-        across = torch.where(on_device(patches.mirror), side - 1 - columns, columns)  # B, side
-        down = torch.where(on_device(patches.flip), side - 1 - columns, columns) * on_device(strides)
-        transpose = on_device(patches.transpose)
+        across = torch.where(mirror.bool(), side - 1 - columns, columns)  # B, side
+        down = torch.where(flip.bool(), side - 1 - columns, columns) * stride
         # Of the output's pixel (i, j): where its row and its column take it within the patch.
-        rows, cols = torch.where(transpose, across, down), torch.where(transpose, down, across)
-        index = on_device(firsts).unsqueeze(-1) + rows.unsqueeze(2) + cols.unsqueeze(1)  # B, side, side
+        rows, cols = (torch.where(transpose.bool(), *pair) for pair in ((across, down), (down, across)))
+        first = offset * scale**2 + top * scale * stride + left * scale
+        index = first.unsqueeze(-1) + rows.unsqueeze(2) + cols.unsqueeze(1)  # B, side, side
         return to_floats(pixels[index].permute(0, 3, 1, 2))
+
+
+def _check_memory(needed: int, device: torch.device) -> None:
+    free = psutil.virtual_memory().available
+    if device.type == "cuda":
+        free = min(free, torch.cuda.mem_get_info(device)[0])
+    if needed > free:
+        raise ImageError(
+            f"in_memory: the images take {needed / 2**30:.1f} GiB, of which {free / 2**30:.1f} are free; set"
+            " datasets.train.in_memory: false, after bgai prepare"
+        )
 
 
 def to_floats(pixels: Tensor) -> Tensor:

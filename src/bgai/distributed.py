@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
 
-from bgai.errors import EngineError, UsageError
+from bgai.errors import BgaiError, EngineError, UsageError
 from bgai.options import TrainOptions
 
 Launcher = Literal["none", "pytorch"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class World:
     rank: int
     size: int
     device: torch.device
+    group: Any = None
+    """For what is agreed on besides gradients; on CPUs, so that no GPU is waited for."""
 
     @property
     def is_first(self) -> bool:
@@ -42,9 +46,25 @@ class World:
         """The first process's value."""
         if self.size == 1:
             return value
-        shared = torch.tensor(value, dtype=torch.float64, device=self.device)
-        dist.broadcast(shared, src=0)
+        shared = torch.tensor(value, dtype=torch.float64)
+        dist.broadcast(shared, src=0, group=self.group)
         return float(shared)
+
+    def share(self, call: Callable[[], T]) -> T:
+        """What the first process gets from a call, or the error that it meets, in all processes."""
+        if self.size == 1:
+            return call()
+        outcome: list[Any] = [None]
+        if self.is_first:
+            try:
+                outcome = [call()]
+            except BgaiError as error:
+                outcome = [error]
+        dist.broadcast_object_list(outcome, src=0, group=self.group)
+        if isinstance(outcome[0], BgaiError):
+            raise outcome[0]
+        result: T = outcome[0]
+        return result
 
 
 @contextmanager
@@ -64,11 +84,14 @@ def join(options: TrainOptions, launcher: Launcher) -> Iterator[World]:
         yield World(0, 1, _device(options, 0, launched=False))
         return
     device = _device(options, int(os.environ["LOCAL_RANK"]), launched=True)
-    dist.init_process_group("gloo" if device.type == "cpu" else options.dist_params.backend or "nccl")
-    try:
-        yield World(dist.get_rank(), dist.get_world_size(), device)
-    finally:
-        dist.destroy_process_group()
+    backend = "gloo" if device.type == "cpu" else options.dist_params.backend or "nccl"
+    # The others wait while the first validates, however long that takes.
+    patience = timedelta(days=1)
+    dist.init_process_group(backend, timeout=patience)
+    group = dist.new_group(backend="gloo", timeout=patience)
+    yield World(dist.get_rank(), dist.get_world_size(), device, group)
+    # Not after an error: this one would wait for the others, they for its gradients, and torchrun for all of them.
+    dist.destroy_process_group()
 
 
 def _device(options: TrainOptions, local_rank: int, launched: bool) -> torch.device:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from bgai.data import Image, PairedImages
+from bgai.errors import ImageError
 from bgai.metrics import psnr, ssim
 from bgai.options import MetricOptions
 
@@ -31,6 +32,18 @@ def measure(sr: Image, hr: Image, metrics: Mapping[str, MetricOptions]) -> dict[
         name: METRICS[metric.type](sr, hr, metric.crop_border, metric.test_y_channel)
         for name, metric in metrics.items()
     }
+
+
+def check_metrics(pairs: PairedImages, metrics: Mapping[str, MetricOptions]) -> None:
+    """Refuse, from headers alone, a set with images that are too small for a metric or do not match."""
+    for name, (height, width) in zip(pairs.names, pairs.sizes(), strict=True):
+        for metric in metrics.values():
+            least = 11 if metric.type == "calculate_ssim" else 1
+            if min(height, width) * pairs.scale - 2 * metric.crop_border < least:
+                raise ImageError(
+                    f"{name} of {width * pairs.scale} x {height * pairs.scale} pixels is too small for {metric.type}"
+                    f" with crop_border {metric.crop_border}: expected {least} within it"
+                )
 
 
 def validate(

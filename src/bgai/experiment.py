@@ -20,7 +20,7 @@ import torch
 
 from bgai.data import Image
 from bgai.errors import OutputError, UsageError, WeightsError
-from bgai.files import whole_or_nothing
+from bgai.files import remove_leftovers, whole_or_nothing
 from bgai.image import Picture, write_picture
 
 State = dict[str, Any]
@@ -36,8 +36,8 @@ class Experiment:
         self.log = self.folder / "log.jsonl"
 
     def begin(self) -> None:
-        """Make room for a new training: an earlier one of this name is kept under another."""
-        if self.folder.exists():
+        """Make room for a new training: an earlier one of this name that saved anything is kept under another."""
+        if any(self.states.glob("*.state")):
             now = datetime.now(timezone.utc).strftime("%Y%m%d_%H%M%S")
             try:
                 self.folder.rename(self.folder.with_name(f"{self.folder.name}_archived_{now}"))
@@ -55,6 +55,14 @@ class Experiment:
             partial.write_bytes(buffer.getbuffer())
         for path in self._saved()[STATES_KEPT:]:
             path.unlink()
+
+    def forget_after(self, iteration: int) -> None:
+        """Remove states of later iterations, and what killed processes left: a training that goes on makes its own."""
+        for path in self._saved():
+            if int(path.stem) > iteration:
+                path.unlink()
+        for folder in (self.states, self.folder / "models"):
+            remove_leftovers(folder)
 
     def newest_state(self, complain: Callable[[str], None]) -> State | None:
         """The newest state that can be read; `complain` hears of those that cannot."""
@@ -91,6 +99,8 @@ def load_state(path: Path) -> State:
         raise UsageError(f"{path}: no such training state")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
     except Exception:  # a damaged pickle makes its reader raise anything
         raise WeightsError(f"{path}: damaged, or not a training state") from None
     if not isinstance(state, dict) or "iteration" not in state:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from bgai.errors import EngineError, OutputError
 from bgai.files import whole_or_nothing
 
@@ -88,8 +90,6 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 def draw_curves(records: Sequence[Record], target: Path, title: str) -> None:
     """Draw the loss, the learning rate and each validation metric over the iterations into a PNG file."""
-    from matplotlib.figure import Figure
-
     panels: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
     for record in records:
         for name, value in flattened(record).items():

@@ -58,6 +58,8 @@ def _planes(sr: Image, hr: Image, border: int, on_luma: bool) -> tuple[NDArray[n
     if sr.shape != hr.shape:
         raise UsageError(f"cannot compare images of {sr.shape} and {hr.shape}: expected equal shapes")
     inner = slice(border, -border or None)
+    if min(sr.shape[:2]) <= 2 * border:
+        raise UsageError(f"nothing is left of {sr.shape[1]} x {sr.shape[0]} pixels within a border of {border}")
     x, y = (luma(image)[..., None] if on_luma else image.astype(np.float64) for image in (sr, hr))
     return x[inner, inner], y[inner, inner]
 

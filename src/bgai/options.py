@@ -50,7 +50,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 class Section(BaseModel):
     """One level of an option file: no unknown keys, nothing changes later, null means the default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -109,7 +109,7 @@ class TrainDataset(PairedDataset):
 class TrainDatasets(Section):
     """`train`, and for validation any of `val`, `val_1`, `val_set14`, …"""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, PairedDataset]
 
     train: TrainDataset
@@ -119,6 +119,9 @@ class TrainDatasets(Section):
         for key in self.validation:
             if key.split("_")[0] != "val":
                 raise ValueError(f"unknown key {key!r}; expected 'train', and 'val' or names that begin with 'val_'")
+        names = [dataset.name for dataset in self.validation.values()]
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected validation sets of different names; found {', '.join(names)}")
         return self
 
     @property
@@ -320,15 +323,18 @@ def read_options(path: Path, kind: type[Options], overrides: Iterable[str] = ())
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError(f"{path}:{line}: not YAML: {error.problem or error}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(values, dict) or root is None:
         raise UsageError(f"{path}: expected an option file with keys such as 'name' and 'scale'")
     _refuse_repetition(root, path)
+    overrides = tuple(overrides)
     for override in overrides:
         _apply(override, values)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UsageError("\n".join(_messages(error, path, root, kind))) from None
+        raise UsageError("\n".join(dict.fromkeys(_messages(error, path, root, kind, overrides)))) from None
 
 
 def _refuse_repetition(node: yaml.Node, path: Path) -> None:
@@ -363,18 +369,24 @@ def _apply(override: str, values: dict[str, Any]) -> None:
     values[last] = parsed
 
 
-def _messages(error: ValidationError, path: Path, root: yaml.Node, kind: type[Section]) -> Iterator[str]:
+def _messages(
+    error: ValidationError, path: Path, root: yaml.Node, kind: type[Section], overrides: Iterable[str]
+) -> Iterator[str]:
     for problem in error.errors(include_url=False):
         keys = [str(part) for part in problem["loc"]]
         line, found = _line(root, keys)
-        where = f"{path}:{line}: " + ":".join(found)
+        where = f"{path}:{line}: {':'.join(found)}".removesuffix(": ")
+        for override in overrides:
+            parts = override.partition("=")[0].split(":")
+            if keys[: len(parts)] == parts:
+                where = f"--force_yml {override}"
         match problem["type"]:
             case "extra_forbidden":
-                yield f"{path}:{line}: unknown key {keys[-1]!r}{_nearest(keys[-1], found, kind)}"
+                yield f"{where.removesuffix(':'.join(found)).removesuffix(': ')}: {_unknown(keys, kind)}"
             case "missing":
-                yield f"{where}: expected {keys[-1]!r} here" if found else f"{path}: expected the key {keys[-1]!r}"
+                yield f"{where}: expected {keys[-1]!r} here"
             case "value_error":
-                yield f"{where}: {problem['ctx']['error']}" if found else f"{path}: {problem['ctx']['error']}"
+                yield f"{where}: {problem['ctx']['error']}"
             case _:
                 message, value = problem["msg"], textwrap.shorten(repr(problem["input"]), 60)
                 yield f"{where}: {message[0].lower()}{message[1:]}; found {value}"
@@ -393,21 +405,37 @@ def _line(node: yaml.Node, keys: list[str]) -> tuple[int, list[str]]:
     return line, found
 
 
-def _nearest(key: str, found: list[str], kind: type[Section]) -> str:
-    """Known keys that look like the unknown one: of the same section, or else of any."""
-    parents_found = [name for name in found if name != key]
-    section = parents_found[-1] if parents_found else None
-    sections = [(parents[-1] if parents else None, names) for parents, names in _sections(kind)]
-    known = {name for parent, names in sections if parent == section for name in names}
-    anywhere = {name for _, names in sections for name in names}
-    for candidates in (known, anywhere):
-        if near := difflib.get_close_matches(key, candidates, n=1):
-            return f"; did you mean {near[0]!r}?"
-    return f"; known here are {', '.join(sorted(known))}" if known else ""
+def _unknown(keys: list[str], kind: type[Section]) -> str:
+    """Which key is unknown, and what may have been meant: a key of the section, or one of another."""
+    key, beside = keys[-1], _keys_beside(keys, kind)
+    sections = dict(_sections(kind))
+    elsewhere = [":".join(parents) or "the top" for parents, names in sections.items() if key in names]
+    if near := difflib.get_close_matches(key, beside, n=1):
+        return f"unknown key {key!r}; did you mean {near[0]!r}?"
+    if elsewhere:
+        return f"unknown key {key!r} here; it belongs below {elsewhere[0]}"
+    if near := difflib.get_close_matches(key, set().union(*sections.values()), n=1):
+        return f"unknown key {key!r}; did you mean {near[0]!r}?"
+    return f"unknown key {key!r}; known here are {', '.join(sorted(beside))}"
+
+
+def _keys_beside(keys: list[str], kind: type[BaseModel]) -> set[str]:
+    """What the section of the last of these keys may hold."""
+    models = [kind]
+    for key in keys[:-1]:
+        below = [model for parent in models for model in _below(parent, key)]
+        models = below or models  # names of metrics and of alternatives are no fields
+    return {name for model in models for name in model.model_fields}
+
+
+def _below(parent: type[BaseModel], key: str) -> list[type[BaseModel]]:
+    if key in parent.model_fields:
+        return list(_models(parent.model_fields[key].annotation))
+    return [PairedDataset] if parent is TrainDatasets else []
 
 
 def _sections(kind: type[BaseModel], parents: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], set[str]]]:
-    """The keys of each section below `kind`."""
+    """The keys of each section below `kind`, the alternatives of one together."""
     yield parents, set(kind.model_fields)
     for name, field in kind.model_fields.items():
         for below in _models(field.annotation):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -122,9 +123,7 @@ def prepare(settings: PrepareSettings, progress: Progress | None = None) -> Prep
 
 def sub_image_name(stem: str) -> str:
     """What the sub-images of a file are called after: its stem without the scale that LR files have in theirs."""
-    for scale in ("x2", "x3", "x4", "x8"):
-        stem = stem.replace(scale, "")
-    return stem
+    return re.sub("x[2348]$", "", stem)
 
 
 def sub_image_starts(length: int, crop: int, step: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from bgai import __version__
 
 
+@functools.cache  # as it was when the program was loaded
 def commit() -> str:
     """The commit of the clone that this package runs from, with `-dirty` if files differ from it; or `unknown`."""
     here = Path(__file__)
