@@ -16,7 +16,7 @@ SOURCE = Path(bgai.__file__).parent
 # A module may import from its own rank and from those before it.
 RANKS = (
     ("errors", "config"),
-    ("files", "tiff_exif"),
+    ("files", "tiff_exif", "depthwise"),
     ("image", "resize", "metrics", "tiling", "model"),
     ("checkpoint", "weights"),
     ("engines",),

@@ -98,6 +98,7 @@ def test_patches_match_and_repeat_with_their_seed(settings: TrainSettings) -> No
     again, _ = next(batches(pairs, settings, step=0))
     other, _ = next(batches(pairs, settings, step=1))
     assert (lr.shape, hr.shape) == ((2, 3, 16, 16), (2, 3, 32, 32))
+    assert lr.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(lr, again)
     assert not torch.equal(lr, other)
     shrunk = imresize(hr[0].permute(1, 2, 0).numpy(), 1 / 2)
