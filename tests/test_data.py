@@ -120,6 +120,7 @@ def test_patches_show_the_same_place(folder: Path) -> None:
     options = dataset(folder)
     for lr, hr in first(FileBatches(PairedImages(options, 2), plan(options), 0, CPU).since(0)):
         assert (lr.shape, hr.shape) == ((5, 3, 16, 16), (5, 3, 32, 32))
+        assert lr.is_contiguous(memory_format=torch.channels_last)
         for one, other in zip(lr, hr, strict=True):
             shrunk = imresize(other.permute(1, 2, 0).mul(255).byte().numpy(), 1 / 2)
             difference = np.abs(shrunk / 255 - one.permute(1, 2, 0).numpy())

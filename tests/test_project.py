@@ -16,7 +16,7 @@ SOURCE = Path(bgai.__file__).parent
 # A module may import from its own rank and from those before it.
 RANKS = (
     ("errors", "config"),
-    ("files", "tiff_exif", "options", "provenance"),
+    ("depthwise", "files", "tiff_exif", "options", "provenance"),
     ("image", "resize", "metrics", "tiling", "model", "schedule"),
     ("checkpoint", "weights", "initial", "lmdb_store"),
     ("engines",),

@@ -347,5 +347,5 @@ def _check_memory(needed: int, device: torch.device) -> None:
 
 
 def to_floats(pixels: Tensor) -> Tensor:
-    """Bytes to float32 in [0, 1], contiguous: channels-last is many times slower in bfloat16 on the CPU."""
-    return pixels.contiguous().float().div_(255)
+    """Bytes to float32 in [0, 1], channels-last: the network's convolutions and their gradients are faster so."""
+    return pixels.contiguous(memory_format=torch.channels_last).float().div_(255)

@@ -16,16 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bgai.config import NetworkConfig
+from bgai.depthwise import DepthwiseConv2d
 
 Window = tuple[int, int]
 
 
 def pointwise(in_channels: int, out_channels: int) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 1)
-
-
-def depthwise(channels: int, height: int, width: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, channels, (height, width), padding=(height // 2, width // 2), groups=channels)
 
 
 def to_windows(x: Tensor, window: Window) -> Tensor:
@@ -56,9 +53,9 @@ class MixingBlock(nn.Module):
         super().__init__()
         part = channels // 4
         self.spread = pointwise(channels, channels)
-        self.vertical = depthwise(part, 15, 1)
-        self.horizontal = depthwise(part, 1, 15)
-        self.near = nn.Sequential(depthwise(part, 3, 3), depthwise(part, 3, 3))
+        self.vertical = DepthwiseConv2d(part, 15, 1)
+        self.horizontal = DepthwiseConv2d(part, 1, 15)
+        self.near = nn.Sequential(DepthwiseConv2d(part, 3, 3), DepthwiseConv2d(part, 3, 3))
         self.join = pointwise(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,7 +75,7 @@ class WindowAttention(nn.Module):
         self.temperature = nn.Parameter(torch.ones(1, 1, 1))
         self.query = pointwise(channels, channels)
         self.value = pointwise(channels, channels)
-        self.position = depthwise(channels, 5, 5)
+        self.position = DepthwiseConv2d(channels, 5, 5)
 
     def forward(self, x: Tensor, previous: Tensor | None) -> tuple[Tensor, Tensor]:
         """Attend within windows of x (B, d, H, W); maps, the previous one and the one returned, are n, N, N."""
@@ -89,9 +86,9 @@ class WindowAttention(nn.Module):
         query, key, value = to_windows(query_key_value, self.window).chunk(3, dim=-1)  # n, N, d each
         attention = (query * self.factor @ key.transpose(-2, -1)).softmax(dim=-1)
         if previous is not None:
-            attention = attention + self.temperature * previous
+            attention = attention + self.temperature.to(attention.dtype) * previous
         out = self._roll(from_windows(attention @ value, self.window, (x.shape[-2], x.shape[-1])), 1)
-        return out + position, attention
+        return position + out, attention  # in the layout of its first term, which the convolutions like
 
     def _roll(self, x: Tensor, sign: int) -> Tensor:
         if self.shift == (0, 0):
@@ -125,10 +122,10 @@ class MLP(nn.Module):
         super().__init__()
         part = channels * ratio // 4
         self.widen = pointwise(channels, channels * ratio)
-        self.square = depthwise(part, 3, 3)
-        self.tall = depthwise(part, 5, 3)
-        self.wide = depthwise(part, 3, 5)
-        self.twice = nn.Sequential(depthwise(part, 3, 3), depthwise(part, 3, 3))
+        self.square = DepthwiseConv2d(part, 3, 3)
+        self.tall = DepthwiseConv2d(part, 5, 3)
+        self.wide = DepthwiseConv2d(part, 3, 5)
+        self.twice = nn.Sequential(DepthwiseConv2d(part, 3, 3), DepthwiseConv2d(part, 3, 3))
         self.narrow = pointwise(channels * ratio, channels)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,253 @@
+"""One training step of this network against the authors' implementation: seconds, images per second and memory.
+
+python benchmarks/training.py --authors CLONE [--precision bfloat16] [--compile] [--device cuda] [--json FILE]
+
+CLONE is a clone of the authors' repository; theirs runs eagerly. A step is forward, L1 loss, backward and Adam. Each
+side has a process of its own, so that its peak memory is its own; both start from the same weights, take the same
+batches and step in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bgai.checkpoint import load_network
+
+SIDES = ("authors", "bgai")
+CHECKED_STEPS = 5
+
+
+def main() -> None:
+    options = parse()
+    if options.side:
+        return serve(options)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "start.pth"
+        sides = {name: Side(name, weights) for name in SIDES}  # the first one writes the weights
+        result = measure(sides, options)
+        for side in sides.values():
+            side.end()
+    print(table(result))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    return None
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--authors", type=Path, required=True, help="clone of the authors' repository")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="bfloat16 by autocast")
+    parser.add_argument("--compile", action="store_true", help="compile this network; theirs stays eager")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--patch", type=int, default=32, help="side of the low-resolution patches")
+    parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="file for the result")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+class Side:
+    """The process of one side, which steps when it is told to."""
+
+    def __init__(self, name: str, weights: Path) -> None:
+        command = [sys.executable, *sys.argv, "--side", name, "--weights", str(weights)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.ask("start")
+
+    def ask(self, word: str) -> dict[str, float]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            sys.exit("a side ended; its error is above")
+        reply: dict[str, float] = json.loads(answer)
+        return reply
+
+    def end(self) -> None:
+        self.process.communicate()
+
+
+def measure(sides: dict[str, Side], options: argparse.Namespace) -> dict[str, Any]:
+    """Check that both sides fit alike, which warms them up, then time them in turn."""
+    losses = {name: [side.ask("step")["loss"] for _ in range(CHECKED_STEPS)] for name, side in sides.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(options.rounds):
+        for name, side in sides.items():
+            seconds[name].append(side.ask("step")["seconds"])
+    memory = {name: side.ask("memory")["mebibytes"] for name, side in sides.items()}
+    return {
+        "setting": {
+            name: getattr(options, name) for name in ("device", "precision", "compile", "batch", "patch", "scale")
+        },
+        "machine": machine(options.device),
+        "seconds": seconds,
+        "peak_mebibytes": memory,
+        "losses": losses,
+        "largest_loss_difference": max(abs(ours - theirs) for ours, theirs in zip(*losses.values(), strict=True)),
+    }
+
+
+def machine(device: str) -> dict[str, Any]:
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "commit": commit.stdout.strip() or "unknown",
+        "processor": torch.cuda.get_device_name() if device == "cuda" else processor(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result in Markdown."""
+    setting, host = result["setting"], result["machine"]
+    base = statistics.median(result["seconds"]["authors"])
+    lines = [
+        f"×{setting['scale']}, {setting['batch']} patches of {setting['patch']} x {setting['patch']}, "
+        f"{setting['precision']}, {setting['device']}{', bgai compiled' if setting['compile'] else ''}",
+        "",
+        "| | s/step, median (quartiles) | times as fast | images/s | peak memory, MiB |",
+        "|---|---|---|---|---|",
+    ]
+    for name, seconds in result["seconds"].items():
+        low, median, high = statistics.quantiles(seconds, method="inclusive")
+        images, memory = setting["batch"] / median, result["peak_mebibytes"][name]
+        lines.append(
+            f"| {name} | {median:.3f} ({low:.3f} to {high:.3f}) | {base / median:.2f} | {images:.1f} | {memory:.0f} |"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Largest difference of the loss over {CHECKED_STEPS} steps: {result['largest_loss_difference']:.1e}.",
+            f"Commit {host['commit']}, {host['processor']}, {host['cpus']} CPUs, {host['threads']} threads, "
+            f"Python {host['python']}, torch {host['torch']}; {len(result['seconds']['bgai'])} alternating rounds.",
+        ]
+    )
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Be one side: answer each line of the standard input with one line of JSON."""
+    torch.manual_seed(0)
+    network = open_authors(options) if options.side == "authors" else open_ours(options)
+    step = stepper(network, options)
+    for word in sys.stdin:
+        reply: dict[str, float] = {}
+        if word.strip() == "step":
+            start = time.perf_counter()
+            reply["loss"] = step()
+            reply["seconds"] = time.perf_counter() - start
+        elif word.strip() == "memory":
+            reply["mebibytes"] = peak_memory(options.device) / 2**20
+        print(json.dumps(reply), flush=True)
+
+
+def open_authors(options: argparse.Namespace) -> nn.Module:
+    """The authors' network with its own initial weights, which are saved for the other side."""
+    network: nn.Module = authors_class(options.authors)(upscale_factor=options.scale)
+    torch.save({"params": network.state_dict()}, options.weights)
+    return network.to(options.device)
+
+
+def open_ours(options: argparse.Namespace) -> nn.Module:
+    network = load_network(options.weights, key="params").train().to(options.device)
+    if options.compile:
+        network.compile()
+    return network
+
+
+def authors_class(clone: Path) -> Callable[..., nn.Module]:
+    """Load the authors' network file alone; what it imports beside PyTorch plays no part in the network."""
+    stand_ins: dict[str, dict[str, Any]] = {
+        "audioop": {"bias": None},
+        "basicsr": {},
+        "basicsr.utils": {},
+        "basicsr.utils.registry": {"ARCH_REGISTRY": types.SimpleNamespace(register=lambda: lambda network: network)},
+        "einops": {"rearrange": None},
+        "matplotlib": {"pyplot": None},
+    }
+    for name, members in stand_ins.items():
+        module = types.ModuleType(name)
+        vars(module).update(members)
+        sys.modules[name] = module
+    spec = importlib.util.spec_from_file_location("authors", clone / "basicsr/archs/BGAI_arch.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    network: Callable[..., nn.Module] = module.BGAI
+    return network
+
+
+def stepper(network: nn.Module, options: argparse.Namespace) -> Callable[[], float]:
+    """A function that fits the next batch and returns the loss before; it ends when the device has done so."""
+    fused = options.side == "bgai"  # as each side's own trainer has it
+    optimiser = torch.optim.Adam(network.parameters(), 1e-4, fused=fused or None)
+    generator = torch.Generator().manual_seed(1)
+
+    def patches(side: int) -> Tensor:
+        return torch.rand(options.batch, 3, side, side, generator=generator).to(options.device)
+
+    def step() -> float:
+        lr, hr = patches(options.patch), patches(options.patch * options.scale)
+        if options.side == "bgai":
+            lr = lr.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "bfloat16"):
+            sr = network(lr)
+        loss = F.l1_loss(sr.float(), hr)
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+        return loss.item()
+
+    return step
+
+
+def peak_memory(device: str) -> int:
+    """Bytes: of the GPU's allocator, or resident in this process."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+if __name__ == "__main__":
+    main()
