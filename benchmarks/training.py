@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -29,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bgai import provenance
 from bgai.checkpoint import load_network
 
 SIDES = ("authors", "bgai")
@@ -102,7 +101,9 @@ def measure(sides: dict[str, Side], options: argparse.Namespace) -> dict[str, An
         "setting": {
             name: getattr(options, name) for name in ("device", "precision", "compile", "batch", "patch", "scale")
         },
-        "machine": machine(options.device),
+        "commit": provenance.commit(),
+        "machine": provenance.machine(),
+        "versions": provenance.versions("torch"),
         "seconds": seconds,
         "peak_mebibytes": memory,
         "losses": losses,
@@ -110,35 +111,9 @@ def measure(sides: dict[str, Side], options: argparse.Namespace) -> dict[str, An
     }
 
 
-def machine(device: str) -> dict[str, Any]:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {
-        "commit": commit.stdout.strip() or "unknown",
-        "processor": torch.cuda.get_device_name() if device == "cuda" else processor(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-
-
 def table(result: dict[str, Any]) -> str:
     """The result in Markdown."""
-    setting, host = result["setting"], result["machine"]
+    setting = result["setting"]
     base = statistics.median(result["seconds"]["authors"])
     lines = [
         f"×{setting['scale']}, {setting['batch']} patches of {setting['patch']} x {setting['patch']}, "
@@ -158,8 +133,8 @@ def table(result: dict[str, Any]) -> str:
             *lines,
             "",
             f"Largest difference of the loss over {CHECKED_STEPS} steps: {result['largest_loss_difference']:.1e}.",
-            f"Commit {host['commit']}, {host['processor']}, {host['cpus']} CPUs, {host['threads']} threads, "
-            f"Python {host['python']}, torch {host['torch']}; {len(result['seconds']['bgai'])} alternating rounds.",
+            f"Commit {result['commit']}; {result['machine']}; {result['versions']}; {len(result['seconds']['bgai'])}"
+            " alternating rounds.",
         ]
     )
 
@@ -220,7 +195,7 @@ def authors_class(clone: Path) -> Callable[..., nn.Module]:
 def stepper(network: nn.Module, options: argparse.Namespace) -> Callable[[], float]:
     """A function that fits the next batch and returns the loss before; it ends when the device has done so."""
     fused = options.side == "bgai"  # as each side's own trainer has it
-    optimiser = torch.optim.Adam(network.parameters(), 1e-4, fused=fused or None)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-4, fused=fused or None)
     generator = torch.Generator().manual_seed(1)
 
     def patches(side: int) -> Tensor:
@@ -233,9 +208,9 @@ def stepper(network: nn.Module, options: argparse.Namespace) -> Callable[[], flo
         with torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "bfloat16"):
             sr = network(lr)
         loss = F.l1_loss(sr.float(), hr)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         torch.autograd.backward(loss)
-        optimiser.step()
+        optimizer.step()
         return loss.item()
 
     return step
