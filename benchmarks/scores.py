@@ -8,10 +8,12 @@ Without a folder of low-resolution images they are made by MATLAB's bicubic.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from bgai.checkpoint import load_network
 from bgai.data import PairedImages
+from bgai.errors import BgaiError
 from bgai.evaluate import validate
 from bgai.options import MetricOptions, PairedDataset
 
@@ -32,4 +34,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BgaiError as error:
+        sys.exit(f"scores.py: {error}")
