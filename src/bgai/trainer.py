@@ -40,11 +40,9 @@ class Trainer:
         """Part of the training that is over, 0 to 1, the same in all processes."""
         self._weights: list[Tensor] = list(self.network.parameters())
         self._averages: list[Tensor] = list(self.average.parameters())
-        self._forward = self._parallel(self._compiled() if options.train.compile else self.network)
-
-    def _compiled(self) -> nn.Module:
-        compiled: nn.Module = torch.compile(self.network)  # type: ignore[assignment]
-        return compiled
+        if options.train.compile:
+            self.network.compile()
+        self._forward = self._parallel(self.network)
 
     def _parallel(self, network: nn.Module) -> nn.Module:
         if self.world.size == 1:
