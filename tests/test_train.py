@@ -171,7 +171,7 @@ def test_bfloat16_computes_in_it_and_keeps_weights_in_float32(values: dict[str, 
 
 def test_compilation_is_asked_for(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[object] = []
-    monkeypatch.setattr(BGAI, "compile", compiled.append)
+    monkeypatch.setattr(BGAI, "compile", lambda network: compiled.append(network))
     trainer = Trainer(options(values, train={"compile": True}), CPU)
     assert compiled == [trainer.network]
 
