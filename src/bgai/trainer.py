@@ -6,6 +6,7 @@ Source of the recipe: the paper and its option files; bfloat16 and compilation a
 from __future__ import annotations
 
 import copy
+import warnings
 from pathlib import Path
 
 import torch
@@ -47,6 +48,8 @@ class Trainer:
     def _parallel(self, network: nn.Module) -> nn.Module:
         if self.world.size == 1:
             return network
+        # Of 1 x 1 kernels, whose strides mean nothing.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         devices = [self.world.device] if self.world.device.type == "cuda" else None
         return DistributedDataParallel(
             network, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
