@@ -294,10 +294,21 @@ class TrainOptions(Section):
         return self
 
     def as_json(self) -> str:
-        """All settings, for checkpoints and reports."""
+        """All settings."""
         return json.dumps(self.model_dump(mode="json", exclude_none=True))
 
+    def without_places(self) -> str:
+        """All settings but where things lie, which is nothing that weights should carry to other machines."""
+        return json.dumps(_without_places(self.model_dump(mode="json", exclude_none=True)))
 
+
+def _without_places(values: Any) -> Any:
+    if not isinstance(values, dict):
+        return values
+    return {key: _without_places(value) for key, value in values.items() if key not in _PLACES}
+
+
+_PLACES = ("dataroot_gt", "dataroot_lq", "meta_info_file", "pretrain_network_g", "resume_state")
 Options = TypeVar("Options", bound=Section)
 
 

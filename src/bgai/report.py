@@ -128,7 +128,7 @@ class Report:
             "iterations": str(self.trainer.iteration),
             "machine": provenance.machine(),
             "minutes": f"{self.trainer.seconds / 60:.1f}",
-            "options": self.options.as_json(),
+            "options": self.options.without_places(),
             "processes": str(self.trainer.world.size),
             "versions": provenance.versions("torch"),
         }
