@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,14 @@ SHARED = Path(__file__).parents[2] / "shared"
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep downloads and compiled graphs of tests out of the user's cache."""
     monkeypatch.setenv("BGAI_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _no_handler_for_children() -> Iterator[None]:
+    """PyTorch's loaders leave a handler for ended children; after OpenVINO's graphs are freed, a run of it crashes."""
+    yield
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
