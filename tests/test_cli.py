@@ -119,6 +119,8 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
 def test_an_interrupt_leaves_no_half_output(tmp_path: Path) -> None:
     picture(tmp_path / "a.png", 600, 600)
     command = [sys.executable, "-m", "bgai", "upscale", "a.png", "--tile", "112"]
+    # Ignored, as it is below a shell that started the tests in the background, it would be ignored by the child too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     for _ in range(300):
         if list(tmp_path.glob(".a_x4.png.*.partial.raw")):
