@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bgai.errors import BgaiError, ImageError
+from bgai.errors import BgaiError, ImageError, listed
 from bgai.image import INPUT_SUFFIXES, read_rgb8, read_size
 from bgai.lmdb_store import LmdbImages
 from bgai.options import PairedDataset, TrainDataset
@@ -137,11 +137,6 @@ class PairedImages:
 
 def _open_images(options: PairedDataset, path: Path) -> Images:
     return LmdbImages(path) if options.io_backend.type == "lmdb" else FolderImages(path)
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first ten, and how many more there are."""
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def in_parallel(call: Callable[[int], T], indices: Sequence[int]) -> list[T]:

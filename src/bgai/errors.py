@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class BgaiError(Exception):
     """Base of all errors that this package raises on purpose; the text says what, where and what to do."""
@@ -25,3 +27,8 @@ class WeightsError(BgaiError):
 
 class EngineError(BgaiError):
     """No engine can run the weights on the device asked for."""
+
+
+def listed(items: Sequence[str], separator: str = ", ") -> str:
+    """The first ten, and how many more there are: for messages that name all that is wrong."""
+    return separator.join(items[:10]) + (f" and {len(items) - 10} more" if len(items) > 10 else "")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgai.config import SCALES
-from bgai.errors import ImageError, OutputError, UsageError
+from bgai.errors import ImageError, OutputError, UsageError, listed
 from bgai.files import remove_leftovers, whole_or_nothing
 from bgai.image import INPUT_SUFFIXES, encode_png, read_rgb8, read_size
 from bgai.lmdb_store import pack_lmdb, require_lmdb
@@ -179,7 +179,7 @@ def _find_outputs(settings: PrepareSettings) -> list[_Output]:
         if name not in output.sources
     ]
     if missing:
-        raise ImageError(f"{settings.hr}: no LR image for {_listed(missing)}")
+        raise ImageError(f"{settings.hr}: no LR image for {listed(missing)}")
     return outputs
 
 
@@ -195,7 +195,7 @@ def _images(folder: Path) -> dict[str, Path]:
             if first != path:
                 clashes.append(f"{first.name} and {path.name}")
     if clashes:
-        raise ImageError(f"{folder}: sub-images would have the same names: {_listed(clashes)}; rename or remove one")
+        raise ImageError(f"{folder}: sub-images would have the same names: {listed(clashes)}; rename or remove one")
     if not images:
         raise ImageError(f"{folder}: no pictures in this folder")
     return images
@@ -242,7 +242,7 @@ def _existing(output: _Output) -> set[str]:
         if sources.get(name) != fingerprint and _file_name(sub_image_name(Path(name).stem), 1) in names
     ]
     if changed:
-        raise OutputError(f"{folder}: was made from other files: {_listed(changed)} changed or gone; {advice}")
+        raise OutputError(f"{folder}: was made from other files: {listed(changed)} changed or gone; {advice}")
     return names
 
 
@@ -279,7 +279,7 @@ def _measure(outputs: Sequence[_Output], multiple: int) -> tuple[list[_Photo], l
             problems.append(f"{source} is {width} x {height}, too small for all scales: expected {multiple} a side")
         photos.append(_Photo(name, height - height % multiple, width - width % multiple, tuple(outputs)))
     if problems:
-        raise ImageError(_listed(problems, "; "))
+        raise ImageError(listed(problems, "; "))
     return photos, failures
 
 
@@ -370,9 +370,3 @@ def _pack(output: _Output, report: Progress) -> Path:
         pack_lmdb(output.folder, output.store, partial(report, output.store.name))
         _write_record(output.store, output.record)
     return output.store
-
-
-def _listed(items: Sequence[str], separator: str = ", ") -> str:
-    """The first ten, and how many more there are."""
-    more = f" and {len(items) - 10} more" if len(items) > 10 else ""
-    return separator.join(items[:10]) + more

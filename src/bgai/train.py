@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from bgai.data import Batches, FileBatches, MemoryBatches, PairedImages, PatchPlan, listed, read_names
+from bgai.data import Batches, FileBatches, MemoryBatches, PairedImages, PatchPlan, read_names
 from bgai.distributed import Launcher, World, join
-from bgai.errors import BgaiError, ImageError
+from bgai.errors import BgaiError, ImageError, listed
 from bgai.evaluate import check_metrics
 from bgai.experiment import Experiment, State, load_state
 from bgai.options import TrainDataset, TrainOptions
