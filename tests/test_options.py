@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bgai.errors import UsageError
-from bgai.options import TrainOptions, read_options
+from bgai.option_file import read_options
+from bgai.options import TrainOptions
 
 ROOT = Path(__file__).parents[1]
 
@@ -145,7 +146,7 @@ def test_the_files_in_the_repository(scale: int) -> None:
         (
             "  val:\n",
             "  val_2: {name: Set5, dataroot_gt: x}\n  val:\n",
-            "validation sets of different names; found Set5, Set5",
+            "sets of different names; found Set5, Set5",
         ),
         ("name: run", "name: \x00", "not YAML: unacceptable character"),
         ("  type: BGAI\n", "  type: BGAI\n  channels: 51\n", "channels 51: expected a multiple of 4"),

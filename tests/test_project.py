@@ -16,16 +16,17 @@ SOURCE = Path(bgai.__file__).parent
 # A module may import from its own rank and from those before it.
 RANKS = (
     ("errors", "config"),
-    ("depthwise", "files", "tiff_exif", "options", "provenance"),
+    ("depthwise", "files", "tiff_exif", "option_file", "provenance", "published"),
+    ("options",),
     ("image", "resize", "metrics", "tiling", "model", "schedule"),
-    ("checkpoint", "weights", "initial", "lmdb_store"),
+    ("checkpoint", "weights", "initial", "lmdb_store", "results"),
     ("engines",),
-    ("upscale",),
+    ("upscale", "overlap"),
     ("data", "distributed", "journal"),
-    ("evaluate", "experiment"),
+    ("evaluate", "experiment", "results_page"),
     ("batch", "prepare", "export", "trainer"),
     ("report",),
-    ("train",),
+    ("train", "testing"),
     ("cli",),
     ("__main__",),
 )

@@ -1,4 +1,4 @@
-"""The `bgai` command: enlarge pictures, say what was found, export graphs, prepare training data."""
+"""The `bgai` command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,6 +23,10 @@ from bgai.errors import BgaiError, EngineError, UsageError
 from bgai.prepare import DEFAULT_WORKERS, PrepareSettings
 from bgai.prepare import prepare as cut_sub_images
 from bgai.upscale import DEFAULT_HALO, Upscaler
+
+if TYPE_CHECKING:
+    from bgai.option_file import Options
+    from bgai.results import Results
 
 out = Console()
 err = Console(stderr=True)
@@ -286,13 +290,81 @@ def train(
     """Train from an option file, in BasicSR's layout; everything is left in experiments/NAME."""
     if launcher not in ("none", "pytorch"):
         raise UsageError(f"--launcher {launcher}: expected none or pytorch")
+    with _needing_extra("train"):
+        from bgai.options import TrainOptions
+        from bgai.train import train as train_from
+    options = _read_options(opt, TrainOptions, force_yml, more)
+    train_from(options, auto_resume, "pytorch" if launcher == "pytorch" else "none")
+
+
+@app.command("test", context_settings={"help_option_names": ["-h", "--help"]})
+def run_test(
+    opt: Annotated[Path, typer.Option("-opt", "--opt", help="The option file.", show_default=False)],
+    engine: Annotated[str, typer.Option(help="auto, openvino or torch.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, …")] = "auto",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Of the file's sets; may be given several times.", show_default="all"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Measure again what was measured before.")] = False,
+    force_yml: Annotated[
+        list[str] | None,
+        typer.Option("--force_yml", "--force-yml", metavar="A:B=C ...", help="Replace options of the file."),
+    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,  # of --force_yml
+    launcher: Annotated[str, typer.Option(hidden=True)] = "none",
+) -> None:
+    """Measure weights on test images from an option file, in BasicSR's layout; everything is left in results/NAME.
+
+    Called again, it goes on where it was stopped.
+    """
+    if launcher != "none":
+        raise UsageError(f"--launcher {launcher}: tests run in one process; leave it out")
+    with _needing_extra("train"):
+        from bgai import testing
+        from bgai.options import TestOptions
+    options = _read_options(opt, TestOptions, force_yml, more)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        bar = progress.add_task("", visible=False)
+
+        def advance(what: str, done: int, total: int) -> None:
+            progress.update(bar, description=what, completed=done, total=total, visible=True)
+
+        results = testing.run_test(
+            options,
+            engine=engine,
+            device=device,
+            only=only or (),
+            afresh=overwrite,
+            progress=advance,
+        )
+    _show_results(results)
+
+
+def _show_results(results: Results) -> None:
+    from bgai.results import means, printed
+
+    names = list(results.found[0].scores)
+    table = Table("set", "images", *names, "seconds an image", caption="in parentheses: bicubic")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for dataset in results.datasets:
+        found = results.of(dataset)
+        ours, bicubic = means([one.scores for one in found]), means([one.bicubic for one in found])
+        scores = [f"{printed(ours[name])} ({printed(bicubic[name])})" for name in names]
+        table.add_row(dataset, str(len(found)), *scores, f"{sum(one.seconds for one in found) / len(found):.3f}")
+    out.print(table, highlight=False)
+    for name in ("metrics.json", "report.html"):
+        out.print(str(results.folder / name), markup=False, highlight=False, soft_wrap=True)
+
+
+def _read_options(path: Path, kind: type[Options], force_yml: list[str] | None, more: list[str] | None) -> Options:
+    from bgai.option_file import read_options
+
     if more and not force_yml:
         raise UsageError(f"{more[0]}: expected nothing here; options of the file are replaced by --force_yml")
-    with _needing_extra("train"):
-        from bgai.options import TrainOptions, read_options
-        from bgai.train import train as train_from
-    options = read_options(opt, TrainOptions, [*(force_yml or []), *(more or [])])
-    train_from(options, auto_resume, "pytorch" if launcher == "pytorch" else "none")
+    return read_options(path, kind, [*(force_yml or []), *(more or [])])
 
 
 @contextmanager

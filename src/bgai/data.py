@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bgai.errors import BgaiError, ImageError, listed
-from bgai.image import INPUT_SUFFIXES, read_rgb8, read_size
+from bgai.files import whole_folder
+from bgai.image import INPUT_SUFFIXES, encode_png, read_rgb8, read_size
 from bgai.lmdb_store import LmdbImages
 from bgai.options import PairedDataset, TrainDataset
 from bgai.resize import imresize
@@ -93,7 +94,7 @@ class PairedImages:
             raise ImageError(f"{options.dataroot_gt}: the list of names is empty")
         if self._lr is not None:
             known = set(self._lr.keys)
-            missing = [key for key in map(self._lr_key, self.names) if key not in known]
+            missing = [key for key in map(self.lr_key, self.names) if key not in known]
             if missing:
                 raise ImageError(f"{options.dataroot_lq}: expected {listed(missing)} there")
 
@@ -106,7 +107,7 @@ class PairedImages:
         hr = self._hr.read(name)
         height, width = (side - side % self.scale for side in hr.shape[:2])
         hr = np.ascontiguousarray(hr[:height, :width])
-        lr = imresize(hr, 1 / self.scale) if self._lr is None else self._lr.read(self._lr_key(name))
+        lr = imresize(hr, 1 / self.scale) if self._lr is None else self._lr.read(self.lr_key(name))
         self._check(name, (height, width), (lr.shape[0], lr.shape[1]))
         return lr, hr
 
@@ -116,13 +117,29 @@ class PairedImages:
         height, width = self._hr.size(name)
         size = height // self.scale, width // self.scale
         if self._lr is not None:
-            self._check(name, (height, width), self._lr.size(self._lr_key(name)))
+            self._check(name, (height, width), self._lr.size(self.lr_key(name)))
         return size
 
     def sizes(self) -> list[Size]:
         return in_parallel(self.size, range(len(self)))
 
-    def _lr_key(self, name: str) -> str:
+    def problems(self, names: Sequence[str], progress: Callable[[], None]) -> list[str]:
+        """What keeps pairs from being read, found by reading those of these names; `progress` hears of each."""
+        numbers = {name: index for index, name in enumerate(self.names)}
+
+        def problem(index: int) -> str | None:
+            try:
+                self.read(numbers[names[index]])
+            except BgaiError as error:
+                return str(error)
+            finally:
+                progress()
+            return None
+
+        return [found for found in in_parallel(problem, range(len(names))) if found]
+
+    def lr_key(self, name: str) -> str:
+        """The low-resolution image's name of a high-resolution one's."""
         folder, slash, stem = name.rpartition("/")
         return folder + slash + self._options.filename_tmpl.format(stem)
 
@@ -130,9 +147,28 @@ class PairedImages:
         expected = hr[0] // self.scale, hr[1] // self.scale
         if lr != expected:
             raise ImageError(
-                f"{self._options.dataroot_lq}: {self._lr_key(name)} has {lr[1]} x {lr[0]} pixels; expected"
+                f"{self._options.dataroot_lq}: {self.lr_key(name)} has {lr[1]} x {lr[0]} pixels; expected"
                 f" {expected[1]} x {expected[0]}, 1/{self.scale} of {self._options.dataroot_gt / name}"
             )
+
+
+def make_lr(options: PairedDataset, scale: int) -> None:
+    """Make the folder of low-resolution images that an option file names, by MATLAB's bicubic, whole or not at all.
+
+    Raises:
+        ImageError: High-resolution images are missing or damaged.
+        OutputError: The folder cannot be written.
+    """
+    assert options.dataroot_lq is not None
+    pairs = PairedImages(options.model_copy(update={"dataroot_lq": None}), scale)
+    with whole_folder(options.dataroot_lq) as partial:
+
+        def make(index: int) -> None:
+            path = partial / f"{pairs.lr_key(pairs.names[index])}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode_png(pairs.read(index)[0]))
+
+        in_parallel(make, range(len(pairs)))
 
 
 def _open_images(options: PairedDataset, path: Path) -> Images:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ import numpy as np
 import torch
 
 from bgai.data import Image
-from bgai.errors import OutputError, UsageError, WeightsError
-from bgai.files import remove_leftovers, whole_or_nothing
+from bgai.errors import UsageError, WeightsError
+from bgai.files import remove_leftovers, set_aside, whole_or_nothing
 from bgai.image import Picture, write_picture
 
 State = dict[str, Any]
@@ -38,11 +37,7 @@ class Experiment:
     def begin(self) -> None:
         """Make room for a new training: an earlier one of this name that saved anything is kept under another."""
         if any(self.states.glob("*.state")):
-            now = datetime.now(timezone.utc).strftime("%Y%m%d_%H%M%S")
-            try:
-                self.folder.rename(self.folder.with_name(f"{self.folder.name}_archived_{now}"))
-            except OSError as error:
-                raise OutputError(f"{self.folder}: an earlier training cannot be renamed: {error.strerror}") from None
+            set_aside(self.folder)
 
     def weights(self, iteration: int | str) -> Path:
         return self.folder / "models" / f"net_g_{iteration}.safetensors"

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
 from pathlib import Path
 
 import psutil
@@ -104,6 +105,19 @@ def _claim(partial: Path, target: Path) -> None:
         if target.exists():
             raise FileExistsError(target) from None
         partial.rename(target)
+
+
+def set_aside(folder: Path) -> None:
+    """Rename a folder whose name is wanted anew: `_archived_` and the time, in UTC, end its name.
+
+    Raises:
+        OutputError: The file system refuses.
+    """
+    now = datetime.now(timezone.utc).strftime("%Y%m%d_%H%M%S")
+    try:
+        folder.rename(folder.with_name(f"{folder.name}_archived_{now}"))
+    except OSError as error:
+        raise OutputError(f"{folder}: earlier results cannot be renamed: {error.strerror or error}") from None
 
 
 def make_folder(path: Path) -> Path | None:

@@ -1,34 +1,29 @@
-"""Option files in BasicSR's layout, parsed once into typed, frozen settings.
+"""What option files for training and testing may say, in BasicSR's layout.
 
-A key that does not exist is an error that names the line and the nearest key that does. A value of `~` (null) means
-the default. Keys that BasicSR has and that change nothing here are accepted where its files carry them, and say so.
+Keys that BasicSR has and that change nothing here are accepted where its files carry them, and say so.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from bgai.config import NetworkConfig
-from bgai.errors import BgaiError, UsageError
+from bgai.errors import BgaiError
+from bgai.option_file import Section
 
 
 def _forward_slashes(value: object) -> object:
@@ -45,21 +40,6 @@ AnyPath = Annotated[Path, BeforeValidator(_forward_slashes)]
 Name = Annotated[str, AfterValidator(_file_name)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
-
-
-class Section(BaseModel):
-    """One level of an option file: no unknown keys, nothing changes later, null means the default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_default(cls, values: object) -> object:
-        if values is None:
-            return {}
-        if isinstance(values, Mapping):
-            return {key: value for key, value in values.items() if value is not None}
-        return values
 
 
 class IoBackend(Section):
@@ -119,14 +99,38 @@ class TrainDatasets(Section):
         for key in self.validation:
             if key.split("_")[0] != "val":
                 raise ValueError(f"unknown key {key!r}; expected 'train', and 'val' or names that begin with 'val_'")
-        names = [dataset.name for dataset in self.validation.values()]
-        if len(set(names)) < len(names):
-            raise ValueError(f"expected validation sets of different names; found {', '.join(names)}")
+        _check_names(self.validation.values())
         return self
 
     @property
     def validation(self) -> dict[str, PairedDataset]:
         return self.__pydantic_extra__
+
+
+def _check_names(datasets: Iterable[PairedDataset]) -> None:
+    names = [dataset.name for dataset in datasets]
+    if len(set(names)) < len(names):
+        raise ValueError(f"expected sets of different names; found {', '.join(names)}")
+
+
+class TestDatasets(Section):
+    """Sets to measure on: `test_1`, `test_set5`, …, in the order of the file."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, PairedDataset]
+
+    @model_validator(mode="after")
+    def _known_phases(self) -> TestDatasets:
+        for key in self.__pydantic_extra__:
+            if key.split("_")[0] not in ("test", "val"):
+                raise ValueError(f"unknown key {key!r}; expected names that begin with 'test_'")
+        if not self.__pydantic_extra__:
+            raise ValueError("expected one set at least, such as 'test_1'")
+        _check_names(self.__pydantic_extra__.values())
+        return self
+
+    def all(self) -> list[PairedDataset]:
+        return list(self.__pydantic_extra__.values())
 
 
 class NetworkOptions(Section):
@@ -231,6 +235,18 @@ class MetricOptions(Section):
     """Of BasicSR; changes nothing."""
 
 
+class PyiqaMetric(Section):
+    """A metric of the package pyiqa, over RGB."""
+
+    type: Literal["pyiqa"]
+    metric: str
+    """As pyiqa calls it: `lpips`, `dists`, …"""
+    crop_border: Annotated[int, Field(ge=0)] = 0
+
+
+TestMetric = Annotated[MetricOptions | PyiqaMetric, Field(discriminator="type")]
+
+
 class ValidationOptions(Section):
     val_freq: PositiveInt = 5000
     save_img: bool = False
@@ -238,7 +254,7 @@ class ValidationOptions(Section):
     """Ends the names of the pictures; None takes the iteration."""
     pbar: bool = True
     """Of BasicSR; changes nothing."""
-    metrics: dict[str, MetricOptions] = {}
+    metrics: dict[str, MetricOptions] = Field(default_factory=dict)
 
 
 class WandbOptions(Section):
@@ -282,9 +298,7 @@ class TrainOptions(Section):
 
     @model_validator(mode="after")
     def _agree(self) -> TrainOptions:
-        factor = self.network_g.upscale_factor
-        if factor not in (None, self.scale):
-            raise ValueError(f"network_g.upscale_factor {factor} does not agree with scale {self.scale}")
+        _check_factor(self.network_g, self.scale)
         if self.datasets.train.gt_size < self.scale:
             raise ValueError(f"datasets.train.gt_size {self.datasets.train.gt_size} is less than one pixel before")
         try:
@@ -302,6 +316,59 @@ class TrainOptions(Section):
         return json.dumps(_without_places(self.model_dump(mode="json", exclude_none=True)))
 
 
+class TestPathOptions(Section):
+    pretrain_network_g: Annotated[str, BeforeValidator(_forward_slashes)] = "bgai"
+    """`bgai` for the weights in the package, `official` for the authors', or a file."""
+    strict_load_g: bool = True
+    """Of BasicSR; weights that do not fit are always refused."""
+    param_key_g: Literal["params", "params_ema"] = "params_ema"
+    """Which weights of a `.pth` file."""
+
+
+class MeasurementOptions(Section):
+    save_img: bool = False
+    suffix: str | None = None
+    """Ends the names of the pictures; None takes the name of the file's test."""
+    metrics: dict[str, TestMetric]
+    pbar: bool = True
+    """Of BasicSR; changes nothing."""
+
+
+class TestOptions(Section):
+    """A whole option file for testing."""
+
+    __test__ = False  # nothing for pytest
+
+    name: Name
+    model_type: Literal["SRModel", "TileModel"] = "SRModel"
+    """TileModel averages overlapping tiles as the authors do for large images; SRModel gives what the whole image at
+    once would."""
+    scale: Literal[2, 3, 4]
+    num_gpu: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    """0 runs on the CPU."""
+    manual_seed: Annotated[int, Field(ge=0)] = 0
+    """Of BasicSR; nothing is random."""
+    tile: Literal["auto"] | Annotated[int, Field(ge=0)] | None = None
+    """Side in low-resolution pixels; 0 is the whole image. None is 64 for TileModel, and 0 for SRModel, which takes
+    multiples of 16 and `auto`, a size by the free memory."""
+    datasets: TestDatasets
+    network_g: NetworkOptions = NetworkOptions()
+    path: TestPathOptions = TestPathOptions()
+    val: MeasurementOptions
+
+    @model_validator(mode="after")
+    def _agree(self) -> TestOptions:
+        _check_factor(self.network_g, self.scale)
+        if self.model_type == "TileModel" and self.tile == "auto":
+            raise ValueError("tile: expected a number with TileModel; 'auto' goes with SRModel")
+        return self
+
+
+def _check_factor(network: NetworkOptions, scale: int) -> None:
+    if network.upscale_factor not in (None, scale):
+        raise ValueError(f"network_g.upscale_factor {network.upscale_factor} does not agree with scale {scale}")
+
+
 def _without_places(values: Any) -> Any:
     if not isinstance(values, dict):
         return values
@@ -309,152 +376,3 @@ def _without_places(values: Any) -> Any:
 
 
 _PLACES = ("dataroot_gt", "dataroot_lq", "meta_info_file", "pretrain_network_g", "resume_state")
-Options = TypeVar("Options", bound=Section)
-
-
-def read_options(path: Path, kind: type[Options], overrides: Iterable[str] = ()) -> Options:
-    """Parse an option file.
-
-    Args:
-        path: A YAML file.
-        kind: What the file is for, such as `TrainOptions`.
-        overrides: `a:b=value` replaces or adds the key b below a; values are YAML.
-
-    Raises:
-        UsageError: The file is missing or no YAML, or a key or value is wrong; a line for each of these, with the
-            line in the file.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"{path}:{line}: not YAML: {error.problem or error}") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(values, dict) or root is None:
-        raise UsageError(f"{path}: expected an option file with keys such as 'name' and 'scale'")
-    _refuse_repetition(root, path)
-    overrides = tuple(overrides)
-    for override in overrides:
-        _apply(override, values)
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise UsageError("\n".join(dict.fromkeys(_messages(error, path, root, kind, overrides)))) from None
-
-
-def _refuse_repetition(node: yaml.Node, path: Path) -> None:
-    """YAML's readers take the last of two equal keys without a word."""
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: dict[str, int] = {}
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        if key.value in seen:
-            raise UsageError(f"{path}:{line}: {key.value!r} is there already, in line {seen[key.value]}")
-        seen[key.value] = line
-        _refuse_repetition(value, path)
-
-
-def _apply(override: str, values: dict[str, Any]) -> None:
-    keys, equals, value = override.partition("=")
-    *sections, last = keys.split(":")
-    if not equals or not last:
-        raise UsageError(f"--force_yml {override}: expected keys and a value, such as train:optim_g:lr=1e-4")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
-        parsed = value
-    for section in sections:
-        below = values.setdefault(section, {})
-        if below is None:
-            below = values[section] = {}
-        if not isinstance(below, dict):
-            raise UsageError(f"--force_yml {override}: {section!r} is a value, not a section")
-        values = below
-    values[last] = parsed
-
-
-def _messages(
-    error: ValidationError, path: Path, root: yaml.Node, kind: type[Section], overrides: Iterable[str]
-) -> Iterator[str]:
-    for problem in error.errors(include_url=False):
-        keys = [str(part) for part in problem["loc"]]
-        line, found = _line(root, keys)
-        where = f"{path}:{line}: {':'.join(found)}".removesuffix(": ")
-        for override in overrides:
-            parts = override.partition("=")[0].split(":")
-            if keys[: len(parts)] == parts:
-                where = f"--force_yml {override}"
-        match problem["type"]:
-            case "extra_forbidden":
-                yield f"{where.removesuffix(':'.join(found)).removesuffix(': ')}: {_unknown(keys, kind)}"
-            case "missing":
-                yield f"{where}: expected {keys[-1]!r} here"
-            case "value_error":
-                yield f"{where}: {problem['ctx']['error']}"
-            case _:
-                message, value = problem["msg"], textwrap.shorten(repr(problem["input"]), 60)
-                yield f"{where}: {message[0].lower()}{message[1:]}; found {value}"
-
-
-def _line(node: yaml.Node, keys: list[str]) -> tuple[int, list[str]]:
-    """The line of the deepest of the keys that the file holds, and those keys."""
-    line, found = node.start_mark.line + 1, []
-    for key in keys:
-        if isinstance(node, yaml.MappingNode):
-            for name, value in node.value:
-                if name.value == key:
-                    line, node = name.start_mark.line + 1, value
-                    found.append(key)
-                    break
-    return line, found
-
-
-def _unknown(keys: list[str], kind: type[Section]) -> str:
-    """Which key is unknown, and what may have been meant: a key of the section, or one of another."""
-    key, beside = keys[-1], _keys_beside(keys, kind)
-    sections = dict(_sections(kind))
-    elsewhere = [":".join(parents) or "the top" for parents, names in sections.items() if key in names]
-    if near := difflib.get_close_matches(key, beside, n=1):
-        return f"unknown key {key!r}; did you mean {near[0]!r}?"
-    if elsewhere:
-        return f"unknown key {key!r} here; it belongs below {elsewhere[0]}"
-    if near := difflib.get_close_matches(key, set().union(*sections.values()), n=1):
-        return f"unknown key {key!r}; did you mean {near[0]!r}?"
-    return f"unknown key {key!r}; known here are {', '.join(sorted(beside))}"
-
-
-def _keys_beside(keys: list[str], kind: type[BaseModel]) -> set[str]:
-    """What the section of the last of these keys may hold."""
-    models = [kind]
-    for key in keys[:-1]:
-        below = [model for parent in models for model in _below(parent, key)]
-        models = below or models  # names of metrics and of alternatives are no fields
-    return {name for model in models for name in model.model_fields}
-
-
-def _below(parent: type[BaseModel], key: str) -> list[type[BaseModel]]:
-    if key in parent.model_fields:
-        return list(_models(parent.model_fields[key].annotation))
-    return [PairedDataset] if parent is TrainDatasets else []
-
-
-def _sections(kind: type[BaseModel], parents: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], set[str]]]:
-    """The keys of each section below `kind`, the alternatives of one together."""
-    yield parents, set(kind.model_fields)
-    for name, field in kind.model_fields.items():
-        for below in _models(field.annotation):
-            yield from _sections(below, (*parents, name))
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in getattr(annotation, "__args__", ()):
-        yield from _models(argument)

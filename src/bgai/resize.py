@@ -12,6 +12,8 @@ from bgai.errors import UsageError
 
 Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.float32], NDArray[np.float64])
 
+_BLOCK_PIXELS = 2**18
+
 
 def imresize(image: Image, factor: float) -> Image:
     """Resize as MATLAB's `imresize(image, factor)` does: bicubic, antialiased when shrinking.
@@ -35,17 +37,25 @@ def imresize(image: Image, factor: float) -> Image:
 
 
 def _resize_axis(image: NDArray[Any], factor: float, axis: int) -> NDArray[Any]:
+    """Resize along one axis, some lines of the other at a time: floats of a whole large picture would fill memory."""
     weights, indices = _contributions(image.shape[axis], factor)
     rows = np.moveaxis(image, axis, 0)
-    work = rows if np.issubdtype(image.dtype, np.floating) else rows.astype(np.float64)
+    out = np.empty((len(weights), *rows.shape[1:]), image.dtype)
+    lines = max(_BLOCK_PIXELS // max(len(rows), len(out)), 1)
+    for start in range(0, rows.shape[1], lines):
+        block = slice(start, start + lines)
+        out[:, block] = _weigh(rows[:, block], weights, indices)
+    return np.moveaxis(out, 0, axis)
+
+
+def _weigh(rows: NDArray[Any], weights: NDArray[np.float64], indices: NDArray[np.intp]) -> NDArray[Any]:
+    work = rows if np.issubdtype(rows.dtype, np.floating) else rows.astype(np.float64)
     out = np.zeros((len(weights), *rows.shape[1:]), work.dtype)
     column = (-1,) + (1,) * (rows.ndim - 1)
     for tap in range(weights.shape[1]):
         out += weights[:, tap].reshape(column).astype(work.dtype) * work[indices[:, tap]]
-    if image.dtype == np.uint8:
-        # MATLAB rounds halves away from zero, where numpy's rint rounds them to even.
-        out = np.floor(np.clip(out, 0, 255) + 0.5).astype(np.uint8)
-    return np.moveaxis(out, 0, axis)
+    # MATLAB rounds halves away from zero, where numpy's rint rounds them to even.
+    return np.floor(np.clip(out, 0, 255) + 0.5) if rows.dtype == np.uint8 else out
 
 
 def _contributions(length: int, factor: float) -> tuple[NDArray[np.float64], NDArray[np.intp]]:

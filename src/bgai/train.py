@@ -17,7 +17,7 @@ import torch
 from bgai.data import Batches, FileBatches, MemoryBatches, PairedImages, PatchPlan, read_names
 from bgai.distributed import Launcher, World, join
 from bgai.errors import BgaiError, ImageError, listed
-from bgai.evaluate import check_metrics
+from bgai.evaluate import unmeasurable
 from bgai.experiment import Experiment, State, load_state
 from bgai.options import TrainDataset, TrainOptions
 from bgai.report import Report
@@ -82,7 +82,8 @@ class TrainingData:
             dataset.name: PairedImages(dataset, options.scale) for dataset in options.datasets.validation.values()
         }
         for validation in self.validation.values():
-            check_metrics(validation, options.val.metrics)
+            if problems := unmeasurable(validation, options.val.metrics):
+                raise ImageError(listed(problems, "; "))
         plan = PatchPlan(train, options.scale, sizes, options.manual_seed, world.rank, world.size)
         self.batches: Batches
         if train.in_memory:

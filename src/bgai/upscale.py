@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bgai.engines import Engine, open_engine
 from bgai.errors import UsageError
 from bgai.tiling import GRID, Span, check_sizes, plan_spans
-from bgai.weights import find_weights
+from bgai.weights import Weights, find_weights
 
 Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
 Plane = NDArray[np.float32]
@@ -53,7 +53,7 @@ class Upscaler:
     def __init__(
         self,
         scale: int | None = None,
-        weights: str | Path | None = None,
+        weights: str | Path | Weights | None = None,
         engine: str = "auto",
         device: str = "auto",
         *,

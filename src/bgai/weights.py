@@ -35,6 +35,8 @@ class Weights:
     name: str
     onnx: Path | None = None
     checkpoint: Path | None = None
+    key: str = "params_ema"
+    """Which of the weights in a `.pth` file: `params_ema` (averaged) or `params`."""
 
 
 def shipped_scales() -> tuple[int, ...]:
@@ -42,12 +44,12 @@ def shipped_scales() -> tuple[int, ...]:
     return tuple(scale for scale in SCALES if (SHIPPED / f"bgai_x{scale}.onnx").exists())
 
 
-def find_weights(weights: str | Path | None, scale: int | None = None) -> Weights:
+def find_weights(weights: str | Path | Weights | None, scale: int | None = None) -> Weights:
     """Find weights by name or file; the official ones are downloaded when first asked for.
 
     Args:
         weights: None or `bgai` for those in the package, `official` for the authors', or the path of an `.onnx`,
-            `.safetensors` or `.pth` file.
+            `.safetensors` or `.pth` file; what was found before is given back.
         scale: 2, 3 or 4; without it 4 for named weights. A file has a scale of its own.
 
     Raises:
@@ -56,6 +58,8 @@ def find_weights(weights: str | Path | None, scale: int | None = None) -> Weight
     """
     if scale is not None and scale not in SCALES:
         raise UsageError(f"scale {scale}: expected one of 2, 3 and 4")
+    if isinstance(weights, Weights):
+        return weights
     if weights is None or weights == "bgai":
         return _shipped(scale or 4)
     if weights == "official":

@@ -120,4 +120,4 @@ def open_engine(weights: Weights, engine: str = "auto", device: str = "auto") ->
     assert weights.checkpoint is not None
     from bgai.engines.torch_engine import TorchEngine
 
-    return TorchEngine(weights.checkpoint, place)
+    return TorchEngine(weights.checkpoint, place, weights.key)

@@ -18,8 +18,8 @@ class TorchEngine:
     name = "torch"
     bytes_per_pixel = 15_000
 
-    def __init__(self, checkpoint: Path, device: str) -> None:
-        network = load_network(checkpoint)
+    def __init__(self, checkpoint: Path, device: str, key: str) -> None:
+        network = load_network(checkpoint, key)
         try:
             self._device = torch.device(device)
             self._network = network.to(self._device)

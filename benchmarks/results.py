@@ -1,0 +1,113 @@
+"""The weights in the package and the authors' on the standard benchmarks, at all scales, as a page of Markdown.
+
+python benchmarks/results.py TESTSETS [-o docs/results.md]
+
+TESTSETS holds Set5, Set14 and B100, each with HR, or HR_mod2, HR_mod3 and HR_mod4; low-resolution images are taken
+from X2, X3 and X4 beside them, which are made where they are not there. The authors' weights are downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from bgai import provenance
+from bgai.config import SCALES
+from bgai.errors import BgaiError, ImageError
+from bgai.files import whole_or_nothing
+from bgai.options import TestOptions
+from bgai.results import Results, mean, means
+from bgai.testing import run_test
+
+SETS = ("Set5", "Set14", "B100")
+WEIGHTS = {"bgai": "in the package", "official": "the authors'"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("testsets", type=Path)
+    parser.add_argument("-o", "--output", type=Path, help="the page; without it, the console")
+    arguments = parser.parse_args()
+    tables = []
+    for scale in SCALES:
+        rows = {}
+        for weights in WEIGHTS:
+            options = test_options(arguments.testsets, scale, weights)
+            rows[weights] = run_test(options, device="cpu", progress=show)
+        tables.append(table(scale, rows))
+    text = "\n\n".join((*tables, made_by())) + "\n"
+    if arguments.output:
+        replace_figures(arguments.output, text)
+    else:
+        print(text)
+
+
+def test_options(testsets: Path, scale: int, weights: str) -> TestOptions:
+    metrics = {
+        name: {"type": f"calculate_{name}", "crop_border": scale, "test_y_channel": True} for name in ("psnr", "ssim")
+    }
+    datasets = {
+        f"test_{name}": {"name": name, "dataroot_gt": originals(testsets / name, scale), "dataroot_lq": low}
+        for name in SETS
+        for low in [testsets / name / f"X{scale}"]
+    }
+    return TestOptions.model_validate(
+        {
+            "name": f"benchmarks_{weights}_x{scale}",
+            "scale": scale,
+            "datasets": datasets,
+            "path": {"pretrain_network_g": weights},
+            "val": {"metrics": metrics},
+        }
+    )
+
+
+def originals(folder: Path, scale: int) -> Path:
+    for candidate in (folder / f"HR_mod{scale}", folder / "HR"):
+        if candidate.is_dir():
+            return candidate
+    raise ImageError(f"{folder}: expected HR_mod{scale} or HR there")
+
+
+def show(what: str, done: int, total: int) -> None:
+    print(f"\r\033[K{what} {done}/{total}", end="", file=sys.stderr, flush=True)
+
+
+def table(scale: int, rows: dict[str, Results]) -> str:
+    lines = [f"**×{scale}**", "", f"| weights | engine | {' | '.join(SETS)} |", "|---|---|" + "---|" * len(SETS)]
+    lines.append("| bicubic | | " + " | ".join(cell(rows["bgai"], name, bicubic=True) for name in SETS) + " |")
+    for weights, results in rows.items():
+        cells = " | ".join(cell(results, name) for name in SETS)
+        lines.append(f"| {WEIGHTS[weights]} | {results.run['engine']} | {cells} |")
+    return "\n".join(lines)
+
+
+def cell(results: Results, dataset: str, bicubic: bool = False) -> str:
+    found = results.of(dataset)
+    scores = means([one.bicubic if bicubic else one.scores for one in found])
+    seconds = mean([one.bicubic_seconds if bicubic else one.seconds for one in found])
+    return f"{scores['psnr']:.3f} / {scores['ssim']:.4f}, {seconds:.2f} s"
+
+
+def made_by() -> str:
+    versions = provenance.versions("torch", "openvino", "numpy", "pyvips")
+    return f"Made on {provenance.machine()} with {versions}."
+
+
+def replace_figures(page: Path, text: str) -> None:
+    """Put the figures between the page's two marks."""
+    begin, end = "<!-- figures -->\n", "<!-- end of figures -->\n"
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise BgaiError(f"{page}: expected the lines {begin.strip()} and {end.strip()} in it")
+    with whole_or_nothing(page) as partial:
+        partial.write_text(before + begin + text + end + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BgaiError as error:
+        sys.exit(f"results.py: {error}")

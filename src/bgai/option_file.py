@@ -1,0 +1,184 @@
+"""Option files in BasicSR's layout, parsed once into typed, frozen settings.
+
+A key that does not exist is an error that names the line and the nearest key that does. A value of `~` (null) means
+the default. `options.py` says which keys there are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from bgai.errors import UsageError
+
+
+class Section(BaseModel):
+    """One level of an option file: no unknown keys, nothing changes later, null means the default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, values: object) -> object:
+        if values is None:
+            return {}
+        if isinstance(values, Mapping):
+            return {key: value for key, value in values.items() if value is not None}
+        return values
+
+
+Options = TypeVar("Options", bound=Section)
+
+
+def read_options(path: Path, kind: type[Options], overrides: Iterable[str] = ()) -> Options:
+    """Parse an option file.
+
+    Args:
+        path: A YAML file.
+        kind: What the file is for, such as `TrainOptions`.
+        overrides: `a:b=value` replaces or adds the key b below a; values are YAML.
+
+    Raises:
+        UsageError: The file is missing or no YAML, or a key or value is wrong; a line for each of these, with the
+            line in the file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UsageError(f"{path}:{line}: not YAML: {error.problem or error}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(values, dict) or root is None:
+        raise UsageError(f"{path}: expected an option file with keys such as 'name' and 'scale'")
+    _refuse_repetition(root, path)
+    overrides = tuple(overrides)
+    for override in overrides:
+        _apply(override, values)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise UsageError("\n".join(dict.fromkeys(_messages(error, path, root, kind, overrides)))) from None
+
+
+def _refuse_repetition(node: yaml.Node, path: Path) -> None:
+    """YAML's readers take the last of two equal keys without a word."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if key.value in seen:
+            raise UsageError(f"{path}:{line}: {key.value!r} is there already, in line {seen[key.value]}")
+        seen[key.value] = line
+        _refuse_repetition(value, path)
+
+
+def _apply(override: str, values: dict[str, Any]) -> None:
+    keys, equals, value = override.partition("=")
+    *sections, last = keys.split(":")
+    if not equals or not last:
+        raise UsageError(f"--force_yml {override}: expected keys and a value, such as train:optim_g:lr=1e-4")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        parsed = value
+    for section in sections:
+        below = values.setdefault(section, {})
+        if below is None:
+            below = values[section] = {}
+        if not isinstance(below, dict):
+            raise UsageError(f"--force_yml {override}: {section!r} is a value, not a section")
+        values = below
+    values[last] = parsed
+
+
+def _messages(
+    error: ValidationError, path: Path, root: yaml.Node, kind: type[Section], overrides: Iterable[str]
+) -> Iterator[str]:
+    for problem in error.errors(include_url=False):
+        keys = [str(part) for part in problem["loc"]]
+        line, found = _line(root, keys)
+        where = f"{path}:{line}: {':'.join(found)}".removesuffix(": ")
+        for override in overrides:
+            parts = override.partition("=")[0].split(":")
+            if keys[: len(parts)] == parts:
+                where = f"--force_yml {override}"
+        match problem["type"]:
+            case "extra_forbidden":
+                yield f"{where.removesuffix(':'.join(found)).removesuffix(': ')}: {_unknown(keys, kind)}"
+            case "missing":
+                yield f"{where}: expected {keys[-1]!r} here"
+            case "value_error":
+                yield f"{where}: {problem['ctx']['error']}"
+            case _:
+                message, value = problem["msg"], textwrap.shorten(repr(problem["input"]), 60)
+                yield f"{where}: {message[0].lower()}{message[1:]}; found {value}"
+
+
+def _line(node: yaml.Node, keys: list[str]) -> tuple[int, list[str]]:
+    """The line of the deepest of the keys that the file holds, and those keys."""
+    line, found = node.start_mark.line + 1, []
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            for name, value in node.value:
+                if name.value == key:
+                    line, node = name.start_mark.line + 1, value
+                    found.append(key)
+                    break
+    return line, found
+
+
+def _unknown(keys: list[str], kind: type[Section]) -> str:
+    """Which key is unknown, and what may have been meant: a key of the section, or one of another."""
+    key, beside = keys[-1], _keys_beside(keys, kind)
+    sections = dict(_sections(kind))
+    elsewhere = [":".join(parents) or "the top" for parents, names in sections.items() if key in names]
+    if near := difflib.get_close_matches(key, beside, n=1):
+        return f"unknown key {key!r}; did you mean {near[0]!r}?"
+    if elsewhere:
+        return f"unknown key {key!r} here; it belongs below {elsewhere[0]}"
+    if near := difflib.get_close_matches(key, set().union(*sections.values()), n=1):
+        return f"unknown key {key!r}; did you mean {near[0]!r}?"
+    return f"unknown key {key!r}; known here are {', '.join(sorted(beside))}"
+
+
+def _keys_beside(keys: list[str], kind: type[BaseModel]) -> set[str]:
+    """What the section of the last of these keys may hold."""
+    models = [kind]
+    for key in keys[:-1]:
+        below = [model for parent in models for model in _below(parent, key)]
+        models = below or models  # names of metrics and of alternatives are no fields
+    return {name for model in models for name in model.model_fields}
+
+
+def _below(parent: type[BaseModel], key: str) -> list[type[BaseModel]]:
+    if key in parent.model_fields:
+        return list(_models(parent.model_fields[key].annotation))
+    return list(_models(get_type_hints(parent).get("__pydantic_extra__")))  # of a section with names of the user's
+
+
+def _sections(kind: type[BaseModel], parents: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], set[str]]]:
+    """The keys of each section below `kind`, the alternatives of one together."""
+    yield parents, set(kind.model_fields)
+    for name, field in kind.model_fields.items():
+        for below in _models(field.annotation):
+            yield from _sections(below, (*parents, name))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models(argument)
