@@ -166,8 +166,16 @@ class _MegapixelsColumn(TextColumn):
 
 
 @app.command()
-def info() -> None:
+def info(
+    complexity: Annotated[
+        bool,
+        typer.Option("--complexity", help="Count what the network computes, and measure its time and memory here."),
+    ] = False,
+) -> None:
     """Say what was found here and which engine is picked, and why."""
+    if complexity:
+        _show_complexity()
+        return
     import psutil
 
     from bgai.engines import choose, torch_accelerator
@@ -192,6 +200,41 @@ def info() -> None:
     table.add_row("torch", torch_found)
     engine, device, reason = choose(find_weights(None, shipped_scales()[-1]))
     table.add_row("picked", f"{engine} on {device}: {reason}")
+    out.print(table, highlight=False)
+
+
+def _show_complexity() -> None:
+    import statistics
+
+    from bgai.bench import Case, measure
+    from bgai.weights import SHIPPED, shipped_scales
+
+    with _needing_extra("torch"):
+        from bgai.checkpoint import load_network
+        from bgai.complexity import OUTPUT, count
+    names = ("parameters", "multiply-adds", "activations", "from", "seconds here", "peak memory", "engine")
+    columns = []
+    with err.status("measuring"):
+        for scale in shipped_scales():
+            counts = count(load_network(SHIPPED / f"bgai_x{scale}.safetensors"))
+            height, width = counts.lr_size
+            cost = measure(Case("bgai", scale, height, width, tile=None))
+            columns.append(
+                (
+                    f"{counts.parameters:,}",
+                    f"{counts.multiply_adds / 1e9:.1f} G",
+                    f"{counts.activations / 1e6:,.0f} M",
+                    f"{width} x {height}",
+                    f"{statistics.median(cost.seconds):.2f} ({min(cost.seconds):.2f} to {max(cost.seconds):.2f})",
+                    f"{cost.peak_bytes / 2**20:,.0f} MiB",
+                    f"{cost.engine} on {cost.device}",
+                )
+            )
+    table = Table(f"{OUTPUT[1]} x {OUTPUT[0]}", *(f"×{scale}" for scale in shipped_scales()))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, *row in zip(names, *columns, strict=True):
+        table.add_row(name, *row)
     out.print(table, highlight=False)
 
 

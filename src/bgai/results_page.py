@@ -34,7 +34,7 @@ th:first-child, td:first-child { text-align: left; }
 tr.own { background: var(--soft); font-weight: 600; }
 .crops { display: flex; flex-wrap: wrap; gap: .5rem; }
 figure { margin: 0; } figcaption { text-align: center; }
-.crops img { width: 20rem; max-width: 100%; image-rendering: pixelated; }
+.crops img { width: 17rem; max-width: 100%; image-rendering: pixelated; }
 .plot { background: #fff; max-width: 100%; }
 .slider { position: relative; display: inline-block; }
 .slider img:last-of-type { position: absolute; inset: 0; clip-path: inset(0 0 0 var(--at, 50%)); }
@@ -170,8 +170,8 @@ def _plots(results: Results) -> str:
     return "".join(
         f'<img class="plot" alt="{escape(name)}" src="{_data(figure, "svg")}">' for name, figure in plots
     ) + (
-        "<p>Parameters: PSNR as published, beside what was measured here. Time: each image measured here, the gain"
-        " over bicubic by the seconds that its enlargement took on this machine.</p>"
+        "<p>Parameters: PSNR as published, beside what was measured here. Time: each image and the mean of each set, by"
+        " the seconds that enlarging took on this machine.</p>"
     )
 
 
