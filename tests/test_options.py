@@ -187,6 +187,7 @@ def test_an_override_with_null_is_the_default(path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("vall:save_img=true", "--force_yml vall:save_img=true: unknown key 'vall'; did you mean 'val'"),
         ("train:lrr=1", "--force_yml train:lrr=1: unknown key 'lrr'; did you mean 'lr'"),
         ("train:grad_clip=0", "--force_yml train:grad_clip=0: input should be greater than 0; found 0"),
         ("manual_seed=-1", "--force_yml manual_seed=-1: input should be greater"),

@@ -368,7 +368,7 @@ def run_test(
         from bgai.options import TestOptions
     options = _read_options(opt, TestOptions, force_yml, more)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         bar = progress.add_task("", visible=False)
 
         def advance(what: str, done: int, total: int) -> None:

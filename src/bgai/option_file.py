@@ -113,7 +113,8 @@ def _messages(
         where = f"{path}:{line}: {':'.join(found)}".removesuffix(": ")
         for override in overrides:
             parts = override.partition("=")[0].split(":")
-            if keys[: len(parts)] == parts:
+            made_it = problem["type"] == "extra_forbidden" and parts[: len(keys)] == keys
+            if keys[: len(parts)] == parts or made_it:
                 where = f"--force_yml {override}"
         match problem["type"]:
             case "extra_forbidden":

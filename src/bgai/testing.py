@@ -151,8 +151,8 @@ def _open_sets(datasets: Sequence[PairedDataset], options: TestOptions, progress
             sets[dataset.name] = PairedImages(dataset, options.scale)
         except BgaiError as error:
             problems.append(f"{dataset.name}: {error}")
-    if sets and problems:
-        problems.append("(" + " ".join(f"--only {name}" for name in sets) + " leaves the others out)")
+    if problems and len(datasets) > 1:
+        problems.append("sets can be left out: " + " ".join(f"--only {name}" for name in sets or ["NAME"]))
     _refuse(problems)
     return sets
 
