@@ -6,18 +6,23 @@ import os
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import helper
 
 import bgai.engines
 from bgai.checkpoint import load_network
-from bgai.engines import choose, open_engine
+from bgai.config import NetworkConfig
+from bgai.engines import choose, open_engine, openvino_engine, read_weights
+from bgai.engines.onnx_engine import OnnxEngine
 from bgai.errors import EngineError, UsageError, WeightsError
+from bgai.model import BGAI
 from bgai.weights import Weights, find_weights, shipped_scales
 
-BOTH = Weights("both", Path("a.onnx"), Path("a.safetensors"))
-GRAPH = Weights("graph", onnx=Path("a.onnx"))
-CHECKPOINT = Weights("checkpoint", checkpoint=Path("a.pth"))
+OURS = Weights("ours", Path("a.safetensors"))
+GRAPH = Weights("graph", Path("a.onnx"))
+THEIRS = Weights("theirs", Path("a.pth"))
 
 
 @pytest.mark.parametrize("scale", shipped_scales())
@@ -25,10 +30,9 @@ CHECKPOINT = Weights("checkpoint", checkpoint=Path("a.pth"))
 @pytest.mark.parametrize("shape", [(1, 3, 32, 48), (2, 3, 21, 37), (1, 3, 1, 1), (1, 3, 5, 100)])
 def test_shipped_weights_run_as_the_network_does(scale: int, engine: str, shape: tuple[int, ...]) -> None:
     weights = find_weights(None, scale)
-    assert weights.checkpoint is not None
     tiles = np.random.default_rng(0).random(shape, np.float32)
     with torch.inference_mode():
-        expected = load_network(weights.checkpoint)(torch.from_numpy(tiles)).numpy()
+        expected = load_network(weights.file)(torch.from_numpy(tiles)).numpy()
     running = open_engine(weights, engine, "cpu")
     assert (running.name, running.device, running.scale) == (engine, "cpu", scale)
     result = running(tiles)
@@ -47,14 +51,14 @@ def test_results_outlive_the_next_call() -> None:
 @pytest.mark.parametrize(
     ("weights", "device", "gpu", "expected"),
     [
-        (BOTH, "auto", None, ("openvino", "cpu")),
-        (BOTH, "auto", "cuda", ("torch", "cuda")),
-        (BOTH, "cpu", "cuda", ("openvino", "cpu")),
-        (BOTH, "cuda:1", None, ("torch", "cuda:1")),
+        (OURS, "auto", None, ("openvino", "cpu")),
+        (OURS, "auto", "cuda", ("torch", "cuda")),
+        (OURS, "cpu", "cuda", ("openvino", "cpu")),
+        (OURS, "cuda:1", None, ("torch", "cuda:1")),
         (GRAPH, "auto", "cuda", ("openvino", "cpu")),
-        (CHECKPOINT, "auto", None, ("torch", "cpu")),
-        (CHECKPOINT, "auto", "mps", ("torch", "mps")),
-        (CHECKPOINT, "cpu", "cuda", ("torch", "cpu")),
+        (THEIRS, "auto", None, ("openvino", "cpu")),
+        (THEIRS, "auto", "mps", ("torch", "mps")),
+        (THEIRS, "cpu", "cuda", ("openvino", "cpu")),
     ],
 )
 def test_auto_picks(
@@ -69,9 +73,8 @@ def test_auto_picks(
 @pytest.mark.parametrize(
     ("weights", "engine", "device", "message"),
     [
-        (CHECKPOINT, "openvino", "auto", "bgai export"),
         (GRAPH, "torch", "auto", "use --engine openvino"),
-        (BOTH, "openvino", "cuda", "use --engine torch"),
+        (OURS, "openvino", "cuda", "use --engine torch"),
         (GRAPH, "auto", "cuda", "use --engine openvino"),
     ],
 )
@@ -82,13 +85,15 @@ def test_impossible_wishes_are_explained(weights: Weights, engine: str, device: 
 
 def test_unknown_engines_are_refused() -> None:
     with pytest.raises(UsageError, match="expected one of auto, openvino, torch"):
-        choose(BOTH, "tensorrt")
+        choose(OURS, "tensorrt")
 
 
 def test_a_missing_torch_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bgai.engines, "has_torch", lambda: False)
-    with pytest.raises(EngineError, match=r"pip install 'bgai\[torch\]'"):
-        choose(CHECKPOINT)
+    for engine in ("auto", "torch"):
+        with pytest.raises(EngineError, match=r"pip install 'bgai\[torch\]'"):
+            choose(THEIRS, engine)
+    assert choose(OURS)[0] == "openvino"
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph at all"])
@@ -100,15 +105,27 @@ def test_a_broken_graph_is_one_clear_line(content: bytes, tmp_path: Path) -> Non
 
 
 def test_a_graph_of_something_else_is_refused(tmp_path: Path) -> None:
-    import onnx
-    from onnx import helper
-
-    vector = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None]) for name in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("Abs", ["x"], ["y"])], "abs", vector[:1], vector[1:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, tmp_path / "abs.onnx")
+    save_graph(tmp_path / "abs.onnx", [helper.make_node("Abs", ["lr"], ["sr"])])
     with pytest.raises(WeightsError, match="bgai export"):
         open_engine(find_weights(tmp_path / "abs.onnx"))
+
+
+def save_graph(path: Path, nodes: list[onnx.NodeProto], **constants: list[float]) -> None:
+    """An ONNX graph from `lr` to `sr` of four dimensions, with vectors of constants."""
+    ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * 4) for name in ("lr", "sr")]
+    tensors = [
+        helper.make_tensor(name, onnx.TensorProto.FLOAT, (1, len(values), 1, 1), values)
+        for name, values in constants.items()
+    ]
+    graph = helper.make_graph(nodes, "graph", ends[:1], ends[1:], tensors)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+def save_repeating_graph(path: Path, shift: float) -> None:
+    """Enlarges twice by repeating pixels, brighter by `shift`."""
+    repeated = helper.make_node("Concat", ["shifted"] * 4, ["four"], axis=1)
+    spread = helper.make_node("DepthToSpace", ["four"], ["sr"], blocksize=2)
+    save_graph(path, [helper.make_node("Add", ["lr", "shift"], ["shifted"]), repeated, spread], shift=[shift])
 
 
 def test_a_device_that_is_not_there() -> None:
@@ -117,23 +134,58 @@ def test_a_device_that_is_not_there() -> None:
 
 
 def test_graphs_of_the_same_name_size_and_time_are_told_apart(tmp_path: Path) -> None:
-    import onnx
-
-    from bgai.engines.openvino_engine import OpenVinoEngine
-
-    source = find_weights(None, 4).onnx
-    assert source is not None
     target, image = tmp_path / "a.onnx", np.zeros((1, 3, 4, 4), np.float32)
-    model = onnx.load(source)
-    (bias,) = (tensor for tensor in model.graph.initializer if tensor.name == "head.bias")
-    means = []
     for shift in (0.0, 0.25):
-        values = onnx.numpy_helper.to_array(bias) + np.float32(shift)
-        bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
-        onnx.save(model, target)
+        save_repeating_graph(target, shift)
         os.utime(target, (1e9, 1e9))
-        means.append(OpenVinoEngine(target, tmp_path / "cache")(image).mean())
-    assert means[1] - means[0] == pytest.approx(0.25, abs=1e-4)
+        engine = OnnxEngine(target, tmp_path / "cache")
+        assert engine.scale == 2
+        np.testing.assert_array_equal(engine(image), np.full((1, 3, 8, 8), shift))
+
+
+def test_sizes_that_come_often_get_a_graph_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_engine, "_WORTH_COMPILING_PIXELS", 2 * 20 * 30)
+    engine = openvino_engine.OpenVinoEngine(*read_weights(find_weights(None, 4)), None)
+    tiles = np.random.default_rng(0).random((1, 3, 20, 30), np.float32)
+    results = [engine(tiles) for _ in range(4)]
+    assert list(engine._graphs) == [None, (20, 30)]
+    for result in results[1:]:
+        np.testing.assert_allclose(result, results[0], rtol=0, atol=5e-5)
+    for side in range(1, 6):
+        engine._request((side, 8))
+    assert len(engine._graphs) == 4
+
+
+def test_few_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_engine, "_KEPT_FILES", 2)
+    engine = openvino_engine.OpenVinoEngine(*read_weights(find_weights(None, 4)), tmp_path)
+    for side in (1, 2, 3):
+        engine._request((side, 8))
+    assert len(list(tmp_path.glob("*.blob"))) == 2
+
+
+@pytest.mark.parametrize("size", [(64, 96), (40, 50), (5, 100)])
+@pytest.mark.parametrize("shape", [{"window": 8, "blocks": 3}, {"channels": 16, "groups": 2, "mlp_ratio": 4}])
+def test_networks_of_other_shapes(size: tuple[int, int], shape: dict[str, int]) -> None:
+    torch.manual_seed(0)
+    network = BGAI(NetworkConfig(2, **shape)).eval()
+    tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    tiles = np.random.default_rng(0).random((1, 3, *size), np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(tiles)).numpy()
+    engine = openvino_engine.OpenVinoEngine(network.config, tensors, None)
+    np.testing.assert_allclose(engine(tiles), expected, rtol=0, atol=1e-4)
+
+
+def test_a_graph_of_one_size_agrees_with_the_released_network(shared: Path) -> None:
+    """Above the size from which graphs are made for one size alone."""
+    weights = find_weights(shared / "weights/official/BGAI_x4.pth")
+    tiles = np.random.default_rng(0).random((1, 3, 232, 215), np.float32)
+    engine = open_engine(weights, "openvino")
+    with torch.inference_mode():
+        expected = load_network(weights.file)(torch.from_numpy(tiles)).numpy()
+    np.testing.assert_allclose(engine(tiles), expected, rtol=0, atol=1e-4)
+    assert list(engine._graphs) == [(232, 215)]  # type: ignore[attr-defined]
 
 
 @pytest.mark.gpu

@@ -19,7 +19,7 @@ from conftest import texture
 from PIL import Image
 from safetensors.torch import load_file
 
-from bgai.checkpoint import load_network, read_metadata, save_network
+from bgai.checkpoint import load_network, save_network
 from bgai.config import NetworkConfig
 from bgai.distributed import World
 from bgai.errors import BgaiError, EngineError, ImageError, OutputError, UsageError, WeightsError
@@ -27,6 +27,7 @@ from bgai.journal import read_records
 from bgai.model import BGAI
 from bgai.options import TrainOptions
 from bgai.provenance import commit
+from bgai.tensors import read_metadata
 from bgai.train import train
 from bgai.trainer import Trainer
 

@@ -181,7 +181,7 @@ def test_weights_of_another_scale_are_refused() -> None:
     from bgai.weights import find_weights
 
     with pytest.raises(UsageError, match="enlarges ×4"):
-        Upscaler(scale=2, weights=find_weights(None, 4).onnx)
+        Upscaler(scale=2, weights=find_weights(None, 4).file)
 
 
 def test_tiles_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:

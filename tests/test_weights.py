@@ -41,14 +41,13 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     httpd.server_close()
 
 
-def test_the_package_holds_both_files_of_each_scale() -> None:
+def test_the_package_holds_all_scales() -> None:
     assert shipped_scales() == (2, 3, 4)
     for scale in shipped_scales():
         found = find_weights(None, scale)
-        assert found.onnx is not None
-        assert found.checkpoint is not None
-        assert found.onnx.is_file()
-        assert found.checkpoint.is_file()
+        assert found.file.is_file()
+        assert not found.needs_torch
+        assert find_weights(found) is found
 
 
 def test_without_a_scale_named_weights_are_for_four() -> None:
@@ -57,7 +56,7 @@ def test_without_a_scale_named_weights_are_for_four() -> None:
 
 def test_scales_that_the_package_lacks_are_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(bgai.weights, "SHIPPED", tmp_path)
-    (tmp_path / "bgai_x2.onnx").touch()
+    (tmp_path / "bgai_x2.safetensors").touch()
     with pytest.raises(WeightsError, match="no weights for ×3 yet, only ×2"):
         find_weights(None, 3)
 
@@ -71,8 +70,9 @@ def test_unknown_scales_are_refused() -> None:
 def test_files_are_told_apart_by_suffix(suffix: str, tmp_path: Path) -> None:
     for name in (f"a{suffix}", "a.onnx", "a.zip"):
         (tmp_path / name).touch()
-    assert find_weights(tmp_path / f"a{suffix}").checkpoint == tmp_path / f"a{suffix}"
-    assert find_weights(str(tmp_path / "a.onnx")).onnx == tmp_path / "a.onnx"
+    found = find_weights(tmp_path / f"a{suffix}")
+    assert (found.file, found.needs_torch, found.is_graph) == (tmp_path / f"a{suffix}", suffix == ".pth", False)
+    assert find_weights(str(tmp_path / "a.onnx")).is_graph
     with pytest.raises(WeightsError, match=r"expected an \.onnx"):
         find_weights(tmp_path / "a.zip")
     with pytest.raises(WeightsError, match="no such file"):
@@ -80,15 +80,15 @@ def test_files_are_told_apart_by_suffix(suffix: str, tmp_path: Path) -> None:
 
 
 def test_official_weights_are_downloaded_once(server: Path, tmp_path: Path) -> None:
-    found = find_weights("official", 4).checkpoint
+    found = find_weights("official", 4).file
     assert found == tmp_path / "cache/official/BGAI_x4.pth"
     assert found.read_bytes() == CONTENT
     (server / "BGAI_x4.pth").unlink()
-    assert find_weights("official", 4).checkpoint == found
+    assert find_weights("official", 4).file == found
 
 
 def test_a_damaged_cache_is_fetched_anew(server: Path) -> None:
-    found = find_weights("official", 4).checkpoint
+    found = find_weights("official", 4).file
     assert found is not None
     found.write_bytes(b"damaged")
     find_weights("official", 4)

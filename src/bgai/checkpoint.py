@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import pickle
 import re
 from collections.abc import Mapping
@@ -11,14 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from bgai.config import NetworkConfig
-from bgai.errors import UsageError, WeightsError
+from bgai.errors import WeightsError
 from bgai.files import whole_or_nothing
 from bgai.model import BGAI
+from bgai.tensors import Tensors, check_readable, check_tensors, config_of, read_tensors
 
 FORMAT = "bgai-1"
 
@@ -78,50 +77,31 @@ def load_network(source: str | Path, key: str = "params_ema") -> BGAI:
     Raises:
         WeightsError: The file is missing, damaged, or holds something else than this network.
     """
-    path = Path(source)
-    try:
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise WeightsError(f"{path}: the file is empty")
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if path.suffix == ".safetensors":
-        config, tensors = _read_safetensors(path)
-    else:
-        config, tensors = None, _read_released(path, key)
-    try:
-        network = BGAI(config or NetworkConfig(scale=_scale(tensors, path)))
-    except (UsageError, TypeError, RuntimeError) as error:
-        raise WeightsError(f"{path}: its settings do not describe a network: {error}") from None
-    _check_tensors(network, tensors, path)
-    network.load_state_dict(tensors)
+    config, tensors = read_checkpoint(Path(source), key)
+    network = BGAI(config)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
     return network.eval()
 
 
-def save_network(network: BGAI, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+def read_checkpoint(path: Path, key: str = "params_ema") -> tuple[NetworkConfig, Tensors]:
+    """The settings and tensors of either kind of file; arguments and errors as for `load_network`."""
+    if path.suffix == ".safetensors":
+        return read_tensors(path)
+    check_readable(path)
+    tensors = {name: tensor.numpy() for name, tensor in _read_released(path, key).items()}
+    config = config_of(tensors, path)
+    check_tensors(tensors, config, path)
+    return config, tensors
+
+
+def save_network(
+    network: BGAI, path: str | Path, metadata: Mapping[str, str] | None = None, *, overwrite: bool = True
+) -> None:
     """Write a safetensors file with the network's settings and `metadata`, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     header = {**(metadata or {}), "format": FORMAT, "config": json.dumps(asdict(network.config))}
-    with whole_or_nothing(Path(path)) as partial:
+    with whole_or_nothing(Path(path), overwrite) as partial:
         partial.write_bytes(save(tensors, header))
-
-
-def read_metadata(path: str | Path) -> dict[str, str]:
-    """What a safetensors file of ours says of its weights: settings, training commit, data, iterations, PSNR."""
-    try:
-        with safe_open(path, "pt") as file:
-            return dict(file.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file: {error}") from None
-
-
-def _read_safetensors(path: Path) -> tuple[NetworkConfig | None, dict[str, Tensor]]:
-    header = read_metadata(path)
-    try:
-        config = NetworkConfig(**json.loads(header["config"])) if "config" in header else None
-    except (UsageError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: its settings do not describe a network: {error}") from None
-    return config, load_file(path)
 
 
 def _read_released(path: Path, key: str) -> dict[str, Tensor]:
@@ -153,27 +133,3 @@ def _our_name(released: str) -> str:
 def _as_convolution(tensor: Tensor) -> Tensor:
     """The authors' linear layers are 1 x 1 convolutions here."""
     return tensor[:, :, None, None] if tensor.ndim == 2 else tensor
-
-
-def _scale(tensors: Mapping[str, Tensor], path: Path) -> int:
-    """The last convolution gives 3 s^2 channels."""
-    if "head.weight" not in tensors or tensors["head.weight"].ndim != 4:
-        raise WeightsError(f"{path}: not a BGAI network: its last convolution is missing among {len(tensors)} tensors")
-    return math.isqrt(tensors["head.weight"].shape[0] // 3)
-
-
-def _check_tensors(network: BGAI, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse tensors that are not exactly the network's, and say which."""
-    expected = network.state_dict()
-    missing, extra = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
-    if missing or extra:
-        example = min(missing or extra)
-        raise WeightsError(
-            f"{path}: not this network: {len(missing)} tensors missing, {len(extra)} unknown, such as {example!r}"
-        )
-    for name, tensor in expected.items():
-        if tensors[name].shape != tensor.shape:
-            found, wanted = tuple(tensors[name].shape), tuple(tensor.shape)
-            raise WeightsError(f"{path}: {name!r} has shape {found}; this network has {wanted}")
-        if not tensors[name].is_floating_point() or not tensors[name].isfinite().all():
-            raise WeightsError(f"{path}: {name!r} holds values that are not finite numbers of floating point")

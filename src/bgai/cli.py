@@ -250,21 +250,27 @@ def _version(package: str) -> str:
 @app.command()
 def export(
     weights: Annotated[str, typer.Argument(help="'official', or a .safetensors or .pth file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx or .safetensors file to write.")],
     scale: Annotated[int | None, typer.Option(help="2, 3 or 4, with 'official'.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
 ) -> None:
-    """Turn a checkpoint into the ONNX graph that runs without PyTorch."""
+    """Turn a checkpoint into an ONNX graph for other runtimes, or a .pth into what runs here without PyTorch."""
     from bgai.weights import find_weights
 
     found = find_weights(weights, scale)
-    if found.checkpoint is None:
+    if found.is_graph:
         raise UsageError(f"{weights}: a graph already; expected a .safetensors or .pth file")
+    if output.suffix == ".safetensors":
+        with _needing_extra("torch"):
+            from bgai.checkpoint import load_network, save_network
+        save_network(load_network(found.file), output, overwrite=overwrite)
+        out.print(str(output), markup=False, highlight=False, soft_wrap=True)
+        return
     if output.suffix != ".onnx":
-        raise UsageError(f"{output}: expected a name that ends in .onnx")
+        raise UsageError(f"{output}: expected a name that ends in .onnx or .safetensors")
     with _needing_extra("export"):
         from bgai.export import export_onnx
-    difference = export_onnx(found.checkpoint, output, overwrite)
+    difference = export_onnx(found.file, output, overwrite)
     out.print(f"{output}: within {difference:.1e} of the network", markup=False, highlight=False, soft_wrap=True)
 
 

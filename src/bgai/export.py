@@ -11,7 +11,7 @@ import onnx
 import torch
 
 from bgai.checkpoint import load_network
-from bgai.engines.openvino_engine import OpenVinoEngine
+from bgai.engines.onnx_engine import OnnxEngine
 from bgai.errors import WeightsError
 from bgai.files import whole_or_nothing
 from bgai.model import BGAI
@@ -68,7 +68,7 @@ def _trace(network: BGAI) -> onnx.ModelProto:
 
 
 def _difference(network: BGAI, onnx_file: Path) -> float:
-    engine = OpenVinoEngine(onnx_file)
+    engine = OnnxEngine(onnx_file)
     generator = np.random.default_rng(0)
     differences = []
     for shape in _CHECKED_SHAPES:

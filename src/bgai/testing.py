@@ -13,6 +13,7 @@ from typing import Any
 
 from bgai import provenance
 from bgai.data import Image, PairedImages, make_lr
+from bgai.engines import read_weights
 from bgai.errors import BgaiError, ImageError, UsageError, listed
 from bgai.evaluate import Scorer, unmeasurable
 from bgai.image import Picture, write_picture
@@ -100,27 +101,23 @@ class Enlarger:
 
 def _count_parameters(options: TestOptions, weights: Weights) -> int | None:
     """None for a graph, which does not say; settings that are not those of the weights are refused."""
-    if weights.checkpoint is None:
+    if weights.is_graph:
         return None
-    from bgai.checkpoint import load_network
-
-    network = load_network(weights.checkpoint, weights.key)
+    config, tensors = read_weights(weights)
     given = options.network_g.model_dump(exclude={"type", "upscale_factor"}, exclude_none=True)
-    held = dataclasses.asdict(network.config)
+    held = dataclasses.asdict(config)
     if differing := [name for name, value in given.items() if held[name] != value]:
         raise UsageError(f"network_g: {differing[0]} {given[differing[0]]}; {weights.name} has {held[differing[0]]}")
-    return sum(parameter.numel() for parameter in network.parameters())
+    return sum(tensor.size for tensor in tensors.values())
 
 
 def _describe(options: TestOptions, enlarge: Enlarger) -> dict[str, Any]:
     """All that the figures depend on, in what JSON can hold."""
-    file = enlarge.weights.onnx if enlarge.upscaler.engine.name == "openvino" else enlarge.weights.checkpoint
-    assert file is not None
     return {
         "name": options.name,
         "scale": options.scale,
         "weights": enlarge.weights.name,
-        "weights_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "weights_sha256": hashlib.sha256(enlarge.weights.file.read_bytes()).hexdigest(),
         "parameters": enlarge.parameters,
         "engine": enlarge.upscaler.engine.name,
         "device": enlarge.upscaler.engine.device,

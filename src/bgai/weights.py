@@ -24,24 +24,33 @@ OFFICIAL_SHA256 = {
     3: "7fa514d7c542256fa621a30f93d767d7913eec4d80b67d65caad1a0ed625ced8",
     4: "de0b72b70dce10eddb2c293ef61dd2064aa343ab4581a58895b1c24964f0232c",
 }
-_CHECKPOINT_SUFFIXES = (".safetensors", ".pth")
+_SUFFIXES = (".safetensors", ".pth", ".onnx")
 _TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The files that hold one network's weights: a graph for the CPU runtime, a checkpoint for PyTorch, or both."""
+    """The file that holds one network's weights: a `.safetensors` of ours, a `.pth` of theirs, or a graph."""
 
     name: str
-    onnx: Path | None = None
-    checkpoint: Path | None = None
+    file: Path
     key: str = "params_ema"
     """Which of the weights in a `.pth` file: `params_ema` (averaged) or `params`."""
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether it is an `.onnx` graph, which OpenVINO alone runs."""
+        return self.file.suffix == ".onnx"
+
+    @property
+    def needs_torch(self) -> bool:
+        """Whether reading it takes PyTorch, whatever runs it."""
+        return self.file.suffix == ".pth"
 
 
 def shipped_scales() -> tuple[int, ...]:
     """Scales for which the package holds weights."""
-    return tuple(scale for scale in SCALES if (SHIPPED / f"bgai_x{scale}.onnx").exists())
+    return tuple(scale for scale in SCALES if _shipped_file(scale).exists())
 
 
 def find_weights(weights: str | Path | Weights | None, scale: int | None = None) -> Weights:
@@ -63,14 +72,12 @@ def find_weights(weights: str | Path | Weights | None, scale: int | None = None)
     if weights is None or weights == "bgai":
         return _shipped(scale or 4)
     if weights == "official":
-        return Weights(f"official ×{scale or 4}", checkpoint=_official(scale or 4))
+        return Weights(f"official ×{scale or 4}", _official(scale or 4))
     path = Path(weights)
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; weights are 'bgai', 'official' or the path of a file")
-    if path.suffix == ".onnx":
-        return Weights(path.name, onnx=path)
-    if path.suffix in _CHECKPOINT_SUFFIXES:
-        return Weights(path.name, checkpoint=path)
+    if path.suffix in _SUFFIXES:
+        return Weights(path.name, path)
     raise WeightsError(f"{path}: expected an .onnx, .safetensors or .pth file")
 
 
@@ -85,7 +92,11 @@ def _shipped(scale: int) -> Weights:
         raise WeightsError(
             f"the package holds no weights for ×{scale} yet, only {held}; use --weights official or a file of your own"
         )
-    return Weights(f"bgai ×{scale}", SHIPPED / f"bgai_x{scale}.onnx", SHIPPED / f"bgai_x{scale}.safetensors")
+    return Weights(f"bgai ×{scale}", _shipped_file(scale))
+
+
+def _shipped_file(scale: int) -> Path:
+    return SHIPPED / f"bgai_x{scale}.safetensors"
 
 
 def _official(scale: int) -> Path:

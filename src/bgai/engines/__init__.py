@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bgai.config import NetworkConfig
 from bgai.errors import EngineError, UsageError
 from bgai.weights import Weights, cache_folder
+
+if TYPE_CHECKING:
+    from bgai.tensors import Tensors
 
 ENGINES = ("auto", "openvino", "torch")
 
@@ -42,7 +46,7 @@ class Engine(Protocol):
 
 def has_torch() -> bool:
     """Whether the extra `[torch]` is installed; loads nothing."""
-    return all(importlib.util.find_spec(name) is not None for name in ("torch", "safetensors"))
+    return importlib.util.find_spec("torch") is not None
 
 
 def torch_accelerator() -> str | None:
@@ -81,26 +85,25 @@ def choose(weights: Weights, engine: str = "auto", device: str = "auto") -> tupl
         device, reason = "cpu" if device == "auto" else device, "asked for"
     else:
         device, reason = (torch_accelerator() or "cpu") if device == "auto" else device, "asked for"
-    if engine == "torch" and not has_torch():
-        raise EngineError(f"{reason}, which needs PyTorch: install it with  pip install 'bgai[torch]'")
+    if weights.is_graph and (engine, device) != ("openvino", "cpu"):
+        raise EngineError(f"{weights.name} is an ONNX graph, which runs on the CPU alone; use --engine openvino")
     if engine == "openvino" and device != "cpu":
         raise EngineError(f"device {device!r}: OpenVINO runs on the CPU here; use --engine torch for a GPU")
-    if engine == "openvino" and weights.onnx is None:
+    if engine == "torch" and not has_torch():
+        raise EngineError(f"{reason}, which needs PyTorch: install it with  pip install 'bgai[torch]'")
+    if weights.needs_torch and not has_torch():
         raise EngineError(
-            f"{weights.name} is a checkpoint, which OpenVINO cannot run; turn it into .onnx with bgai export"
+            f"{weights.name} is a .pth file, which needs PyTorch to be read: install it with  pip install 'bgai[torch]'"
         )
-    if engine == "torch" and weights.checkpoint is None:
-        raise EngineError(f"{weights.name} is an ONNX graph, which PyTorch cannot run; use --engine openvino")
     return engine, device, reason
 
 
 def _choose_freely(weights: Weights, device: str) -> tuple[str, str, str]:
-    if weights.onnx is None:
-        found = torch_accelerator() or "cpu" if device == "auto" else device
-        return "torch", found, f"{weights.name} is a checkpoint"
+    if weights.is_graph:
+        return "openvino", "cpu" if device == "auto" else device, f"{weights.name} is an ONNX graph"
     if device not in ("auto", "cpu"):
         return "torch", device, f"device {device} was asked for"
-    if device == "auto" and weights.checkpoint and (gpu := torch_accelerator()):
+    if device == "auto" and (gpu := torch_accelerator()):
         return "torch", gpu, "PyTorch sees a GPU"
     return "openvino", "cpu", "the fastest on a CPU"
 
@@ -112,12 +115,30 @@ def open_engine(weights: Weights, engine: str = "auto", device: str = "auto") ->
         WeightsError: The weights' file is damaged or not of this network.
     """
     name, place, _ = choose(weights, engine, device)
-    if name == "openvino":
-        assert weights.onnx is not None
-        from bgai.engines.openvino_engine import OpenVinoEngine
+    if name == "torch":
+        from bgai.engines.torch_engine import TorchEngine
 
-        return OpenVinoEngine(weights.onnx, cache_folder() / "openvino")
-    assert weights.checkpoint is not None
-    from bgai.engines.torch_engine import TorchEngine
+        return TorchEngine(weights.file, place, weights.key)
+    cache = cache_folder() / "openvino"
+    if weights.is_graph:
+        from bgai.engines.onnx_engine import OnnxEngine
 
-    return TorchEngine(weights.checkpoint, place, weights.key)
+        return OnnxEngine(weights.file, cache)
+    from bgai.engines.openvino_engine import OpenVinoEngine
+
+    return OpenVinoEngine(*read_weights(weights), cache)
+
+
+def read_weights(weights: Weights) -> tuple[NetworkConfig, Tensors]:
+    """Settings and tensors of weights that are no graph.
+
+    Raises:
+        WeightsError: The file is damaged or not of this network.
+    """
+    if weights.needs_torch:
+        from bgai.checkpoint import read_checkpoint
+
+        return read_checkpoint(weights.file, weights.key)
+    from bgai.tensors import read_tensors
+
+    return read_tensors(weights.file)

@@ -1,17 +1,35 @@
-"""The engine of the core install: an ONNX graph on the CPU through OpenVINO."""
+"""The engine of the core install: the network's weights on the CPU through OpenVINO."""
 
 from __future__ import annotations
 
-import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
 import psutil
+from numpy.typing import NDArray
 
+from bgai.config import NetworkConfig
 from bgai.engines import Tiles
-from bgai.errors import EngineError, WeightsError
+from bgai.engines.graph import Size, build_graph, window_orders
+from bgai.errors import EngineError
 from bgai.files import make_folder
+
+SETTINGS = {
+    # Left alone, OpenVINO computes in bfloat16 or float16 where the CPU can, off by whole 8-bit levels.
+    "INFERENCE_PRECISION_HINT": "f32",
+    "PERFORMANCE_HINT": "LATENCY",
+}
+# A graph for one size takes a second or two to compile, and then two thirds of the time and a third of the memory of
+# the graph for any size: it is made for tiles of more than so many pixels, and for sizes that were met that often.
+_ANY_SIZE_PIXELS = 48_000
+_WORTH_COMPILING_PIXELS = 150_000
+_KEPT_GRAPHS = 4
+_KEPT_FILES = 64
 
 
 class OpenVinoEngine:
@@ -19,46 +37,61 @@ class OpenVinoEngine:
 
     name = "openvino"
     device = "cpu"
-    bytes_per_pixel = 16_500
+    bytes_per_pixel = 4_400
 
-    def __init__(self, onnx: Path, cache: Path | None = None) -> None:
-        """Compile the graph, or take what an earlier call left in the folder `cache`."""
-        settings = {
-            # Left alone, OpenVINO computes in bfloat16 or float16 where the CPU can, off by whole 8-bit levels.
-            "INFERENCE_PRECISION_HINT": "f32",
-            "PERFORMANCE_HINT": "LATENCY",
-        }
-        # OpenVINO knows a compiled graph by path, size and time: the content has to be told apart here.
-        if cache and (folder := make_folder(cache / hashlib.sha256(onnx.read_bytes()).hexdigest()[:16])):
-            settings["CACHE_DIR"] = str(folder)
-        try:
-            compiled = openvino.Core().compile_model(onnx, "CPU", settings)
-        except RuntimeError:
-            raise WeightsError(f"{onnx}: damaged, or not an ONNX graph that OpenVINO understands") from None
-        self._request = compiled.create_infer_request()
-        self.scale = self._find_scale(onnx)
+    def __init__(self, config: NetworkConfig, tensors: Mapping[str, NDArray[np.float32]], cache: Path | None) -> None:
+        """Make ready to run; compiled graphs are kept in the folder `cache`."""
+        self.scale = config.scale
+        self._config, self._tensors = config, tensors
+        self._settings: dict[str, str] = dict(SETTINGS)
+        self._cache = make_folder(cache) if cache else None
+        if self._cache:
+            self._settings["CACHE_DIR"] = str(self._cache)
+        self._graphs: dict[Size | None, openvino.CompiledModel] = {}
+        self._requests: dict[Size | None, Any] = {}
+        self._last: Size | None = None
+        self._work: Counter[Size] = Counter()
 
     def __call__(self, tiles: Tiles) -> Tiles:
+        size = tiles.shape[-2], tiles.shape[-1]
         try:
-            result: Tiles = self._request.infer([np.ascontiguousarray(tiles)], share_inputs=True)[0]
-        except RuntimeError:
-            size = " x ".join(map(str, tiles.shape[-2:]))
+            return np.concatenate([self._enlarge(np.ascontiguousarray(tile[None]), size) for tile in tiles])
+        except (RuntimeError, MemoryError):
             raise EngineError(
-                f"tiles of {size} cannot be run, most likely for want of memory; set a smaller --tile"
+                f"tiles of {size[0]} x {size[1]} cannot be run, most likely for want of memory; set a smaller --tile"
             ) from None
-        return result
 
     def free_memory(self) -> int:
         return psutil.virtual_memory().available
 
-    def _find_scale(self, onnx: Path) -> int:
-        """A graph of free height and width does not say its scale; one pixel tells."""
-        try:
-            shape = self(np.zeros((1, 3, 1, 1), np.float32)).shape
-        except EngineError:
-            raise WeightsError(
-                f"{onnx}: does not take B x 3 x H x W images of any size; expected a graph from bgai export"
-            ) from None
-        if len(shape) != 4 or shape[:2] != (1, 3) or shape[2] != shape[3]:
-            raise WeightsError(f"{onnx}: gives {shape} for an image of one pixel; expected 1 x 3 x s x s")
-        return int(shape[2])
+    def _enlarge(self, tile: Tiles, size: Size) -> Tiles:
+        self._work[size] += size[0] * size[1]
+        fixed = size[0] * size[1] > _ANY_SIZE_PIXELS or self._work[size] > _WORTH_COMPILING_PIXELS
+        request = self._request(size if fixed or size in self._graphs else None)
+        orders = {} if fixed or size in self._graphs else window_orders(self._config, size)
+        result: Tiles = request.infer({"lr": tile, **orders}, share_inputs=True)[0]
+        return result
+
+    def _request(self, size: Size | None) -> Any:
+        """What runs images of a size, or with None of any; no other holds memory."""
+        if size not in self._graphs:
+            if len(self._graphs) == _KEPT_GRAPHS:
+                oldest = next(iter(self._graphs))
+                del self._graphs[oldest], self._requests[oldest]
+            model = build_graph(self._tensors, self._config, size)
+            self._graphs[size] = openvino.Core().compile_model(model, "CPU", self._settings)
+            self._requests[size] = self._graphs[size].create_infer_request()
+            if self._cache:
+                _remove_oldest(self._cache)
+        if self._last != size and self._last in self._graphs:
+            self._graphs[self._last].release_memory()
+        self._last = size
+        return self._requests[size]
+
+
+def _remove_oldest(cache: Path) -> None:
+    """Each size that was met leaves a file of some megabytes."""
+    with suppress(OSError):
+        files = sorted(cache.glob("*.blob"), key=lambda file: file.stat().st_mtime)
+        for file in files[:-_KEPT_FILES]:
+            file.unlink(missing_ok=True)

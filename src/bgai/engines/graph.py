@@ -1,0 +1,369 @@
+"""The network as an OpenVINO graph, built of its weights without PyTorch, for images of one size or of any.
+
+The mathematics are those of `bgai.model`, in float32, with what depends on weights alone worked out beforehand. A
+graph for one size knows the order of its windows, too, and takes about two thirds of the time of one for any size;
+but it takes a second or two to compile. Two arrangements make both fast and small:
+
+* An attention map A_g = S_g + t_g A_{g-1} is never formed. A_g v is the sum of ordinary attentions S_j v, each of
+  which OpenVINO computes within the caches, so that only queries and keys of earlier groups are kept: 100 numbers a
+  pixel and block instead of 448.
+* OpenVINO's convolutions hold channels last, where taking a slice of the channels is a copy. So the weights are
+  sliced instead, and where slices meet again in a 1 x 1 convolution, its parts are summed.
+
+Dimensions as in `bgai.model`, and c pixels of a window's row that lie side by side in the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import openvino
+from numpy.typing import DTypeLike, NDArray
+from openvino import Node
+from openvino import opset13 as op
+
+from bgai.config import NetworkConfig
+
+MEAN = np.array((0.4488, 0.4371, 0.4040)).reshape(1, 3, 1, 1)  # DIV2K's mean RGB
+EPSILON = 1e-5  # of the layer normalisation
+
+Array = NDArray[np.float64]
+Window = tuple[int, int]
+Size = tuple[int, int]
+
+
+def build_graph(
+    tensors: Mapping[str, NDArray[np.float32]], config: NetworkConfig, size: Size | None = None
+) -> openvino.Model:
+    """Build the graph that enlarges RGB in [0, 1].
+
+    Args:
+        tensors: The weights, named as in `bgai.model.BGAI.state_dict`.
+        config: The network's settings.
+        size: Height and width of the images, any from 1 x 1; None for any.
+
+    Returns:
+        A model with the input `lr`, 1 x 3 x H x W, and the output `sr`, 1 x 3 x sH x sW, not clamped. For images of any
+        size it has the inputs of `window_orders` as well.
+
+    Raises:
+        KeyError: A tensor is missing.
+        RuntimeError: A tensor has another shape than this network's.
+    """
+    return _Builder(tensors, config, size).network()
+
+
+def window_orders(config: NetworkConfig, size: Size) -> dict[str, NDArray[np.int32]]:
+    """What a graph for any size has to be given beside an image of this one, by the names of its inputs."""
+    padded = size[0] + -size[0] % config.window, size[1] + -size[1] % config.window
+    orders = {}
+    for window in _windows(config.window):
+        for shifted in (False, True)[: config.blocks]:
+            orders.update(_plan_windows(padded, window, shifted))
+    return orders
+
+
+def _windows(side: int) -> tuple[Window, ...]:
+    """Of the broadcast attention, and of the three that it is broadcast to."""
+    return (side, side), (side, side // 4), (side // 4, side), (side // 2, side // 2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Windowing:
+    """How to cut an image into windows: runs of c pixels that stay together, and their order there and back."""
+
+    run: int
+    order: Node
+    inverse: Node
+
+
+@dataclass(frozen=True, slots=True)
+class _Attended:
+    """What later groups need of an attention; query and key are n, 1, N, d."""
+
+    query: Node
+    key: Node
+    temperature: np.float32
+
+
+class _Builder:
+    """Adds the network's parts to a graph, in the order of `bgai.model`; nodes are 1, C, H, W unless said otherwise."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[np.float32]], config: NetworkConfig, size: Size | None) -> None:
+        # Folding in float64 leaves one rounding, as in the network itself.
+        self._tensors = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
+        self._config = config
+        self._size = size
+        self._orders = window_orders(config, size) if size else {}
+        self._inputs: list[Node] = []
+        self._windowings: dict[tuple[Window, bool], _Windowing] = {}
+
+    def network(self) -> openvino.Model:
+        C = self._config.channels
+        lr = self._input("lr", (1, 3, *(self._size or (-1, -1))), np.float32)
+        centred = op.subtract(lr, _constant(MEAN))
+        x = self._convolve(centred, "shallow")
+        fused = None
+        past: list[list[list[_Attended]]] = [[[] for _ in range(4)] for _ in range(self._config.blocks)]
+        for index in range(self._config.groups):
+            x = self._group(x, f"groups.{index}", past, fused)
+            weight = self._matrix("fuse")[:, index * C : (index + 1) * C]
+            part = _pointwise(x, weight, self._bias("fuse") if fused is None else None)
+            fused = part if fused is None else op.add(part, fused)
+        # Computed again rather than kept all the time; negated, or OpenVINO would merge the two and keep them.
+        shallow = self._convolve(centred, "shallow", -1)
+        deep = op.subtract(self._mixing(fused, "refine"), shallow)
+        sr = op.add(op.depth_to_space(self._convolve(deep, "head"), "depth_first", self._config.scale), _constant(MEAN))
+        sr.output(0).set_names({"sr"})
+        return openvino.Model([sr], self._inputs, "bgai")
+
+    def _input(self, name: str, shape: Sequence[int], kind: DTypeLike) -> Node:
+        node = op.parameter(openvino.PartialShape(list(shape)), kind, name=name)
+        node.output(0).set_names({name})
+        self._inputs.append(node)
+        return node
+
+    def _group(self, x: Node, name: str, past: list[list[list[_Attended]]], fused: Node | None) -> Node:
+        features = op.add(self._mixing(x, f"{name}.mixing1"), x if fused is None else _after(x, fused))
+        for index, earlier in enumerate(past):
+            features = self._block(features, f"{name}.blocks.{index}", index % 2 == 1, earlier)
+        mixed = self._mix(op.add(features, x), f"{name}.mixing2")
+        # Bypass, the last mixing block's join, the fusion of both and the residual: linear, so two matrices in all.
+        weight, half = self._matrix(f"{name}.fuse"), self._config.channels // 2
+        of_bypass, of_features = weight[:, :half], weight[:, half:]
+        of_x = of_bypass @ self._matrix(f"{name}.bypass") + np.eye(self._config.channels)
+        bias = of_bypass @ self._bias(f"{name}.bypass") + of_features @ self._bias(f"{name}.mixing2.join")
+        kept = _pointwise(x, of_x, bias + self._bias(f"{name}.fuse"))
+        return op.add(_pointwise(mixed, of_features @ self._matrix(f"{name}.mixing2.join")), kept)
+
+    def _mixing(self, x: Node, name: str) -> Node:
+        return self._project(self._mix(x, name), f"{name}.join")
+
+    def _mix(self, x: Node, name: str) -> Node:
+        """A mixing block up to its last convolution."""
+        same, vertical, horizontal, near = (
+            self._project(x, f"{name}.spread", rows) for rows in _slices(self._config.channels, 4)
+        )
+        slices = (
+            same,
+            self._depthwise(vertical, f"{name}.vertical"),
+            self._depthwise(horizontal, f"{name}.horizontal"),
+            self._depthwise(self._depthwise(near, f"{name}.near.0"), f"{name}.near.1"),
+        )
+        return op.gelu(op.add(op.concat(slices, 1), x), "erf")
+
+    def _block(self, x: Node, name: str, shifted: bool, past: list[list[_Attended]]) -> Node:
+        """Map features to features; adds this block's queries and keys to the past of its four attentions."""
+        padded = self._pad(x)
+        normed = _normalise(padded)
+        local = self._config.local_channels
+        whole, *parts = _windows(self._config.window)
+        broadcast = self._attention(
+            self._project_normed(normed, f"{name}.router", f"{name}.norm1"),
+            f"{name}.broadcast_attention",
+            whole,
+            shifted,
+            past[0],
+        )
+        outputs = [broadcast]
+        for index, shape in enumerate(parts):
+            rows = slice(index * local, (index + 1) * local)
+            features = self._project_normed(normed, f"{name}.local", f"{name}.norm1", rows)
+            carried = op.add(features, outputs[-1]) if index else features
+            gated = self._gate(carried, broadcast, f"{name}.gates.{index}")
+            attention = f"{name}.local_attentions.{index}"
+            outputs.append(self._attention(gated, attention, shape, shifted, past[index + 1]))
+        joined = op.concat(outputs, 1)
+        if padded is not x:
+            joined = op.slice(joined, _shape(0, 0), _size_of(x), _shape(1, 1), _shape(2, 3))
+        x = op.add(self._project(joined, f"{name}.project"), x)
+        return self._mlp(x, name)
+
+    def _pad(self, x: Node) -> Node:
+        """Zeros below and on the right, to multiples of the window."""
+        window = self._config.window
+        if self._size and not any(side % window for side in self._size):
+            return x
+        missing = op.floor_mod(op.negative(_size_of(x)), _shape(window))
+        return op.pad(x, _shape(0, 0, 0, 0), op.concat([_shape(0, 0), missing], 0), "constant")
+
+    def _attention(self, x: Node, name: str, window: Window, shifted: bool, past: list[_Attended]) -> Node:
+        windowing = self._windowing(window, shifted)
+        value = self._project(x, f"{name}.value")
+        position = self._depthwise(value, f"{name}.position")
+        query = op.add(self._project(x, f"{name}.query"), position)
+        key = op.multiply(op.add(x, position), np.float32(self._tensors[f"{name}.value.weight"].shape[0] ** -0.5))
+        temperature = np.float32(self._tensors[f"{name}.temperature"].item())
+        query, key, value = (_to_windows(part, window, windowing) for part in (query, key, value))
+        past.append(_Attended(query, key, temperature))
+        total, scale = None, op.constant(np.float32(1))
+        for earlier in past:
+            # One node for all of it: of separate ones OpenVINO would merge equal softmaxes and keep the maps.
+            attended = op.scaled_dot_product_attention(earlier.query, earlier.key, value, None, scale)
+            total = attended if total is None else op.add(attended, op.multiply(total, earlier.temperature))
+        return op.add(_from_windows(total, _size_of(x), windowing), position)
+
+    def _gate(self, local: Node, broadcast: Node, name: str) -> Node:
+        both = op.concat([local, broadcast], 1)
+        reset = op.sigmoid(self._project(both, f"{name}.reset"))
+        update = op.sigmoid(self._project(both, f"{name}.update"))
+        candidate = op.tanh(self._project(op.concat([local, op.multiply(reset, broadcast)], 1), f"{name}.candidate"))
+        extract = self._project(broadcast, f"{name}.extract")
+        return op.add(extract, op.multiply(update, op.subtract(candidate, extract)))
+
+    def _mlp(self, x: Node, block: str) -> Node:
+        """The MLP and its residual."""
+        normed, name = _normalise(x), f"{block}.mlp"
+        narrow = self._matrix(f"{name}.narrow")
+        cut = narrow.shape[1] // 4 * 3
+        # One 5 x 5 convolution with zeros around the smaller filters is faster than three on slices.
+        reaches = [f"{name}.{reach}" for reach in ("square", "tall", "wide")]
+        once = self._project_normed(normed, f"{name}.widen", f"{block}.norm2", slice(cut))
+        filters = np.concatenate([_padded(self._tensors[f"{reach}.weight"], 5) for reach in reaches])
+        once = _depthwise(once, filters, np.concatenate([self._bias(reach) for reach in reaches]))
+        twice = self._project_normed(normed, f"{name}.widen", f"{block}.norm2", slice(cut, None))
+        twice = self._depthwise(self._depthwise(twice, f"{name}.twice.0"), f"{name}.twice.1")
+        x = op.add(_pointwise(op.gelu(once, "erf"), narrow[:, :cut], self._bias(f"{name}.narrow")), x)
+        return op.add(_pointwise(op.gelu(twice, "erf"), narrow[:, cut:]), x)
+
+    def _convolve(self, x: Node, name: str, sign: int = 1) -> Node:
+        return _convolution(x, sign * self._tensors[f"{name}.weight"], sign * self._bias(name))
+
+    def _project(self, x: Node, name: str, rows: slice = slice(None)) -> Node:
+        return _pointwise(x, self._matrix(name)[rows], self._bias(name)[rows])
+
+    def _project_normed(self, normed: Node, name: str, norm: str, rows: slice = slice(None)) -> Node:
+        """A 1 x 1 convolution that does the scale and bias of the normalisation before it."""
+        weight = self._matrix(name)[rows]
+        bias = self._bias(name)[rows] + weight @ self._bias(norm)
+        return _pointwise(normed, weight * self._tensors[f"{norm}.weight"], bias)
+
+    def _depthwise(self, x: Node, name: str) -> Node:
+        return _depthwise(x, self._tensors[f"{name}.weight"], self._bias(name))
+
+    def _matrix(self, name: str) -> Array:
+        """Weights of a 1 x 1 convolution, out x in."""
+        return self._tensors[f"{name}.weight"][:, :, 0, 0]
+
+    def _bias(self, name: str) -> Array:
+        return self._tensors[f"{name}.bias"]
+
+    def _windowing(self, window: Window, shifted: bool) -> _Windowing:
+        if (window, shifted) not in self._windowings:
+            names = _order_names(window, shifted)
+            if self._size:
+                nodes = [op.constant(self._orders[name]) for name in names]
+            else:
+                nodes = [self._input(name, (-1,), np.int32) for name in names]
+            self._windowings[window, shifted] = _Windowing(_run(window, shifted), *nodes)
+        return self._windowings[window, shifted]
+
+
+def _order_names(window: Window, shifted: bool) -> tuple[str, str]:
+    name = f"{window[0]}x{window[1]}{'_shifted' if shifted else ''}"
+    return f"order_{name}", f"inverse_{name}"
+
+
+def _run(window: Window, shifted: bool) -> int:
+    """A roll by half a window leaves halves of its rows together, across the image's edge too."""
+    return window[1] // 2 if shifted else window[1]
+
+
+def _plan_windows(size: Size, window: Window, shifted: bool) -> dict[str, NDArray[np.int32]]:
+    """The order in which windows take the runs of an image, and its inverse, by their names as inputs."""
+    (H, W), (h, w) = size, window
+    shift = (-(h // 2), -(w // 2)) if shifted else (0, 0)
+    # Content wraps around the image's edges, unmasked: the released weights were trained so.
+    pixels = np.roll(np.arange(H * W).reshape(H, W), shift, (0, 1))
+    run = _run(window, shifted)
+    order = pixels.reshape(H // h, h, W // w, w).transpose(0, 2, 1, 3).reshape(-1, run)[:, 0] // run
+    order_name, inverse_name = _order_names(window, shifted)
+    return {order_name: order.astype(np.int32), inverse_name: np.argsort(order).astype(np.int32)}
+
+
+def _to_windows(x: Node, window: Window, windowing: _Windowing) -> Node:
+    """1, d, H, W -> n, 1, N, d."""
+    d = _length(x, 1)
+    runs = op.reshape(op.transpose(x, _shape(0, 2, 3, 1)), _shape(-1, windowing.run * d), False)
+    return op.reshape(op.gather(runs, windowing.order, _shape(0)), _shape(-1, 1, window[0] * window[1], d), False)
+
+
+def _from_windows(x: Node, size: Node, windowing: _Windowing) -> Node:
+    """n, 1, N, d -> 1, d, H, W."""
+    d = _length(x, 3)
+    runs = op.gather(op.reshape(x, _shape(-1, windowing.run * d), False), windowing.inverse, _shape(0))
+    image = op.reshape(runs, op.concat([_shape(1), size, _shape(d)], 0), False)
+    return op.transpose(image, _shape(0, 3, 1, 2))
+
+
+def _normalise(x: Node) -> Node:
+    """Layer normalisation over the channels, less its scale and bias.
+
+    Written so that nothing moves in memory: the mean over channels in the order that convolutions use, and the rest
+    over the last axis, in the form that OpenVINO knows as an RMS normalisation.
+    """
+    centred = op.transpose(op.subtract(x, op.reduce_mean(x, _shape(1), True)), _shape(0, 2, 3, 1))
+    variance = op.reduce_mean(op.power(centred, np.float32(2)), _shape(-1), True)
+    inverse = op.divide(np.float32(1), op.sqrt(op.add(variance, np.float32(EPSILON))))
+    return op.transpose(op.multiply(centred, inverse), _shape(0, 3, 1, 2))
+
+
+def _after(x: Node, earlier: Node) -> Node:
+    """`x`, but computed after `earlier`.
+
+    OpenVINO puts off what is not needed at once, so it would keep every group's features until all are there.
+    """
+    first = op.slice(earlier, _shape(0, 0, 0, 0), _shape(1, 1, 1, 1), _shape(1, 1, 1, 1))
+    return op.add(x, op.multiply(first, np.float32(0)))
+
+
+def _pointwise(x: Node, weight: Array, bias: Array | None = None) -> Node:
+    return _convolution(x, weight[:, :, None, None], bias)
+
+
+def _convolution(x: Node, weight: Array, bias: Array | None) -> Node:
+    out = op.convolution(x, _constant(weight), [1, 1], *_same(weight), [1, 1])
+    return out if bias is None else op.add(out, _constant(bias.reshape(1, -1, 1, 1)))
+
+
+def _depthwise(x: Node, weight: Array, bias: Array) -> Node:
+    """`weight` is C, 1, h, w."""
+    out = op.group_convolution(x, _constant(weight[:, None]), [1, 1], *_same(weight), [1, 1])
+    return op.add(out, _constant(bias.reshape(1, -1, 1, 1)))
+
+
+def _same(weight: Array) -> tuple[list[int], list[int]]:
+    """Padding before and after that keeps H x W."""
+    padding = [side // 2 for side in weight.shape[-2:]]
+    return padding, padding
+
+
+def _padded(weight: Array, side: int) -> Array:
+    """Depthwise filters with zeros around them."""
+    rows, columns = ((side - length) // 2 for length in weight.shape[-2:])
+    return np.pad(weight, ((0, 0), (0, 0), (rows, rows), (columns, columns)))
+
+
+def _slices(length: int, count: int) -> Iterator[slice]:
+    part = length // count
+    return (slice(start, start + part) for start in range(0, length, part))
+
+
+def _constant(values: Array) -> Node:
+    return op.constant(values.astype(np.float32))
+
+
+def _length(x: Node, axis: int) -> int:
+    length: int = x.get_output_partial_shape(0)[axis].get_length()
+    return length
+
+
+def _size_of(x: Node) -> Node:
+    """Height and width; a constant where they are fixed."""
+    return op.gather(op.shape_of(x, "i64"), _shape(2, 3), _shape(0))
+
+
+def _shape(*values: int) -> Node:
+    return op.constant(np.array(values, np.int64))

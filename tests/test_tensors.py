@@ -1,0 +1,16 @@
+"""Safetensors files without PyTorch; what is wrong with files is in test_checkpoint."""
+
+from __future__ import annotations
+
+import pytest
+
+from bgai.config import NetworkConfig
+from bgai.model import BGAI
+from bgai.tensors import tensor_shapes
+
+
+@pytest.mark.parametrize(
+    "config", [NetworkConfig(4), NetworkConfig(2, channels=16, groups=2, blocks=3, mlp_ratio=4, local_channels=6)]
+)
+def test_shapes_are_those_of_the_network(config: NetworkConfig) -> None:
+    assert tensor_shapes(config) == {name: tuple(tensor.shape) for name, tensor in BGAI(config).state_dict().items()}
