@@ -72,7 +72,7 @@ def test_both_engines_agree() -> None:
 
 def test_progress_counts_every_output_pixel_once() -> None:
     calls: list[tuple[int, int]] = []
-    Upscaler(tile=64, halo=16, engine="openvino").upscale(texture(90, 70), progress=lambda *call: calls.append(call))
+    Upscaler(tile=64, halo=16, engine="openvino").upscale(texture(90, 100), progress=lambda *call: calls.append(call))
     assert calls == sorted(calls)
     assert len(calls) > 3
     assert calls[-1] == (90 * 70 * 16, 90 * 70 * 16)
@@ -186,10 +186,22 @@ def test_weights_of_another_scale_are_refused() -> None:
 
 def test_tiles_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     upscaler = Upscaler(engine="openvino")
-    sides = []
+    image = np.broadcast_to(np.uint8(0), (5000, 5000, 3))
+    sizes = []
     for gigabytes in (0.01, 1, 2, 64, 1000):
         monkeypatch.setattr(upscaler.engine, "free_memory", lambda free=gigabytes: free * 2**30)
-        sides.append(upscaler.tile_for(5000, 5000))
-    assert sides == sorted(sides)
-    assert sides[0] < sides[1] < sides[2] < sides[3] == sides[4]
-    assert all(side % 16 == 0 and side > 2 * upscaler.halo for side in sides)
+        rows, columns = upscaler.plan(image)
+        sizes.append(rows[0].length * columns[0].length)
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[1] < sizes[2] == sizes[-1]  # a process on a CPU stays below 1 GiB, however much is free
+    assert sizes[-1] * upscaler.engine.bytes_per_pixel < 2**30
+
+
+@pytest.mark.parametrize("side", [1000, 8000, 12000])
+def test_the_picture_and_its_strips_take_of_the_memory(side: int) -> None:
+    upscaler = Upscaler(engine="openvino")
+    image = np.broadcast_to(np.uint8(0), (side, side, 3))
+    rows, columns = upscaler.plan(image)
+    tiles = rows[0].length * columns[0].length * upscaler.engine.bytes_per_pixel
+    strips = max(span.keep_stop - span.keep_start for span in rows) * 4 * side * 4 * 3
+    assert image.nbytes + strips + tiles < 2**30 - 2**28 or rows[0].length < 150

@@ -3,6 +3,9 @@
 The network pads to multiples of 16 and rolls its windows, so a tile sees the same windows as the whole image only if
 it starts on a multiple of 16. What lies near a tile's cut edge differs all the same, and is cut off: that is the halo.
 At the image's own edges nothing is cut off, because there the tile's edge is the picture's.
+
+All tiles of an image are of one size: the fastest engine compiles a graph for each size. So where the image's side is
+no multiple of 16, none of its tiles' is, and the part of a window that each of them ends with counts as cut edge.
 """
 
 from __future__ import annotations
@@ -23,6 +26,10 @@ class Span:
     keep_start: int
     keep_stop: int
 
+    @property
+    def length(self) -> int:
+        return self.stop - self.start
+
 
 def check_sizes(tile: int, halo: int) -> None:
     """Refuse a tile or a halo that `plan_spans` cannot work with.
@@ -38,11 +45,12 @@ def check_sizes(tile: int, halo: int) -> None:
 
 
 def plan_spans(length: int, tile: int, halo: int) -> list[Span]:
-    """Cut an axis into overlapping tiles whose kept parts cover it once, in order.
+    """Cut an axis into overlapping tiles of one length whose kept parts cover it once, in order.
 
     Args:
         length: Pixels of the image along the axis, from 1.
-        tile: Longest tile, halo included; a multiple of 16 and longer than two halos.
+        tile: Longest tile, halo included; a multiple of 16 and longer than two halos. Where `length` is no multiple of
+            16, tiles are longer by the remainder.
         halo: Pixels cut off at each edge that is not the image's; a multiple of 16.
 
     Raises:
@@ -50,20 +58,36 @@ def plan_spans(length: int, tile: int, halo: int) -> list[Span]:
 
     Example:
         >>> [(span.start, span.stop, span.keep_start, span.keep_stop) for span in plan_spans(100, 64, 16)]
-        [(0, 64, 0, 48), (32, 96, 48, 80), (64, 100, 80, 100)]
+        [(0, 68, 0, 48), (32, 100, 48, 100)]
     """
     check_sizes(tile, halo)
-    if length <= tile:
-        return [Span(0, length, 0, length)]
-    count = -(-(length - 2 * halo) // (tile - 2 * halo))
-    # Steps of equal length, as short as the grid allows, spare the last tile from being a sliver.
-    step = -(-(length - 2 * halo) // (count * GRID)) * GRID
-    spans = []
-    for start in range(0, length, step):
-        stop = min(start + step + 2 * halo, length)
-        keep_start = start + halo if start else 0
-        keep_stop = stop - halo if stop < length else length
-        spans.append(Span(start, stop, keep_start, keep_stop))
-        if stop == length:
-            break
-    return spans
+    whole, rest = length - length % GRID, length % GRID
+    count = max(1, -(-(whole - 2 * halo) // (tile - 2 * halo)))
+    # As short as the grid allows, and the overlap that is too much spread evenly.
+    side = -(-(whole + 2 * halo * (count - 1)) // (count * GRID)) * GRID
+    starts = [(whole - side) * index // (max(count - 1, 1) * GRID) * GRID for index in range(count)]
+    edges = [0, *(start + halo for start in starts[1:]), length]
+    return [
+        Span(start, start + side + rest, keep_start, keep_stop)
+        for start, keep_start, keep_stop in zip(starts, edges[:-1], edges[1:], strict=True)
+    ]
+
+
+def plan_tiles(height: int, width: int, pixels: int, halo: int) -> tuple[list[Span], list[Span]]:
+    """Cut an image into the tiles that read least in all, of at most `pixels` each; rows first, then columns.
+
+    Where halos alone exceed `pixels`, tiles are as small as they can be.
+    """
+    least = 2 * halo + GRID
+    best: tuple[list[Span], list[Span]] | None = None
+    cost = 0
+    for tile_height in range(least, max(height, least) + GRID, GRID):
+        rows = plan_spans(height, tile_height, halo)
+        tile_width = max((pixels // rows[0].length - width % GRID) // GRID * GRID, least)
+        columns = plan_spans(width, tile_width, halo)
+        area = rows[0].length * columns[0].length
+        total = len(rows) * len(columns) * area
+        if best is None or (area <= pixels and (total < cost or cost == 0)):
+            best, cost = (rows, columns), total if area <= pixels else 0
+    assert best is not None
+    return best

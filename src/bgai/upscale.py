@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from bgai.engines import Engine, open_engine
 from bgai.errors import UsageError
-from bgai.tiling import GRID, Span, check_sizes, plan_spans
+from bgai.tiling import GRID, Span, check_sizes, plan_spans, plan_tiles
 from bgai.weights import Weights, find_weights
 
 Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
@@ -20,9 +19,11 @@ Plane = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
 DEFAULT_HALO = 48
-# What may be spent on tiles at most, and of the memory that is free.
-_MEMORY_BOUND = 3 * 2**30
-_MEMORY_SHARE = 0.5
+# What the process may take on a CPU, and what of it goes to the interpreter and the libraries; on a GPU what tiles may.
+_PROCESS_BOUND = 2**30
+_PROCESS_BASE = 290 * 2**20
+_GPU_BOUND = 3 * 2**30
+_MEMORY_SHARE = 0.5  # of what is free
 _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 _LEVELS = {"uint8": 255, "uint16": 65535, "float32": 1}
 
@@ -95,31 +96,38 @@ class Upscaler:
     def strips(self, image: Image, progress: Progress | None = None) -> Iterator[Image]:
         """The rows of `upscale(image)` from the top, a few hundred at a time: what a file of any size needs."""
         _check_image(image)
-        height, width = image.shape[:2]
-        tile = self.tile_for(height, width)
-        done, total = 0, height * width * self.scale**2
-        for rows in plan_spans(height, tile, self.halo):
-            kept = (rows.keep_stop - rows.keep_start) * self.scale
+        width = image.shape[1]
+        rows, columns = self.plan(image)
+        done, total = 0, image.shape[0] * width * self.scale**2
+        for down in rows:
+            kept = (down.keep_stop - down.keep_start) * self.scale
             strip = np.empty((kept, width * self.scale, *image.shape[2:]), image.dtype)
-            for columns in plan_spans(width, tile, self.halo):
-                part = self._enlarge_tile(image[rows.start : rows.stop, columns.start : columns.stop])
-                inner = self._keep(rows), self._keep(columns)
-                strip[:, columns.keep_start * self.scale : columns.keep_stop * self.scale] = part[inner]
-                done += kept * (columns.keep_stop - columns.keep_start) * self.scale
+            for across in columns:
+                part = self._enlarge_tile(image[down.start : down.stop, across.start : across.stop])
+                place = slice(across.keep_start * self.scale, across.keep_stop * self.scale)
+                strip[:, place] = part[self._keep(down), self._keep(across)]
+                done += kept * (across.keep_stop - across.keep_start) * self.scale
                 if progress:
                     progress(done, total)
             yield strip
 
-    def tile_for(self, height: int, width: int) -> int:
-        """Longest side of the tiles that an image is cut into."""
+    def plan(self, image: Image) -> tuple[list[Span], list[Span]]:
+        """The tiles that an image is cut into: rows and columns of them."""
+        height, width = image.shape[:2]
         if self._tile == 0:
-            return max(-(-max(height, width) // GRID), 2 * self.halo // GRID + 1) * GRID
+            return [Span(0, height, 0, height)], [Span(0, width, 0, width)]
         if self._tile:
-            return self._tile
-        # Time per pixel hardly changes with the tile's size, halos cost less the larger it is: memory decides.
-        memory = min(self.engine.free_memory() * _MEMORY_SHARE, _MEMORY_BOUND)
-        side = math.isqrt(int(memory / self.engine.bytes_per_pixel)) // GRID * GRID
-        return max(side, 2 * self.halo + 4 * GRID)
+            return plan_spans(height, self._tile, self.halo), plan_spans(width, self._tile, self.halo)
+        memory = self.engine.free_memory() * _MEMORY_SHARE
+        if self.engine.device != "cpu":
+            return plan_tiles(height, width, int(min(memory, _GPU_BOUND) / self.engine.bytes_per_pixel), self.halo)
+        row = image[0].nbytes * self.scale**2  # of output, for each row of input
+        memory = min(memory, _PROCESS_BOUND - _PROCESS_BASE - image.nbytes)
+        pixels = int(max(memory, 0) / self.engine.bytes_per_pixel)
+        rows, columns = plan_tiles(height, width, pixels, self.halo)
+        # The strip that tiles make side by side takes its part as well; the shorter, the less.
+        strip = max(span.keep_stop - span.keep_start for span in rows) * row
+        return plan_tiles(height, width, int(max(memory - strip, 0) / self.engine.bytes_per_pixel), self.halo)
 
     def _keep(self, span: Span) -> slice:
         return slice((span.keep_start - span.start) * self.scale, (span.keep_stop - span.start) * self.scale)
@@ -131,9 +139,10 @@ class Upscaler:
             result = self._enlarge_colour(planes)
         else:
             result = self._enlarge_transparent(planes[..., :-1], planes[..., -1:])
-        result = np.clip(result, 0, 1)
+        np.clip(result, 0, 1, out=result)
         if tile.dtype != np.float32:
-            result = np.rint(result * levels).astype(tile.dtype)
+            result *= levels
+            result = np.rint(result, out=result).astype(tile.dtype)
         return result if tile.ndim == 3 else result[..., 0]
 
     def _enlarge_colour(self, planes: Plane) -> Plane:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 from typing import TYPE_CHECKING, Protocol
 
@@ -51,7 +52,7 @@ def has_torch() -> bool:
 
 def torch_accelerator() -> str | None:
     """The GPU that an installed PyTorch sees, `cuda` or `mps`."""
-    if not has_torch():
+    if not has_torch() or importlib.metadata.version("torch").endswith("+cpu"):  # which takes a second to load
         return None
     try:
         import torch

@@ -37,7 +37,7 @@ class OpenVinoEngine:
 
     name = "openvino"
     device = "cpu"
-    bytes_per_pixel = 4_400
+    bytes_per_pixel = 4_700
 
     def __init__(self, config: NetworkConfig, tensors: Mapping[str, NDArray[np.float32]], cache: Path | None) -> None:
         """Make ready to run; compiled graphs are kept in the folder `cache`."""
@@ -55,11 +55,13 @@ class OpenVinoEngine:
     def __call__(self, tiles: Tiles) -> Tiles:
         size = tiles.shape[-2], tiles.shape[-1]
         try:
-            return np.concatenate([self._enlarge(np.ascontiguousarray(tile[None]), size) for tile in tiles])
+            results = [self._enlarge(np.ascontiguousarray(tile[None]), size) for tile in tiles]
         except (RuntimeError, MemoryError):
             raise EngineError(
                 f"tiles of {size[0]} x {size[1]} cannot be run, most likely for want of memory; set a smaller --tile"
             ) from None
+
+        return results[0] if len(results) == 1 else np.concatenate(results)
 
     def free_memory(self) -> int:
         return psutil.virtual_memory().available
