@@ -124,7 +124,7 @@ class Upscaler:
         row = image[0].nbytes * self.scale**2  # of output, for each row of input
         memory = min(memory, _PROCESS_BOUND - _PROCESS_BASE - image.nbytes)
         pixels = int(max(memory, 0) / self.engine.bytes_per_pixel)
-        rows, columns = plan_tiles(height, width, pixels, self.halo)
+        rows, _ = plan_tiles(height, width, pixels, self.halo)
         # The strip that tiles make side by side takes its part as well; the shorter, the less.
         strip = max(span.keep_stop - span.keep_start for span in rows) * row
         return plan_tiles(height, width, int(max(memory - strip, 0) / self.engine.bytes_per_pixel), self.halo)
