@@ -75,7 +75,7 @@ def test_progress_counts_every_output_pixel_once() -> None:
     Upscaler(tile=64, halo=16, engine="openvino").upscale(texture(90, 100), progress=lambda *call: calls.append(call))
     assert calls == sorted(calls)
     assert len(calls) > 3
-    assert calls[-1] == (90 * 100 * 16, 90 * 70 * 16)
+    assert calls[-1] == (90 * 100 * 16, 90 * 100 * 16)
     assert {total for _, total in calls} == {90 * 100 * 16}
 
 
