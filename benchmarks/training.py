@@ -10,7 +10,6 @@ batches and step in turn.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import resource
 import statistics
@@ -18,13 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from authors import authors_class
 from torch import Tensor, nn
 
 from bgai import provenance
@@ -166,29 +165,6 @@ def open_ours(options: argparse.Namespace) -> nn.Module:
     network = load_network(options.weights, key="params").train().to(options.device)
     if options.compile:
         network.compile()
-    return network
-
-
-def authors_class(clone: Path) -> Callable[..., nn.Module]:
-    """Load the authors' network file alone; what it imports beside PyTorch plays no part in the network."""
-    stand_ins: dict[str, dict[str, Any]] = {
-        "audioop": {"bias": None},
-        "basicsr": {},
-        "basicsr.utils": {},
-        "basicsr.utils.registry": {"ARCH_REGISTRY": types.SimpleNamespace(register=lambda: lambda network: network)},
-        "einops": {"rearrange": None},
-        "matplotlib": {"pyplot": None},
-    }
-    for name, members in stand_ins.items():
-        module = types.ModuleType(name)
-        vars(module).update(members)
-        sys.modules[name] = module
-    spec = importlib.util.spec_from_file_location("authors", clone / "basicsr/archs/BGAI_arch.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    network: Callable[..., nn.Module] = module.BGAI
     return network
 
 

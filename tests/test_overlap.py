@@ -26,6 +26,9 @@ class Repeat:
             enlarged[:, :, :2] = enlarged[:, :, :, :2] = 0
         return enlarged
 
+    def prepare(self, size: tuple[int, int], count: int) -> None:
+        pass
+
     def free_memory(self) -> int:
         return 2**30
 

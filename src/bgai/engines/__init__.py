@@ -32,6 +32,10 @@ class Engine(Protocol):
     bytes_per_pixel: int
     """Working memory for each low-resolution pixel of a batch, measured."""
 
+    def prepare(self, size: tuple[int, int], count: int) -> None:
+        """Get ready for so many tiles of a height and width; without it the first of them may take longer."""
+        ...
+
     def __call__(self, tiles: Tiles) -> Tiles:
         """Enlarge B x 3 x h x w RGB in [0, 1], any h and w, to B x 3 x sh x sw, not clamped.
 

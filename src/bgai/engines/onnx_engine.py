@@ -46,6 +46,9 @@ class OnnxEngine:
             ) from None
         return result
 
+    def prepare(self, size: tuple[int, int], count: int) -> None:
+        """Any size runs at once."""
+
     def free_memory(self) -> int:
         return psutil.virtual_memory().available
 

@@ -52,26 +52,30 @@ class OpenVinoEngine:
         self._last: Size | None = None
         self._work: Counter[Size] = Counter()
 
+    def prepare(self, size: Size, count: int) -> None:
+        pixels = size[0] * size[1]
+        if pixels > _ANY_SIZE_PIXELS or self._work[size] + count * pixels > _WORTH_COMPILING_PIXELS:
+            self._request(size)
+        elif size not in self._graphs:
+            self._request(None)
+
     def __call__(self, tiles: Tiles) -> Tiles:
         size = tiles.shape[-2], tiles.shape[-1]
+        self.prepare(size, len(tiles))
+        self._work[size] += len(tiles) * size[0] * size[1]
         try:
             results = [self._enlarge(np.ascontiguousarray(tile[None]), size) for tile in tiles]
         except (RuntimeError, MemoryError):
-            raise EngineError(
-                f"tiles of {size[0]} x {size[1]} cannot be run, most likely for want of memory; set a smaller --tile"
-            ) from None
-
+            raise _no_memory(size) from None
         return results[0] if len(results) == 1 else np.concatenate(results)
 
     def free_memory(self) -> int:
         return psutil.virtual_memory().available
 
     def _enlarge(self, tile: Tiles, size: Size) -> Tiles:
-        self._work[size] += size[0] * size[1]
-        fixed = size[0] * size[1] > _ANY_SIZE_PIXELS or self._work[size] > _WORTH_COMPILING_PIXELS
-        request = self._request(size if fixed or size in self._graphs else None)
-        orders = {} if fixed or size in self._graphs else window_orders(self._config, size)
-        result: Tiles = request.infer({"lr": tile, **orders}, share_inputs=True)[0]
+        fixed = size in self._graphs
+        orders = {} if fixed else window_orders(self._config, size)
+        result: Tiles = self._request(size if fixed else None).infer({"lr": tile, **orders}, share_inputs=True)[0]
         return result
 
     def _request(self, size: Size | None) -> Any:
@@ -81,7 +85,10 @@ class OpenVinoEngine:
                 oldest = next(iter(self._graphs))
                 del self._graphs[oldest], self._requests[oldest]
             model = build_graph(self._tensors, self._config, size)
-            self._graphs[size] = openvino.Core().compile_model(model, "CPU", self._settings)
+            try:
+                self._graphs[size] = openvino.Core().compile_model(model, "CPU", self._settings)
+            except RuntimeError:
+                raise _no_memory(size) from None
             self._requests[size] = self._graphs[size].create_infer_request()
             if self._cache:
                 _remove_oldest(self._cache)
@@ -89,6 +96,11 @@ class OpenVinoEngine:
             self._graphs[self._last].release_memory()
         self._last = size
         return self._requests[size]
+
+
+def _no_memory(size: Size | None) -> EngineError:
+    tiles = f"tiles of {size[1]} x {size[0]}" if size else "tiles"
+    return EngineError(f"{tiles} cannot be run, most likely for want of memory; set a smaller --tile")
 
 
 def _remove_oldest(cache: Path) -> None:

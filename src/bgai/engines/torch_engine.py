@@ -42,6 +42,9 @@ class TorchEngine:
             ) from None
         return result
 
+    def prepare(self, size: tuple[int, int], count: int) -> None:
+        """Any size runs at once."""
+
     def free_memory(self) -> int:
         if self._device.type == "cuda":
             return torch.cuda.mem_get_info(self._device)[0]

@@ -1,0 +1,60 @@
+"""Which operators the time goes to: shares by kind, of the engine's graph for one size, or of an exported graph.
+
+python benchmarks/operators.py [GRAPH.onnx] [--size 256] [--threads 1]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import openvino
+
+from bgai.engines import read_weights
+from bgai.engines.graph import build_graph
+from bgai.engines.openvino_engine import SETTINGS
+from bgai.weights import find_weights
+
+ROUNDS = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("graph", type=Path, nargs="?")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    core = openvino.Core()
+    if options.graph:
+        model = core.read_model(options.graph)
+        model.reshape([1, 3, options.size, options.size])
+    else:
+        config, tensors = read_weights(find_weights(None, 4))
+        model = build_graph(tensors, config, (options.size, options.size))
+    settings = {**SETTINGS, "PERF_COUNT": True, "INFERENCE_NUM_THREADS": options.threads}
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    image = np.random.default_rng(0).random((1, 3, options.size, options.size), np.float32)
+    fastest: dict[int, float] = {}
+    kinds: dict[int, str] = {}
+    for _ in range(ROUNDS):
+        request.infer([image])
+        for index, one in enumerate(request.profiling_info):
+            seconds = one.real_time.total_seconds()
+            fastest[index] = min(seconds, fastest.get(index, seconds))
+            kinds[index] = f"{one.node_type} | {one.exec_type}"
+    totals: Counter[str] = Counter()
+    for index, seconds in fastest.items():
+        totals[kinds[index]] += seconds
+    whole = sum(totals.values())
+    print(f"{whole * 1000:.0f} ms, each operator's fastest of {ROUNDS} runs, {options.threads} threads\n")
+    print("| operator | implementation | count | ms | share |\n|---|---|---|---|---|")
+    for kind, seconds in totals.most_common():
+        if seconds > 0.001 * whole:
+            count = sum(one == kind for one in kinds.values())
+            print(f"| {kind} | {count} | {seconds * 1000:.1f} | {seconds / whole:.1%} |")
+
+
+if __name__ == "__main__":
+    main()
