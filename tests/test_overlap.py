@@ -29,6 +29,9 @@ class Repeat:
     def prepare(self, size: tuple[int, int], count: int) -> None:
         pass
 
+    def release(self) -> None:
+        pass
+
     def free_memory(self) -> int:
         return 2**30
 

@@ -44,6 +44,10 @@ class Engine(Protocol):
         """
         ...
 
+    def release(self) -> None:
+        """Give back the memory of the last tiles; the next ones take it anew."""
+        ...
+
     def free_memory(self) -> int:
         """Bytes that are free where the tiles are worked on."""
         ...

@@ -30,10 +30,10 @@ class OnnxEngine:
         if cache and (folder := make_folder(cache / hashlib.sha256(onnx.read_bytes()).hexdigest()[:16])):
             settings["CACHE_DIR"] = str(folder)
         try:
-            compiled = openvino.Core().compile_model(onnx, "CPU", settings)
+            self._graph = openvino.Core().compile_model(onnx, "CPU", settings)
         except RuntimeError:
             raise WeightsError(f"{onnx}: damaged, or not an ONNX graph that OpenVINO understands") from None
-        self._request = compiled.create_infer_request()
+        self._request = self._graph.create_infer_request()
         self.scale = self._find_scale(onnx)
 
     def __call__(self, tiles: Tiles) -> Tiles:
@@ -48,6 +48,9 @@ class OnnxEngine:
 
     def prepare(self, size: tuple[int, int], count: int) -> None:
         """Any size runs at once."""
+
+    def release(self) -> None:
+        self._graph.release_memory()
 
     def free_memory(self) -> int:
         return psutil.virtual_memory().available

@@ -69,6 +69,10 @@ class OpenVinoEngine:
             raise _no_memory(size) from None
         return results[0] if len(results) == 1 else np.concatenate(results)
 
+    def release(self) -> None:
+        if self._last in self._graphs:
+            self._graphs[self._last].release_memory()
+
     def free_memory(self) -> int:
         return psutil.virtual_memory().available
 
@@ -92,8 +96,8 @@ class OpenVinoEngine:
             self._requests[size] = self._graphs[size].create_infer_request()
             if self._cache:
                 _remove_oldest(self._cache)
-        if self._last != size and self._last in self._graphs:
-            self._graphs[self._last].release_memory()
+        if self._last != size:
+            self.release()
         self._last = size
         return self._requests[size]
 

@@ -45,6 +45,9 @@ class TorchEngine:
     def prepare(self, size: tuple[int, int], count: int) -> None:
         """Any size runs at once."""
 
+    def release(self) -> None:
+        """PyTorch gives memory on a CPU back by itself, and keeps a GPU's for the next tiles."""
+
     def free_memory(self) -> int:
         if self._device.type == "cuda":
             return torch.cuda.mem_get_info(self._device)[0]
