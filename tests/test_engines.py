@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +156,21 @@ def test_sizes_that_come_often_get_a_graph_of_their_own(monkeypatch: pytest.Monk
     for side in range(1, 6):
         engine._request((side, 8))
     assert len(engine._graphs) == 4
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_signals_are_handled_after_an_engine_is_gone() -> None:
+    code = """
+import os, signal, numpy, bgai
+signal.signal(signal.SIGINT, lambda *_: print("handled", flush=True))
+upscaler = bgai.Upscaler(engine="openvino")
+for side in (224, 240):
+    upscaler.upscale(numpy.zeros((side, side, 3), "uint8"))
+del upscaler
+os.kill(os.getpid(), signal.SIGINT)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (0, "handled\n")
 
 
 def test_few_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

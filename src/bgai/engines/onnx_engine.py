@@ -6,12 +6,11 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import openvino
 import psutil
 
 from bgai.config import SCALES
 from bgai.engines import Tiles
-from bgai.engines.openvino_engine import SETTINGS
+from bgai.engines.openvino_engine import SETTINGS, core
 from bgai.errors import EngineError, WeightsError
 from bgai.files import make_folder
 
@@ -30,7 +29,7 @@ class OnnxEngine:
         if cache and (folder := make_folder(cache / hashlib.sha256(onnx.read_bytes()).hexdigest()[:16])):
             settings["CACHE_DIR"] = str(folder)
         try:
-            self._graph = openvino.Core().compile_model(onnx, "CPU", settings)
+            self._graph = core().compile_model(onnx, "CPU", settings)
         except RuntimeError:
             raise WeightsError(f"{onnx}: damaged, or not an ONNX graph that OpenVINO understands") from None
         self._request = self._graph.create_infer_request()

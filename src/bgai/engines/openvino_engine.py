@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -30,6 +31,12 @@ _ANY_SIZE_PIXELS = 48_000
 _WORTH_COMPILING_PIXELS = 150_000
 _KEPT_GRAPHS = 4
 _KEPT_FILES = 64
+
+
+@functools.cache
+def core() -> openvino.Core:
+    """The one of this process. It is never freed: OpenVINO frees with it what the process handles signals on."""
+    return openvino.Core()
 
 
 class OpenVinoEngine:
@@ -90,7 +97,7 @@ class OpenVinoEngine:
                 del self._graphs[oldest], self._requests[oldest]
             model = build_graph(self._tensors, self._config, size)
             try:
-                self._graphs[size] = openvino.Core().compile_model(model, "CPU", self._settings)
+                self._graphs[size] = core().compile_model(model, "CPU", self._settings)
             except RuntimeError:
                 raise _no_memory(size) from None
             self._requests[size] = self._graphs[size].create_infer_request()
