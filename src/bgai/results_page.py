@@ -170,8 +170,9 @@ def _plots(results: Results) -> str:
     return "".join(
         f'<img class="plot" alt="{escape(name)}" src="{_data(figure, "svg")}">' for name, figure in plots
     ) + (
-        "<p>Parameters: PSNR as published, beside what was measured here. Time: each image and the mean of each set, by"
-        " the seconds that enlarging took on this machine.</p>"
+        "<p>Parameters: PSNR as published, beside what was measured here; where names would cover each other, one of"
+        " them is written, and the tables above have them all. Time: each image and the mean of each set, by the"
+        " seconds that enlarging took on this machine.</p>"
     )
 
 
@@ -180,28 +181,29 @@ def _parameters_plot(known: Sequence[Published], results: Results, dataset: str,
     panel = figure.subplots()
     usual = usual_name(dataset)
     assert usual is not None
-    for one in known:
-        if one.parameters:
-            panel.plot(one.parameters, one.scores[usual][0], "o", color="tab:gray", markersize=5)
-            panel.annotate(
-                one.name,
-                (one.parameters, one.scores[usual][0]),
-                xytext=(4, 3),
-                textcoords="offset points",
-                fontsize=7,
-            )
-    panel.plot(results.run["parameters"] / 1000, psnr, "*", color="tab:red", markersize=14)
-    panel.annotate(
-        f"{results.run['weights']} (measured)",
-        (results.run["parameters"] / 1000, psnr),
-        xytext=(8, -10),
-        textcoords="offset points",
-        color="tab:red",
-        fontsize=8,
-    )
+    ours = results.run["parameters"] / 1000, psnr
+    points = {one.name: (one.parameters, one.scores[usual][0]) for one in known if one.parameters}
+    panel.plot(*zip(*points.values(), strict=True), "o", color="tab:gray", markersize=5)
+    panel.plot(*ours, "*", color="tab:red", markersize=14)
+    own = f"{results.run['weights']} (measured)"
+    panel.annotate(own, ours, xytext=(8, -10), textcoords="offset points", fontsize=8, color="tab:red")
+    for name in _readable(points):
+        panel.annotate(name, points[name], xytext=(4, 3), textcoords="offset points", fontsize=7)
     panel.set(title=f"{dataset}, ×{results.run['scale']}", xlabel="parameters, thousands", ylabel="PSNR, dB")
     panel.grid(alpha=0.3)
     return figure
+
+
+def _readable(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Of names that would be written over each other, the one of the highest point."""
+    wide, high = (np.ptp(side) for side in zip(*points.values(), strict=True))
+    chosen: list[str] = []
+    for name in sorted(points, key=lambda name: -points[name][1]):
+        x, y = points[name]
+        beside = [points[other] for other in chosen]
+        if not any(abs(x - left) < 0.17 * wide and abs(y - up) < 0.05 * high for left, up in beside):
+            chosen.append(name)
+    return chosen
 
 
 def _time_plot(results: Results) -> Figure:
