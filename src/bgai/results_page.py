@@ -184,9 +184,8 @@ def _parameters_plot(known: Sequence[Published], results: Results, dataset: str,
     ours = results.run["parameters"] / 1000, psnr
     points = {one.name: (one.parameters, one.scores[usual][0]) for one in known if one.parameters}
     panel.plot(*zip(*points.values(), strict=True), "o", color="tab:gray", markersize=5)
-    panel.plot(*ours, "*", color="tab:red", markersize=14)
-    own = f"{results.run['weights']} (measured)"
-    panel.annotate(own, ours, xytext=(8, -10), textcoords="offset points", fontsize=8, color="tab:red")
+    panel.plot(*ours, "*", color="tab:red", markersize=14, label=f"{results.run['weights']}, measured")
+    panel.legend(loc="lower right")
     for name in _readable(points):
         panel.annotate(name, points[name], xytext=(4, 3), textcoords="offset points", fontsize=7)
     panel.set(title=f"{dataset}, ×{results.run['scale']}", xlabel="parameters, thousands", ylabel="PSNR, dB")
