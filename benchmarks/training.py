@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from authors import authors_class
 from torch import Tensor, nn
 
 from bgai import provenance
+from bgai.bench import peak_bytes
 from bgai.checkpoint import load_network
 
 SIDES = ("authors", "bgai")
@@ -150,7 +150,7 @@ def serve(options: argparse.Namespace) -> None:
             reply["loss"] = step()
             reply["seconds"] = time.perf_counter() - start
         elif word.strip() == "memory":
-            reply["mebibytes"] = peak_memory(options.device) / 2**20
+            reply["mebibytes"] = peak_bytes(options.device) / 2**20
         print(json.dumps(reply), flush=True)
 
 
@@ -190,14 +190,6 @@ def stepper(network: nn.Module, options: argparse.Namespace) -> Callable[[], flo
         return loss.item()
 
     return step
-
-
-def peak_memory(device: str) -> int:
-    """Bytes: of the GPU's allocator, or resident in this process."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 if __name__ == "__main__":

@@ -71,10 +71,11 @@ def run_case(case: Case) -> Cost:
         start = time.perf_counter()
         upscaler.upscale(image)
         seconds.append(time.perf_counter() - start)
-    return Cost(upscaler.engine.name, upscaler.engine.device, tuple(seconds), _peak_bytes(upscaler.engine.device))
+    return Cost(upscaler.engine.name, upscaler.engine.device, tuple(seconds), peak_bytes(upscaler.engine.device))
 
 
-def _peak_bytes(device: str) -> int:
+def peak_bytes(device: str) -> int:
+    """Largest resident memory of this process so far; on a GPU the largest that PyTorch held there."""
     if device.startswith("cuda"):
         import torch
 

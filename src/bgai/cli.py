@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -300,13 +300,7 @@ def prepare(
 ) -> None:
     """Cut HR and LR images into the sub-images that training reads. Called again, it goes on where it was stopped."""
     settings = PrepareSettings(hr, tuple(scale or SCALES), lr, output, crop, step, workers, lmdb)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err) as progress:
-        bar = progress.add_task("", visible=False)
-
-        def advance(name: str, done: int, total: int) -> None:
-            progress.update(bar, description=name, completed=done, total=total, visible=True)
-
+    with _counting() as advance:
         result = cut_sub_images(settings, advance)
     for failure in result.failures:
         _complain(failure)
@@ -373,13 +367,7 @@ def run_test(
         from bgai import testing
         from bgai.options import TestOptions
     options = _read_options(opt, TestOptions, force_yml, more)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        bar = progress.add_task("", visible=False)
-
-        def advance(what: str, done: int, total: int) -> None:
-            progress.update(bar, description=what, completed=done, total=total, visible=True)
-
+    with _counting(transient=True, disable=not err.is_terminal) as advance:
         results = testing.run_test(
             options,
             engine=engine,
@@ -392,7 +380,7 @@ def run_test(
 
 
 def _show_results(results: Results) -> None:
-    from bgai.results import means, printed
+    from bgai.results import compared, means
 
     names = list(results.found[0].scores)
     table = Table("set", "images", *names, "seconds an image", caption="in parentheses: bicubic")
@@ -401,8 +389,9 @@ def _show_results(results: Results) -> None:
     for dataset in results.datasets:
         found = results.of(dataset)
         ours, bicubic = means([one.scores for one in found]), means([one.bicubic for one in found])
-        scores = [f"{printed(ours[name])} ({printed(bicubic[name])})" for name in names]
-        table.add_row(dataset, str(len(found)), *scores, f"{sum(one.seconds for one in found) / len(found):.3f}")
+        table.add_row(
+            dataset, str(len(found)), *compared(ours, bicubic), f"{sum(one.seconds for one in found) / len(found):.3f}"
+        )
     out.print(table, highlight=False)
     for name in ("metrics.json", "report.html"):
         out.print(str(results.folder / name), markup=False, highlight=False, soft_wrap=True)
@@ -414,6 +403,19 @@ def _read_options(path: Path, kind: type[Options], force_yml: list[str] | None, 
     if more and not force_yml:
         raise UsageError(f"{more[0]}: expected nothing here; options of the file are replaced by --force_yml")
     return read_options(path, kind, [*(force_yml or []), *(more or [])])
+
+
+@contextmanager
+def _counting(*, transient: bool = False, disable: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar; the function takes what is being done, how many are done of it, and of how many."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=transient, disable=disable) as progress:
+        bar = progress.add_task("", visible=False)
+
+        def advance(what: str, done: int, total: int) -> None:
+            progress.update(bar, description=what, completed=done, total=total, visible=True)
+
+        yield advance
 
 
 @contextmanager

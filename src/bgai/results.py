@@ -118,6 +118,11 @@ def printed(score: float) -> str:
     return "∞" if math.isinf(score) else f"{score:.3f}" if abs(score) > 2 else f"{score:.4f}"
 
 
+def compared(scores: Mapping[str, float], bicubic: Mapping[str, float]) -> list[str]:
+    """Each score as it is printed, with bicubic's in parentheses."""
+    return [f"{printed(value)} ({printed(bicubic[name])})" for name, value in scores.items()]
+
+
 def _storable(measurement: Measurement) -> dict[str, Any]:
     return {name: _finite(value) if isinstance(value, dict) else value for name, value in asdict(measurement).items()}
 

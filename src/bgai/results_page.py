@@ -19,7 +19,7 @@ from bgai.files import whole_or_nothing
 from bgai.image import encode_png
 from bgai.metrics import luma
 from bgai.published import Published, published, usual_name
-from bgai.results import Results, mean, means, printed
+from bgai.results import Results, compared, mean, means
 
 _CELL = 16
 _CROP = 9 * _CELL
@@ -96,8 +96,7 @@ def _means_table(results: Results) -> str:
         ours, bicubic = means([one.scores for one in found]), means([one.bicubic for one in found])
         seconds = mean([one.seconds for one in found])
         speed = sum(one.megapixels for one in found) / sum(one.seconds for one in found)
-        scores = [f"{printed(ours[name])} ({printed(bicubic[name])})" for name in names]
-        rows.append([dataset, str(len(found)), *scores, f"{seconds:.3f}", f"{speed:.2f}"])
+        rows.append([dataset, str(len(found)), *compared(ours, bicubic), f"{seconds:.3f}", f"{speed:.2f}"])
     return _table(["set", "images", *names, "seconds an image", "megapixels a second"], rows) + (
         "<p>In parentheses: MATLAB's bicubic enlargement of the same images. Seconds are those of enlarging alone, and"
         " megapixels are those that come out of it.</p>"
@@ -250,14 +249,7 @@ def _example(example: Example) -> str:
 def _images_table(results: Results, dataset: str) -> str:
     found = results.of(dataset)
     names = list(found[0].scores)
-    rows = [
-        [
-            one.image,
-            *(f"{printed(one.scores[name])} ({printed(one.bicubic[name])})" for name in names),
-            f"{one.seconds:.3f}",
-        ]
-        for one in found
-    ]
+    rows = [[one.image, *compared(one.scores, one.bicubic), f"{one.seconds:.3f}"] for one in found]
     table = _table(["image", *names, "seconds"], rows)
     return f"<details><summary>{escape(dataset)}, {len(found)} images</summary>{table}</details>"
 

@@ -10,7 +10,7 @@ import psutil
 
 from bgai.config import SCALES
 from bgai.engines import Tiles
-from bgai.engines.openvino_engine import SETTINGS, core
+from bgai.engines.openvino_engine import SETTINGS, core, no_memory
 from bgai.errors import EngineError, WeightsError
 from bgai.files import make_folder
 
@@ -39,10 +39,7 @@ class OnnxEngine:
         try:
             result: Tiles = self._request.infer([np.ascontiguousarray(tiles)], share_inputs=True)[0]
         except RuntimeError:
-            size = " x ".join(map(str, tiles.shape[-2:]))
-            raise EngineError(
-                f"tiles of {size} cannot be run, most likely for want of memory; set a smaller --tile"
-            ) from None
+            raise no_memory((tiles.shape[-2], tiles.shape[-1])) from None
         return result
 
     def prepare(self, size: tuple[int, int], count: int) -> None:

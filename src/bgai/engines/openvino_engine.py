@@ -73,7 +73,7 @@ class OpenVinoEngine:
         try:
             results = [self._enlarge(np.ascontiguousarray(tile[None]), size) for tile in tiles]
         except (RuntimeError, MemoryError):
-            raise _no_memory(size) from None
+            raise no_memory(size) from None
         return results[0] if len(results) == 1 else np.concatenate(results)
 
     def release(self) -> None:
@@ -99,7 +99,7 @@ class OpenVinoEngine:
             try:
                 self._graphs[size] = core().compile_model(model, "CPU", self._settings)
             except RuntimeError:
-                raise _no_memory(size) from None
+                raise no_memory(size) from None
             self._requests[size] = self._graphs[size].create_infer_request()
             if self._cache:
                 _remove_oldest(self._cache)
@@ -109,7 +109,7 @@ class OpenVinoEngine:
         return self._requests[size]
 
 
-def _no_memory(size: Size | None) -> EngineError:
+def no_memory(size: Size | None) -> EngineError:
     tiles = f"tiles of {size[1]} x {size[0]}" if size else "tiles"
     return EngineError(f"{tiles} cannot be run, most likely for want of memory; set a smaller --tile")
 
