@@ -19,6 +19,7 @@ RANKS = (
     ("depthwise", "files", "tiff_exif", "option_file", "provenance", "published"),
     ("options",),
     ("image", "resize", "metrics", "tiling", "model", "schedule"),
+    ("fused",),
     ("complexity",),
     ("tensors", "results"),
     ("checkpoint", "weights", "initial", "lmdb_store"),
