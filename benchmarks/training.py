@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from bgai import provenance
 from bgai.bench import peak_bytes
 from bgai.checkpoint import load_network
+from bgai.fused import fuse
 
 SIDES = ("authors", "bgai")
 CHECKED_STEPS = 5
@@ -55,6 +56,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="bfloat16 by autocast")
     parser.add_argument("--compile", action="store_true", help="compile this network; theirs stays eager")
+    parser.add_argument(
+        "--fused",
+        action=argparse.BooleanOptionalAction,
+        help="whether this network attends without stored maps; left out, on CUDA, as a training does",
+    )
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--patch", type=int, default=32, help="side of the low-resolution patches")
     parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=4)
@@ -62,7 +68,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="file for the result")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.fused is None:
+        options.fused = options.device == "cuda"
+    return options
 
 
 class Side:
@@ -98,7 +107,8 @@ def measure(sides: dict[str, Side], options: argparse.Namespace) -> dict[str, An
     memory = {name: side.ask("memory")["mebibytes"] for name, side in sides.items()}
     return {
         "setting": {
-            name: getattr(options, name) for name in ("device", "precision", "compile", "batch", "patch", "scale")
+            name: getattr(options, name)
+            for name in ("device", "precision", "compile", "fused", "batch", "patch", "scale")
         },
         "commit": provenance.commit(),
         "machine": provenance.machine(),
@@ -114,9 +124,12 @@ def table(result: dict[str, Any]) -> str:
     """The result in Markdown."""
     setting = result["setting"]
     base = statistics.median(result["seconds"]["authors"])
+    ways = [setting["device"]]
+    ways += ["bgai without stored maps"] if setting["fused"] else []
+    ways += ["bgai compiled"] if setting["compile"] else []
     lines = [
         f"×{setting['scale']}, {setting['batch']} patches of {setting['patch']} x {setting['patch']}, "
-        f"{setting['precision']}, {setting['device']}{', bgai compiled' if setting['compile'] else ''}",
+        f"{setting['precision']}, {', '.join(ways)}",
         "",
         "| | s/step, median (quartiles) | times as fast | images/s | peak memory, MiB |",
         "|---|---|---|---|---|",
@@ -163,6 +176,8 @@ def open_authors(options: argparse.Namespace) -> nn.Module:
 
 def open_ours(options: argparse.Namespace) -> nn.Module:
     network = load_network(options.weights, key="params").train().to(options.device)
+    if options.fused:
+        fuse(network)
     if options.compile:
         network.compile()
     return network

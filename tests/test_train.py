@@ -178,6 +178,19 @@ def test_compilation_is_asked_for(values: dict[str, Any], monkeypatch: pytest.Mo
     assert compiled == [trainer.network]
 
 
+def test_attending_without_maps_is_an_option(values: dict[str, Any]) -> None:
+    batch = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32)
+    trainers = [Trainer(options(values, train={"fused": fused}), CPU) for fused in (False, True, None)]
+    with_maps, without, left_out = (
+        [type(module).__name__ for module in trainer.network.modules()] for trainer in trainers
+    )
+    assert left_out == with_maps
+    assert "WindowAttention" not in without
+    assert list(trainers[0].state()["average"]) == list(trainers[1].state()["average"])
+    losses = [[float(trainer.step(*batch)) for _ in range(3)] for trainer in trainers[:2]]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
 def test_the_seed_and_the_weight_of_the_loss_count(values: dict[str, Any]) -> None:
     batch = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32)
     first, again, other, heavy = (

@@ -217,6 +217,8 @@ class TrainingOptions(Section):
     """Compute in bfloat16 where autocasting allows; weights stay in float32."""
     compile: bool = False
     """Compile the network: minutes at the start, faster steps afterwards."""
+    fused: bool | None = None
+    """Attend without stored maps: less memory, faster on CUDA and slower on CPUs. None does so on CUDA."""
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainingOptions:

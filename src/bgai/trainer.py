@@ -19,6 +19,7 @@ from bgai.checkpoint import load_network
 from bgai.distributed import World
 from bgai.errors import BgaiError, WeightsError
 from bgai.experiment import State
+from bgai.fused import fuse
 from bgai.initial import start_from_interpolation, start_from_network
 from bgai.model import BGAI
 from bgai.options import OptimizerOptions, PathOptions, TrainOptions
@@ -33,6 +34,8 @@ class Trainer:
         self.world = world
         torch.manual_seed(options.manual_seed)
         self.network = initial_network(options).to(world.device)
+        if options.train.fused or (options.train.fused is None and world.device.type == "cuda"):
+            fuse(self.network)
         self.average = copy.deepcopy(self.network).eval()
         self.optimizer = _optimizer(options.train.optim_g, self.network)
         self.iteration = 0
