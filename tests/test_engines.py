@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +17,8 @@ from onnx import helper
 import bgai.engines
 from bgai.checkpoint import load_network
 from bgai.config import NetworkConfig
-from bgai.engines import choose, open_engine, openvino_engine, read_weights
+from bgai.engines import choose, cuda_network, open_engine, openvino_engine, read_weights
+from bgai.engines.cuda_network import CudaNetwork
 from bgai.engines.onnx_engine import OnnxEngine
 from bgai.errors import EngineError, UsageError, WeightsError
 from bgai.model import BGAI
@@ -83,6 +85,18 @@ def test_auto_picks(
 def test_impossible_wishes_are_explained(weights: Weights, engine: str, device: str, message: str) -> None:
     with pytest.raises(EngineError, match=message):
         choose(weights, engine, device)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+@pytest.mark.parametrize("wish", [{"precision": "float16"}, {"compile": True}], ids=str)
+def test_what_is_for_cuda_alone_is_refused_elsewhere(engine: str, wish: dict[str, Any]) -> None:
+    with pytest.raises(EngineError, match=rf"--{next(iter(wish))}.* is for --device cuda alone; {engine} on cpu"):
+        open_engine(find_weights(None, 4), engine, "cpu", **wish)
+
+
+def test_unknown_precisions_are_refused() -> None:
+    with pytest.raises(UsageError, match="expected one of float32, float16"):
+        open_engine(OURS, precision="half")
 
 
 def test_unknown_engines_are_refused() -> None:
@@ -205,8 +219,72 @@ def test_a_graph_of_one_size_agrees_with_the_released_network(shared: Path) -> N
     assert list(engine._graphs) == [(232, 215)]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("half", "tolerance"), [(False, 1e-5), (True, 1e-2)])
+def test_what_runs_on_cuda_gives_what_the_network_does(half: bool, tolerance: float) -> None:
+    file = find_weights(None, 4).file
+    x = torch.rand(1, 3, 20, 33, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = load_network(file)(x)
+    result = CudaNetwork(load_network(file), torch.device("cpu"), half)(x)
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result, expected, atol=tolerance, rtol=0)
+
+
+def test_cudnn_is_used_and_rounds_nothing() -> None:
+    network = load_network(find_weights(None, 4).file)
+    found = []
+    network.register_forward_hook(
+        lambda *_: found.append((torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32))
+    )
+    CudaNetwork(network, torch.device("cpu"))(torch.rand(1, 3, 8, 8))
+    assert found == [(True, False)]
+
+
+def test_shapes_that_keep_coming_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = []
+
+    def record(network: BGAI, x: torch.Tensor) -> BGAI:
+        recorded.append(tuple(x.shape[-2:]))
+        return network
+
+    monkeypatch.setattr(cuda_network, "_Recording", record)
+    network = CudaNetwork(load_network(find_weights(None, 4).file), torch.device("cpu"))
+    network._records = True
+    for width in (8, 8, 16, 16, 16, 16, 8, 8, 8):
+        assert network(torch.zeros(1, 3, 16, width)).shape == (1, 3, 64, 4 * width)
+    assert recorded == [(16, 16), (16, 8)]
+
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@cuda
+@pytest.mark.parametrize(("wish", "tolerance"), [({}, 1e-4), ({"precision": "float16"}, 1e-2)], ids=str)
+def test_recorded_launches_give_what_the_first_ones_did(wish: dict[str, Any], tolerance: float) -> None:
+    engine = open_engine(find_weights(None, 4), "torch", "cuda", **wish)
+    random = np.random.default_rng(0)
+    tiles = [random.random((1, 3, 64, 80), np.float32) for _ in range(6)]
+    expected = [open_engine(find_weights(None, 4), "torch", "cpu")(tile) for tile in tiles]
+    for result, reference in zip([engine(tile) for tile in tiles], expected, strict=True):
+        np.testing.assert_allclose(result, reference, rtol=0, atol=tolerance)
+    engine(random.random((1, 3, 40, 24), np.float32))  # another shape, and back
+    np.testing.assert_allclose(engine(tiles[0]), expected[0], rtol=0, atol=tolerance)
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@cuda
+def test_a_compiled_network_gives_the_same() -> None:
+    engine = open_engine(find_weights(None, 4), "torch", "cuda", compile=True)
+    reference = open_engine(find_weights(None, 4), "torch", "cpu")
+    for size in ((64, 80), (64, 80), (64, 80), (64, 80), (33, 21)):
+        tiles = np.random.default_rng(0).random((1, 3, *size), np.float32)
+        np.testing.assert_allclose(engine(tiles), reference(tiles), rtol=0, atol=1e-4)
+
+
+@pytest.mark.gpu
+@cuda
 def test_cuda_agrees_with_the_cpu() -> None:
     tiles = np.random.default_rng(0).random((1, 3, 64, 80), np.float32)
     results = [open_engine(find_weights(None, 4), "torch", device)(tiles) for device in ("cpu", "cuda")]

@@ -103,6 +103,12 @@ def upscale(
         typer.Option(help="Side of a tile, a multiple of 16; 0 for the whole picture.", show_default="by free memory"),
     ] = None,
     halo: Annotated[int, typer.Option(help="Pixels cut off where tiles meet, a multiple of 16.")] = DEFAULT_HALO,
+    precision: Annotated[
+        str, typer.Option(help="float32, or on CUDA float16: faster, not quite as exact.")
+    ] = "float32",
+    compile: Annotated[
+        bool, typer.Option("--compile", help="On CUDA, compile for each size of tile: minutes, for large pictures.")
+    ] = False,
     recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Look into folders of folders.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     format: Annotated[
@@ -113,7 +119,7 @@ def upscale(
 ) -> None:
     """Enlarge pictures. Originals are never touched; outputs appear whole or not at all."""
     settings = OutputSettings(output, format, quality, overwrite, max_megapixels)
-    upscaler = Upscaler(scale, weights, engine, device, tile=tile, halo=halo)
+    upscaler = Upscaler(scale, weights, engine, device, tile=tile, halo=halo, precision=precision, compile=compile)
     plan = plan_jobs(inputs, upscaler.scale, settings, recursive)
     for failure in plan.failures:
         _complain(failure)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bgai.tensors import Tensors
 
 ENGINES = ("auto", "openvino", "torch")
-
+PRECISIONS = ("float32", "float16")
 Tiles = NDArray[np.float32]
 
 
@@ -117,17 +117,37 @@ def _choose_freely(weights: Weights, device: str) -> tuple[str, str, str]:
     return "openvino", "cpu", "the fastest on a CPU"
 
 
-def open_engine(weights: Weights, engine: str = "auto", device: str = "auto") -> Engine:
-    """Start the runtime that `choose` decides on; arguments and errors as there, and:
+def open_engine(
+    weights: Weights,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "float32",
+    compile: bool = False,
+) -> Engine:
+    """Start the runtime that `choose` decides on; weights, engine, device and errors as there.
+
+    Args:
+        weights: What is to be run.
+        engine: `auto`, `openvino` or `torch`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, …
+        precision: What is computed in; `float16` on CUDA alone.
+        compile: Compile the network first; on CUDA alone.
 
     Raises:
+        UsageError: An unknown precision.
         WeightsError: The weights' file is damaged or not of this network.
     """
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
     name, place, _ = choose(weights, engine, device)
+    if not (name == "torch" and place.startswith("cuda")):
+        for option, asked in (("--precision float16", precision == "float16"), ("--compile", compile)):
+            if asked:
+                raise EngineError(f"{option} is for --device cuda alone; {name} on {place} does without")
     if name == "torch":
         from bgai.engines.torch_engine import TorchEngine
 
-        return TorchEngine(weights.file, place, weights.key)
+        return TorchEngine(weights.file, place, weights.key, precision, compile)
     cache = cache_folder() / "openvino"
     if weights.is_graph:
         from bgai.engines.onnx_engine import OnnxEngine
