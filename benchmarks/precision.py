@@ -1,0 +1,154 @@
+"""What lower precisions bring on this CPU: seconds of the engine's graph in each, in turn, and PSNR-Y lost on a set.
+
+python benchmarks/precision.py HR LR [--weights bgai] [--size 256] [--rounds 9]
+
+HR and LR are folders of pictures of the same names. In INT8 the ranges are made up, so that only its time counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+from openvino import opset13 as op
+
+from bgai.engines import read_weights
+from bgai.engines.graph import Size, build_graph
+from bgai.engines.openvino_engine import SETTINGS, core
+from bgai.image import read_rgb8
+from bgai.metrics import psnr
+from bgai.weights import find_weights
+
+SCALE = 4
+HANGING_TAPS = 14  # a depthwise convolution of so many columns in bfloat16, and OpenVINO 2026.4 compiles for ever
+
+Image = NDArray[np.uint8]
+Plane = NDArray[np.float32]
+Run = Callable[[Plane], Plane]
+Build = Callable[[Size], openvino.Model]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("hr", type=Path)
+    parser.add_argument("lr", type=Path)
+    parser.add_argument("--weights", default="bgai")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=9)
+    options = parser.parse_args()
+    config, tensors = read_weights(find_weights(options.weights, SCALE))
+
+    def build(size: Size) -> openvino.Model:
+        return build_graph(tensors, config, size)
+
+    size = options.size, options.size
+    runs = {
+        "float32": compiled(build(size), "f32"),
+        "bfloat16": compiled(halved(build(size)), "bf16"),
+        "INT8 convolutions": compiled(quantised(build(size)), "f32"),
+    }
+    seconds, differences = measure(runs, size, options.rounds)
+    print("| | seconds | times as fast, pair by pair | largest difference |\n|---|---|---|---|")
+    for name, values in seconds.items():
+        ratios = [base / value for base, value in zip(seconds["float32"], values, strict=True)]
+        differing = "" if name.startswith("INT8") else f"{differences[name]:.1e}"
+        print(f"| {name} | {spread(values)} | {spread(ratios)} | {differing} |")
+    scores = [score(build, options.hr / file.name, file) for file in sorted(options.lr.iterdir())]
+    full, low = (statistics.mean(values) for values in zip(*scores, strict=True))
+    worst = max(ours - theirs for ours, theirs in scores)
+    print(
+        f"\nPSNR-Y of {len(scores)} pictures: {full:.4f} dB in float32, {low:.4f} in bfloat16, at most {worst:.4f} less"
+    )
+
+
+def compiled(model: openvino.Model, precision: str) -> Run:
+    settings = {**SETTINGS, "INFERENCE_PRECISION_HINT": precision}
+    request: Any = core().compile_model(model, "CPU", settings).create_infer_request()
+
+    def run(lr: Plane) -> Plane:
+        sr: Plane = request.infer({"lr": lr})[0]
+        return sr
+
+    return run
+
+
+def halved(model: openvino.Model) -> openvino.Model:
+    """The same, with long depthwise filters of one row as sums of two shorter ones."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "GroupConvolution" and node.input_value(1).get_shape()[-1] >= HANGING_TAPS:
+            x, filters = node.input_value(0), node.input_value(1).get_node().data
+            reach = filters.shape[-1] // 2
+            right = filters[..., reach:].copy()
+            right[..., 0] = 0  # the middle is the left one's
+            left = op.group_convolution(x, filters[..., : reach + 1].copy(), [1, 1], [0, reach], [0, 0], [1, 1])
+            both = op.add(left, op.group_convolution(x, right, [1, 1], [0, 0], [0, reach], [1, 1]))
+            node.output(0).replace(both.output(0))
+    return model
+
+
+def quantised(model: openvino.Model) -> openvino.Model:
+    """All convolutions on 8-bit integers, activations from -8 to 8, weights by their largest in each filter."""
+    made: dict[str, openvino.Node] = {}
+    for node in model.get_ordered_ops():
+        if node.get_type_name() not in ("Convolution", "GroupConvolution"):
+            continue
+        x, weights = node.input_value(0), node.input_value(1)
+        name = f"{x.get_node().get_friendly_name()} {x.get_index()}"
+        if name not in made:
+            made[name] = levels(x, np.full(1, 8, np.float32), 256)
+        data = weights.get_node().data
+        largest = np.abs(data).max(axis=tuple(range(data.ndim - 3, data.ndim)), keepdims=True)
+        node.input(0).replace_source_output(made[name].output(0))
+        node.input(1).replace_source_output(levels(weights, largest, 255).output(0))
+    return model
+
+
+def levels(x: openvino.Output, largest: NDArray[np.float32], count: int) -> openvino.Node:
+    low = op.constant(-largest)
+    high = op.constant(largest if count % 2 else largest * np.float32(127 / 128))
+    return op.fake_quantize(x, low, high, low, high, count)
+
+
+def measure(runs: Mapping[str, Run], size: Size, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
+    lr = np.random.default_rng(0).random((1, 3, *size), np.float32)
+    results = {name: run(lr).copy() for name, run in runs.items()}  # the warm-up
+    differences = {name: float(np.abs(result - results["float32"]).max()) for name, result in results.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run(lr)
+            seconds[name].append(time.perf_counter() - start)
+    return seconds, differences
+
+
+def score(build: Build, original: Path, file: Path) -> tuple[float, float]:
+    """PSNR-Y in float32 and in bfloat16."""
+    lr = read_rgb8(file)
+    height, width = lr.shape[:2]
+    hr = read_rgb8(original)[: height * SCALE, : width * SCALE]
+    tile = np.ascontiguousarray((lr.astype(np.float32) / np.float32(255)).transpose(2, 0, 1)[None])
+    full = compiled(build((height, width)), "f32")(tile)
+    low = compiled(halved(build((height, width))), "bf16")(tile)
+    return psnr(rounded(full), hr, SCALE), psnr(rounded(low), hr, SCALE)
+
+
+def rounded(sr: Plane) -> Image:
+    image: Image = np.rint(np.clip(sr[0].transpose(1, 2, 0), 0, 1) * 255).astype(np.uint8)
+    return image
+
+
+def spread(values: list[float]) -> str:
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+if __name__ == "__main__":
+    main()
