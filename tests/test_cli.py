@@ -67,7 +67,7 @@ WRONG = {
     "not-weights": (["upscale", "a.png", "--weights", "a.png"], "expected an .onnx, .safetensors or .pth"),
     "engine": (["upscale", "a.png", "--engine", "magic"], "engine 'magic': expected one of"),
     "device": (["upscale", "a.png", "--device", "cuda:77"], "device 'cuda:77' cannot be used"),
-    "precision": (["upscale", "a.png", "--device", "cpu", "--precision", "float16"], "for --device cuda alone"),
+    "precision": (["upscale", "a.png", "--precision", "float16"], "precision 'float16': expected one of float32, half"),
     "compile": (["upscale", "a.png", "--device", "cpu", "--compile"], "for --device cuda alone"),
     "tile": (["upscale", "a.png", "--tile", "100"], "tile 100: expected a multiple of 16"),
     "format": (["upscale", "a.png", "--format", "gif"], "format 'gif'"),

@@ -12,14 +12,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from conftest import texture
 from onnx import helper
 
 import bgai.engines
 from bgai.checkpoint import load_network
 from bgai.config import NetworkConfig
-from bgai.engines import choose, cuda_network, open_engine, openvino_engine, read_weights
+from bgai.engines import PRECISIONS, choose, cuda_network, open_engine, openvino_engine, read_weights
 from bgai.engines.cuda_network import CudaNetwork
 from bgai.engines.onnx_engine import OnnxEngine
+from bgai.engines.openvino_engine import core
 from bgai.errors import EngineError, UsageError, WeightsError
 from bgai.model import BGAI
 from bgai.weights import Weights, find_weights, shipped_scales
@@ -88,15 +90,31 @@ def test_impossible_wishes_are_explained(weights: Weights, engine: str, device: 
 
 
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
-@pytest.mark.parametrize("wish", [{"precision": "float16"}, {"compile": True}], ids=str)
-def test_what_is_for_cuda_alone_is_refused_elsewhere(engine: str, wish: dict[str, Any]) -> None:
-    with pytest.raises(EngineError, match=rf"--{next(iter(wish))}.* is for --device cuda alone; {engine} on cpu"):
-        open_engine(find_weights(None, 4), engine, "cpu", **wish)
+def test_compilation_is_refused_but_on_cuda(engine: str) -> None:
+    with pytest.raises(EngineError, match=f"--compile is for --device cuda alone; {engine} on cpu"):
+        open_engine(find_weights(None, 4), engine, "cpu", compile=True)
 
 
-def test_unknown_precisions_are_refused() -> None:
-    with pytest.raises(UsageError, match="expected one of float32, float16"):
-        open_engine(OURS, precision="half")
+def test_precisions_that_cannot_be_had_are_refused() -> None:
+    with pytest.raises(UsageError, match="precision 'float16': expected one of float32, half"):
+        open_engine(OURS, precision="float16")
+    with pytest.raises(EngineError, match="torch on cpu computes in float32 alone"):
+        open_engine(OURS, "torch", "cpu", precision="half")
+    with pytest.raises(EngineError, match="an ONNX graph computes in float32 alone"):
+        open_engine(GRAPH, precision="half")
+
+
+@pytest.mark.parametrize("size", [(37, 50), (240, 208)], ids=["any-size", "one-size"])
+def test_half_precision_is_close(size: tuple[int, int]) -> None:
+    if "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        with pytest.raises(EngineError, match="no bfloat16 arithmetic"):
+            open_engine(find_weights(None, 4), "openvino", precision="half")
+        return
+    tile = texture(*size).transpose(2, 0, 1)[None].astype(np.float32) / 255
+    exact, half = (open_engine(find_weights(None, 4), "openvino", precision=name)(tile) for name in PRECISIONS)
+    difference = np.abs(exact - half)
+    assert 1e-4 < difference.max() < 0.05
+    assert difference.mean() < 2e-3
 
 
 def test_unknown_engines_are_refused() -> None:
@@ -164,12 +182,12 @@ def test_sizes_that_come_often_get_a_graph_of_their_own(monkeypatch: pytest.Monk
     engine = openvino_engine.OpenVinoEngine(*read_weights(find_weights(None, 4)), None)
     tiles = np.random.default_rng(0).random((1, 3, 20, 30), np.float32)
     results = [engine(tiles) for _ in range(4)]
-    assert list(engine._graphs) == [None, (20, 30)]
+    assert list(engine._requests) == [None, (20, 30)]
     for result in results[1:]:
         np.testing.assert_allclose(result, results[0], rtol=0, atol=5e-5)
     for side in range(1, 6):
         engine._request((side, 8))
-    assert len(engine._graphs) == 4
+    assert len(engine._requests) == 4
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -216,7 +234,7 @@ def test_a_graph_of_one_size_agrees_with_the_released_network(shared: Path) -> N
     with torch.inference_mode():
         expected = load_network(weights.file)(torch.from_numpy(tiles)).numpy()
     np.testing.assert_allclose(engine(tiles), expected, rtol=0, atol=1e-4)
-    assert list(engine._graphs) == [(232, 215)]  # type: ignore[attr-defined]
+    assert list(engine._requests) == [(232, 215)]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("half", "tolerance"), [(False, 1e-5), (True, 1e-2)])
@@ -260,7 +278,7 @@ cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"
 
 @pytest.mark.gpu
 @cuda
-@pytest.mark.parametrize(("wish", "tolerance"), [({}, 1e-4), ({"precision": "float16"}, 1e-2)], ids=str)
+@pytest.mark.parametrize(("wish", "tolerance"), [({}, 1e-4), ({"precision": "half"}, 1e-2)], ids=str)
 def test_recorded_launches_give_what_the_first_ones_did(wish: dict[str, Any], tolerance: float) -> None:
     engine = open_engine(find_weights(None, 4), "torch", "cuda", **wish)
     random = np.random.default_rng(0)

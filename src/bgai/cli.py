@@ -104,7 +104,7 @@ def upscale(
     ] = None,
     halo: Annotated[int, typer.Option(help="Pixels cut off where tiles meet, a multiple of 16.")] = DEFAULT_HALO,
     precision: Annotated[
-        str, typer.Option(help="float32, or on CUDA float16: faster, not quite as exact.")
+        str, typer.Option(help="float32, or half: faster, not quite as exact; on CUDA and newer CPUs.")
     ] = "float32",
     compile: Annotated[
         bool, typer.Option("--compile", help="On CUDA, compile for each size of tile: minutes, for large pictures.")

@@ -40,7 +40,8 @@ class Upscaler:
             at once. None chooses from the free memory.
         halo: Pixels cut off where tiles meet, a multiple of 16. 48 keeps results within a thousandth of a level of the
             whole image's.
-        precision: `float32`, or on CUDA `float16`: faster, and not quite as exact.
+        precision: `float32`; or `half`, faster and not quite as exact: float16 on CUDA, bfloat16 on CPUs that compute
+            in it.
         compile: On CUDA, compile for each size of tile first, which takes minutes: for many or large images.
 
     Raises:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from bgai.tensors import Tensors
 
 ENGINES = ("auto", "openvino", "torch")
-PRECISIONS = ("float32", "float16")
+PRECISIONS = ("float32", "half")
+
 Tiles = NDArray[np.float32]
 
 
@@ -130,7 +131,7 @@ def open_engine(
         weights: What is to be run.
         engine: `auto`, `openvino` or `torch`.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, …
-        precision: What is computed in; `float16` on CUDA alone.
+        precision: `float32`; or `half`, which is float16 on CUDA and bfloat16 on CPUs that compute in it.
         compile: Compile the network first; on CUDA alone.
 
     Raises:
@@ -140,10 +141,12 @@ def open_engine(
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
     name, place, _ = choose(weights, engine, device)
-    if not (name == "torch" and place.startswith("cuda")):
-        for option, asked in (("--precision float16", precision == "float16"), ("--compile", compile)):
-            if asked:
-                raise EngineError(f"{option} is for --device cuda alone; {name} on {place} does without")
+    on_cuda = name == "torch" and place.startswith("cuda")
+    if compile and not on_cuda:
+        raise EngineError(f"--compile is for --device cuda alone; {name} on {place} does without")
+    if precision == "half" and not on_cuda and (name != "openvino" or weights.is_graph):
+        what = "an ONNX graph" if weights.is_graph else f"{name} on {place}"
+        raise EngineError(f"--precision half: {what} computes in float32 alone; use --device cuda or --engine openvino")
     if name == "torch":
         from bgai.engines.torch_engine import TorchEngine
 
@@ -155,7 +158,7 @@ def open_engine(
         return OnnxEngine(weights.file, cache)
     from bgai.engines.openvino_engine import OpenVinoEngine
 
-    return OpenVinoEngine(*read_weights(weights), cache)
+    return OpenVinoEngine(*read_weights(weights), cache, precision)
 
 
 def read_weights(weights: Weights) -> tuple[NetworkConfig, Tensors]:

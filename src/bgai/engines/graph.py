@@ -4,9 +4,9 @@ The mathematics are those of `bgai.model`, in float32, with what depends on weig
 graph for one size knows the order of its windows, too, and takes about two thirds of the time of one for any size;
 but it takes a second or two to compile. Two arrangements make both fast and small:
 
-* An attention map A_g = S_g + t_g A_{g-1} is never formed. A_g v is the sum of ordinary attentions S_j v, each of
-  which OpenVINO computes within the caches, so that only queries and keys of earlier groups are kept: 100 numbers a
-  pixel and block instead of 448.
+* An attention map A_g = S_g + t_g A_{g-1} is not formed. A_g v is the sum of ordinary attentions S_j v, each of which
+  OpenVINO computes within the caches, so that only queries and keys of earlier groups are kept: 100 numbers a pixel and
+  block instead of 448. Where memory is no matter, maps of the small windows are: 232 numbers, and faster.
 * OpenVINO's convolutions hold channels last, where taking a slice of the channels is a copy. So the weights are
   sliced instead, and where slices meet again in a 1 x 1 convolution, its parts are summed.
 
@@ -15,8 +15,9 @@ Dimensions as in `bgai.model`, and c pixels of a window's row that lie side by s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import openvino
@@ -28,6 +29,8 @@ from bgai.config import NetworkConfig
 
 MEAN = np.array((0.4488, 0.4371, 0.4040)).reshape(1, 3, 1, 1)  # DIV2K's mean RGB
 EPSILON = 1e-5  # of the layer normalisation
+_KEEPS_MAPS_PIXELS = 100_000  # above it their memory is better spent on larger tiles
+_MOST_TAPS = 13  # OpenVINO 2026.4 does not finish compiling wider depthwise filters in bfloat16
 
 Array = NDArray[np.float64]
 Window = tuple[int, int]
@@ -35,7 +38,10 @@ Size = tuple[int, int]
 
 
 def build_graph(
-    tensors: Mapping[str, NDArray[np.float32]], config: NetworkConfig, size: Size | None = None
+    tensors: Mapping[str, NDArray[np.float32]],
+    config: NetworkConfig,
+    size: Size | None = None,
+    bfloat16: bool = False,
 ) -> openvino.Model:
     """Build the graph that enlarges RGB in [0, 1].
 
@@ -43,6 +49,7 @@ def build_graph(
         tensors: The weights, named as in `bgai.model.BGAI.state_dict`.
         config: The network's settings.
         size: Height and width of the images, any from 1 x 1; None for any.
+        bfloat16: Whether it is to be compiled for computing in it.
 
     Returns:
         A model with the input `lr`, 1 x 3 x H x W, and the output `sr`, 1 x 3 x sH x sW, not clamped. For images of any
@@ -52,7 +59,7 @@ def build_graph(
         KeyError: A tensor is missing.
         RuntimeError: A tensor has another shape than this network's.
     """
-    return _Builder(tensors, config, size).network()
+    return _Builder(tensors, config, size, bfloat16).network()
 
 
 def window_orders(config: NetworkConfig, size: Size) -> dict[str, NDArray[np.int32]]:
@@ -88,14 +95,29 @@ class _Attended:
     temperature: np.float32
 
 
+@dataclass(slots=True)
+class _Past:
+    """What an attention has of the same one in earlier groups: either of these, or nothing."""
+
+    attended: list[_Attended] = field(default_factory=list)
+    map: Node | None = None
+    """n, 1, N, N"""
+
+
 class _Builder:
     """Adds the network's parts to a graph, in the order of `bgai.model`; nodes are 1, C, H, W unless said otherwise."""
 
-    def __init__(self, tensors: Mapping[str, NDArray[np.float32]], config: NetworkConfig, size: Size | None) -> None:
+    def __init__(
+        self,
+        tensors: Mapping[str, NDArray[np.float32]],
+        config: NetworkConfig,
+        size: Size | None,
+        bfloat16: bool,
+    ) -> None:
         # Folding in float64 leaves one rounding, as in the network itself.
         self._tensors = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
         self._config = config
-        self._size = size
+        self._size, self._bfloat16 = size, bfloat16
         self._orders = window_orders(config, size) if size else {}
         self._inputs: list[Node] = []
         self._windowings: dict[tuple[Window, bool], _Windowing] = {}
@@ -106,7 +128,7 @@ class _Builder:
         centred = op.subtract(lr, _constant(MEAN))
         x = self._convolve(centred, "shallow")
         fused = None
-        past: list[list[list[_Attended]]] = [[[] for _ in range(4)] for _ in range(self._config.blocks)]
+        past = [[_Past() for _ in range(4)] for _ in range(self._config.blocks)]
         for index in range(self._config.groups):
             x = self._group(x, f"groups.{index}", past, fused)
             weight = self._matrix("fuse")[:, index * C : (index + 1) * C]
@@ -125,7 +147,7 @@ class _Builder:
         self._inputs.append(node)
         return node
 
-    def _group(self, x: Node, name: str, past: list[list[list[_Attended]]], fused: Node | None) -> Node:
+    def _group(self, x: Node, name: str, past: list[list[_Past]], fused: Node | None) -> Node:
         features = op.add(self._mixing(x, f"{name}.mixing1"), x if fused is None else _after(x, fused))
         for index, earlier in enumerate(past):
             features = self._block(features, f"{name}.blocks.{index}", index % 2 == 1, earlier)
@@ -154,8 +176,8 @@ class _Builder:
         )
         return op.gelu(op.add(op.concat(slices, 1), x), "erf")
 
-    def _block(self, x: Node, name: str, shifted: bool, past: list[list[_Attended]]) -> Node:
-        """Map features to features; adds this block's queries and keys to the past of its four attentions."""
+    def _block(self, x: Node, name: str, shifted: bool, past: list[_Past]) -> Node:
+        """Map features to features; past is that of its four attentions, and gets what this group adds."""
         padded = self._pad(x)
         normed = _normalise(padded)
         local = self._config.local_channels
@@ -189,7 +211,7 @@ class _Builder:
         missing = op.floor_mod(op.negative(_size_of(x)), _shape(window))
         return op.pad(x, _shape(0, 0, 0, 0), op.concat([_shape(0, 0), missing], 0), "constant")
 
-    def _attention(self, x: Node, name: str, window: Window, shifted: bool, past: list[_Attended]) -> Node:
+    def _attention(self, x: Node, name: str, window: Window, shifted: bool, past: _Past) -> Node:
         windowing = self._windowing(window, shifted)
         value = self._project(x, f"{name}.value")
         position = self._depthwise(value, f"{name}.position")
@@ -197,13 +219,14 @@ class _Builder:
         key = op.multiply(op.add(x, position), np.float32(self._tensors[f"{name}.value.weight"].shape[0] ** -0.5))
         temperature = np.float32(self._tensors[f"{name}.temperature"].item())
         query, key, value = (_to_windows(part, window, windowing) for part in (query, key, value))
-        past.append(_Attended(query, key, temperature))
-        total, scale = None, op.constant(np.float32(1))
-        for earlier in past:
-            # One node for all of it: of separate ones OpenVINO would merge equal softmaxes and keep the maps.
-            attended = op.scaled_dot_product_attention(earlier.query, earlier.key, value, None, scale)
-            total = attended if total is None else op.add(attended, op.multiply(total, earlier.temperature))
-        return op.add(_from_windows(total, _size_of(x), windowing), position)
+        attend = _attend_by_map if self._keeps_map(window) else _attend
+        attended = attend(_Attended(query, key, temperature), value, past)
+        return op.add(_from_windows(attended, _size_of(x), windowing), position)
+
+    def _keeps_map(self, window: Window) -> bool:
+        if not self._size or math.prod(self._size) > _KEEPS_MAPS_PIXELS:
+            return False
+        return math.prod(window) < self._config.window**2
 
     def _gate(self, local: Node, broadcast: Node, name: str) -> Node:
         both = op.concat([local, broadcast], 1)
@@ -222,7 +245,8 @@ class _Builder:
         reaches = [f"{name}.{reach}" for reach in ("square", "tall", "wide")]
         once = self._project_normed(normed, f"{name}.widen", f"{block}.norm2", slice(cut))
         filters = np.concatenate([_padded(self._tensors[f"{reach}.weight"], 5) for reach in reaches])
-        once = _depthwise(once, filters, np.concatenate([self._bias(reach) for reach in reaches]))
+        biases = np.concatenate([self._bias(reach) for reach in reaches])
+        once = _depthwise(once, filters, biases, *_same(filters))
         twice = self._project_normed(normed, f"{name}.widen", f"{block}.norm2", slice(cut, None))
         twice = self._depthwise(self._depthwise(twice, f"{name}.twice.0"), f"{name}.twice.1")
         x = op.add(_pointwise(op.gelu(once, "erf"), narrow[:, :cut], self._bias(f"{name}.narrow")), x)
@@ -241,7 +265,14 @@ class _Builder:
         return _pointwise(normed, weight * self._tensors[f"{norm}.weight"], bias)
 
     def _depthwise(self, x: Node, name: str) -> Node:
-        return _depthwise(x, self._tensors[f"{name}.weight"], self._bias(name))
+        weight, bias = self._tensors[f"{name}.weight"], self._bias(name)
+        reach = weight.shape[-1] // 2
+        if not self._bfloat16 or weight.shape[-1] <= _MOST_TAPS:
+            return _depthwise(x, weight, bias, *_same(weight))
+        left, right = weight[..., : reach + 1], weight[..., reach:].copy()
+        right[..., 0] = 0  # the middle is the left one's
+        left_sum = _depthwise(x, left, bias, [0, reach], [0, 0])
+        return op.add(left_sum, _depthwise(x, right, 0 * bias, [0, 0], [0, reach]))
 
     def _matrix(self, name: str) -> Array:
         """Weights of a 1 x 1 convolution, out x in."""
@@ -298,6 +329,24 @@ def _from_windows(x: Node, size: Node, windowing: _Windowing) -> Node:
     return op.transpose(image, _shape(0, 3, 1, 2))
 
 
+def _attend(new: _Attended, value: Node, past: _Past) -> Node:
+    """The attention of this group and the earlier ones to values, n, 1, N, d."""
+    past.attended.append(new)
+    total, scale = None, op.constant(np.float32(1))
+    for each in past.attended:
+        # One node for all of it: of separate ones OpenVINO would merge equal softmaxes and keep the maps.
+        attended = op.scaled_dot_product_attention(each.query, each.key, value, None, scale)
+        total = attended if total is None else op.add(attended, op.multiply(total, each.temperature))
+    return total
+
+
+def _attend_by_map(new: _Attended, value: Node, past: _Past) -> Node:
+    """As `_attend`."""
+    softmax = op.softmax(op.matmul(new.query, new.key, False, True), 3)
+    past.map = softmax if past.map is None else op.add(softmax, op.multiply(past.map, new.temperature))
+    return op.matmul(past.map, value, False, False)
+
+
 def _normalise(x: Node) -> Node:
     """Layer normalisation over the channels, less its scale and bias.
 
@@ -328,9 +377,9 @@ def _convolution(x: Node, weight: Array, bias: Array | None) -> Node:
     return out if bias is None else op.add(out, _constant(bias.reshape(1, -1, 1, 1)))
 
 
-def _depthwise(x: Node, weight: Array, bias: Array) -> Node:
-    """`weight` is C, 1, h, w."""
-    out = op.group_convolution(x, _constant(weight[:, None]), [1, 1], *_same(weight), [1, 1])
+def _depthwise(x: Node, weight: Array, bias: Array, before: list[int], after: list[int]) -> Node:
+    """`weight` is C, 1, h, w; `before` and `after` are the padding of rows and columns."""
+    out = op.group_convolution(x, _constant(weight[:, None]), [1, 1], before, after, [1, 1])
     return op.add(out, _constant(bias.reshape(1, -1, 1, 1)))
 
 

@@ -15,7 +15,7 @@ from bgai.engines.cuda_network import CudaNetwork
 from bgai.errors import EngineError
 
 # What tensors take on CUDA, counted, and half as much again for the libraries and for gaps between them.
-_CUDA_BYTES_PER_PIXEL = {"float32": 10_000, "float16": 6_000}
+_CUDA_BYTES_PER_PIXEL = {"float32": 10_000, "half": 6_000}
 
 
 class TorchEngine:
@@ -34,7 +34,7 @@ class TorchEngine:
         try:
             self._device = torch.device(device)
             if self._device.type == "cuda":
-                self._network = CudaNetwork(network, self._device, precision == "float16", compile)
+                self._network = CudaNetwork(network, self._device, precision == "half", compile)
                 self.bytes_per_pixel = _CUDA_BYTES_PER_PIXEL[precision]
             else:
                 self._network = network.to(self._device)
