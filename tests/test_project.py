@@ -16,7 +16,7 @@ SOURCE = Path(bgai.__file__).parent
 # A module may import from its own rank and from those before it.
 RANKS = (
     ("errors", "config"),
-    ("depthwise", "files", "tiff_exif", "option_file", "provenance", "published"),
+    ("depthwise", "files", "tiff_exif", "option_file", "provenance", "published", "worker"),
     ("options",),
     ("image", "resize", "metrics", "tiling", "model", "schedule"),
     ("fused",),
@@ -28,7 +28,7 @@ RANKS = (
     ("data", "distributed", "journal"),
     ("evaluate", "experiment", "results_page"),
     ("batch", "bench", "prepare", "export", "trainer"),
-    ("report",),
+    ("report", "bench_report"),
     ("train", "testing"),
     ("cli",),
     ("__main__",),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -210,9 +211,8 @@ def info(
 
 
 def _show_complexity() -> None:
-    import statistics
-
     from bgai.bench import Case, measure
+    from bgai.bench_report import spread
     from bgai.weights import SHIPPED, shipped_scales
 
     with _needing_extra("torch"):
@@ -224,16 +224,16 @@ def _show_complexity() -> None:
         for scale in shipped_scales():
             counts = count(load_network(SHIPPED / f"bgai_x{scale}.safetensors"))
             height, width = counts.lr_size
-            cost = measure(Case("bgai", scale, height, width, tile=None))
+            measured = measure(Case("bgai", scale, height, width, tile=None))
             columns.append(
                 (
                     f"{counts.parameters:,}",
                     f"{counts.multiply_adds / 1e9:.1f} G",
                     f"{counts.activations / 1e6:,.0f} M",
                     f"{width} x {height}",
-                    f"{statistics.median(cost.seconds):.2f} ({min(cost.seconds):.2f} to {max(cost.seconds):.2f})",
-                    f"{cost.peak_bytes / 2**20:,.0f} MiB",
-                    f"{cost.engine} on {cost.device}",
+                    spread(measured.seconds),
+                    f"{measured.peak_bytes / 2**20:,.0f} MiB",
+                    f"{measured.facts['engine']} on {measured.facts['device']}",
                 )
             )
     table = Table(f"{OUTPUT[1]} x {OUTPUT[0]}", *(f"×{scale}" for scale in shipped_scales()))
@@ -242,6 +242,65 @@ def _show_complexity() -> None:
     for name, *row in zip(names, *columns, strict=True):
         table.add_row(name, *row)
     out.print(table, highlight=False)
+
+
+@app.command()
+def bench(
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WIDTHxHEIGHT",
+            help="Of the picture; may be given several times.",
+            show_default="128x128 and 256x256 as a whole, 640x480 in tiles",
+        ),
+    ] = None,
+    scale: Annotated[int | None, typer.Option(help="2, 3 or 4.", show_default="that of the weights, or 4")] = None,
+    weights: Annotated[str | None, typer.Option(help="As for upscale.", show_default="bgai")] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="openvino or torch; may be given several times, the one to compare with first.",
+            show_default="those that run here",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, …")] = "auto",
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of a tile, a multiple of 16; 0 for the whole picture.", show_default="by free memory, as upscale"
+        ),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Of each engine, after the warm-up.")] = 5,
+    threads: Annotated[
+        int | None, typer.Option(help="CPUs that the engines may use.", show_default="all there are")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="File for every round, replaced if there.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="File for the tables, replaced if there.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="File for a plot: .png, .svg or .pdf, replaced if there.")
+    ] = None,
+) -> None:
+    """Measure what enlarging costs here: seconds and memory of each engine, in alternating rounds."""
+    from bgai import bench, bench_report
+
+    if threads is not None:
+        bench.limit_cpus(threads)
+    cases = bench.plan_cases(size, scale, weights, engine, device, tile)
+    with bench_report.outputs(json, markdown, plot) as write:
+        with _counting(transient=True, disable=not err.is_terminal) as advance:
+            found = [bench.compare(title, commands, rounds, progress=advance) for title, commands in cases.items()]
+        write(found, {"weights": weights or "bgai", "rounds": rounds, "warm_ups": bench.WARM_UPS})
+    for comparison in found:
+        table = Table(*bench_report.head(comparison), title=comparison.title, title_justify="left", box=SIMPLE)
+        for row in bench_report.rows(comparison):
+            table.add_row(*row)
+        out.print(table, highlight=False)
+    out.print(bench_report.NOTE, highlight=False)
+    failed = [f"{one.title}: {side.name}: {side.error}" for one in found for side in one.sides if side.error]
+    for failure in failed:
+        _complain(failure)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _version(package: str) -> str:

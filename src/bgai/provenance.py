@@ -43,16 +43,21 @@ def versions(*packages: str) -> str:
     return ", ".join(found)
 
 
-def machine() -> str:
-    """The processor, and the GPU that PyTorch would take."""
-    import torch
-
+def processor() -> str:
+    """How many CPUs there are, and of what kind."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         models = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         name = models[0].partition(": ")[2] if models else name
-    parts = [f"{os.cpu_count()} × {name}", f"{torch.get_num_threads()} threads"]
+    return f"{os.cpu_count()} × {name}"
+
+
+def machine() -> str:
+    """The processor, PyTorch's threads, and the GPU that it would take."""
+    import torch
+
+    parts = [processor(), f"{torch.get_num_threads()} threads"]
     if torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     return ", ".join(parts)
