@@ -4,7 +4,8 @@ python benchmarks/engines.py [--size 256] [--rounds 7] [--weights official] [--a
     [--json FILE] [--markdown FILE] [--plot FILE]
 
 With a clone of the authors' repository their network runs too, eagerly, with the same weights; and for scale a product
-of large matrices of as many operations as the network takes.
+of large matrices of as many operations as the network takes. All sides load PyTorch here: `bgai bench` shows the
+memory of an engine alone.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main() -> None:
     if options.side:
         return serve(lambda: begin(options))
     names = ["openvino", "torch", *([AUTHORS] if options.authors else []), PRODUCT]
-    settings = {"weights": options.weights, "rounds": options.rounds, "warm_ups": WARM_UPS}
+    settings = {"weights": Path(options.weights).name, "rounds": options.rounds, "warm_ups": WARM_UPS}
     side = options.size * SCALE
     title = f"{options.size} x {options.size} to {side} x {side}"
     find_weights(options.weights, SCALE)  # downloaded before anything is measured

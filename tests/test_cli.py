@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -77,6 +78,12 @@ WRONG = {
     "graph": (["export", "a.png", "-o", "b.onnx"], "expected an .onnx, .safetensors or .pth"),
     "prepare": (["prepare", "no"], "no: no such folder"),
     "step": (["prepare", ".", "--step", "100"], "step 100: expected a multiple"),
+    "bench-size": (["bench", "--size", "640"], "size '640': expected WIDTHxHEIGHT"),
+    "bench-engine": (["bench", "--engine", "magic"], "engine 'magic': expected one of"),
+    "bench-rounds": (["bench", "--rounds", "0", "--json", "b.json"], "0 rounds: expected 1 or more"),
+    "bench-threads": (["bench", "--threads", "0"], "0 threads: expected 1 to"),
+    "bench-plot": (["bench", "--plot", "b.txt"], "b.txt: expected a name that ends in .png"),
+    "bench-output": (["bench", "--json", "a.png/b.json"], "a.png: cannot be made a folder"),
     "export": (["export", "a.onnx", "-o", "b.onnx"], "no such file"),
 }
 
@@ -182,6 +189,35 @@ def test_info_says_what_is_picked_and_why(tmp_path: Path) -> None:
     assert bgai.__version__ in result.stdout
     assert "picked" in result.stdout
     assert "openvino on cpu: the fastest on a CPU" in result.stdout or "PyTorch sees a GPU" in result.stdout
+
+
+def test_a_measurement_is_shown_and_kept(tmp_path: Path) -> None:
+    outputs = ("--json", "a.json", "--markdown", "a.md", "--plot", "a.png")
+    result = bgai_command("bench", "--size", "16x24", "--rounds", "2", "--threads", "1", *outputs, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "16 x 24 to 64 x 96" in result.stdout
+    assert "times openvino's" in result.stdout
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert record["threads"] == 1
+    assert record["settings"] == {"weights": "bgai", "device": "auto", "rounds": 2, "warm_ups": 2}
+    (comparison,) = record["comparisons"]
+    assert [(side["name"], len(side["seconds"]), side["error"]) for side in comparison["sides"]] == [
+        ("openvino", 2, ""),
+        ("torch", 2, ""),
+    ]
+    assert "| torch |" in (tmp_path / "a.md").read_text()
+    assert Image.open(tmp_path / "a.png").format == "PNG"
+
+
+def test_a_measurement_for_which_memory_is_short_says_so(tmp_path: Path) -> None:
+    result = bgai_command(
+        "bench", "--size", "99999999x9999999", "--engine", "openvino", "--json", "a.json", cwd=tmp_path
+    )
+    assert result.returncode == 1
+    assert "not run: Unable to allocate" in result.stdout
+    (message,) = result.stderr.strip().splitlines()
+    assert "bgai: 99999999 x 9999999 to 399999996 x 39999996: openvino: Unable to allocate" in message
+    assert "Unable to allocate" in (tmp_path / "a.json").read_text()
 
 
 def test_version(tmp_path: Path) -> None:

@@ -102,7 +102,12 @@ def compare(
 
     Returns:
         What each side took. A side that failed or was killed says so, and the others go on without it.
+
+    Raises:
+        UsageError: There are no rounds.
     """
+    if rounds < 1:
+        raise UsageError(f"{rounds} rounds: expected 1 or more")
     done, total = 0, len(commands) * (warm_ups + rounds)
 
     def advance(side: Side) -> None:

@@ -40,9 +40,9 @@ def rows(comparison: Comparison) -> list[list[str]]:
 
 
 def _row(side: Measured, first: Measured) -> list[str]:
-    name = ", ".join([side.name, *(f"{side.facts[fact]} {fact}" for fact in ("tiles",) if fact in side.facts)])
+    name = f"{side.name}, tiles: {side.facts['tiles']}" if "tiles" in side.facts else side.name
     if side.error:
-        return [name, f"not run: {side.error}" if not side.seconds else f"ended early: {side.error}", "", "", "", ""]
+        return [name, f"{'ended early' if side.seconds else 'not run'}: {side.error}", "", "", "", ""]
     busy = np.divide(side.cpu_seconds, side.seconds)
     return [
         name,
@@ -115,15 +115,16 @@ def _draw_panel(panel: Any, comparison: Comparison) -> None:
             continue
         low, middle, high = np.percentile(side.seconds, (25, 50, 75))
         medians.append(middle)
-        panel.barh(place, middle, xerr=[[middle - low], [high - middle]], height=0.6, color=f"C{place}", capsize=3)
-        panel.annotate(f"  {middle:.3g} s", (high, place), va="center")
+        panel.errorbar(middle, place, xerr=[[middle - low], [high - middle]], fmt="o", capsize=3)
+        panel.annotate(f"  {middle:#.3g} s", (high, place), va="center")
     names = [side.name + (" (not run)" if side.error else "") for side in comparison.sides]
     panel.set_yticks(range(len(names)), names)
-    panel.invert_yaxis()
-    panel.set(title=comparison.title, xlabel="seconds")
+    panel.set(title=comparison.title, xlabel="seconds", ylim=(len(names) - 0.5, -0.5))
     panel.margins(x=0.15)
     if medians and max(medians) > _LINEAR_RANGE * min(medians):
         panel.set_xscale("log")
+    else:
+        panel.set_xlim(left=0)
     panel.grid(axis="x", alpha=0.3)
 
 

@@ -270,7 +270,7 @@ def bench(
             help="Side of a tile, a multiple of 16; 0 for the whole picture.", show_default="by free memory, as upscale"
         ),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Of each engine, after the warm-up.")] = 5,
+    rounds: Annotated[int, typer.Option(help="Of each engine, after the warm-up.")] = 5,
     threads: Annotated[
         int | None, typer.Option(help="CPUs that the engines may use.", show_default="all there are")
     ] = None,
@@ -289,7 +289,8 @@ def bench(
     with bench_report.outputs(json, markdown, plot) as write:
         with _counting(transient=True, disable=not err.is_terminal) as advance:
             found = [bench.compare(title, commands, rounds, progress=advance) for title, commands in cases.items()]
-        write(found, {"weights": weights or "bgai", "rounds": rounds, "warm_ups": bench.WARM_UPS})
+        name = Path(weights or "bgai").name
+        write(found, {"weights": name, "device": device, "rounds": rounds, "warm_ups": bench.WARM_UPS})
     for comparison in found:
         table = Table(*bench_report.head(comparison), title=comparison.title, title_justify="left", box=SIMPLE)
         for row in bench_report.rows(comparison):
