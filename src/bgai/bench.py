@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from bgai.engines import ENGINES, choose
+from bgai.engines import ENGINES, check_precision, choose
 from bgai.errors import EngineError, UsageError
 from bgai.upscale import Upscaler
 from bgai.weights import Weights, find_weights
@@ -49,6 +49,7 @@ class Case:
     device: str = "auto"
     tile: int | None = 0
     """As for `Upscaler`: 0 is the whole image, None a size by the free memory."""
+    precision: str = "float32"
 
     def command(self) -> Command:
         """Start the side that runs this case."""
@@ -232,6 +233,7 @@ def plan_cases(
     engines: Sequence[str] | None = None,
     device: str = "auto",
     tile: int | None = None,
+    precisions: Sequence[str] = ("float32",),
 ) -> dict[str, dict[str, Command]]:
     """What `compare` is to be called with, to measure our engines.
 
@@ -239,6 +241,7 @@ def plan_cases(
         sizes: Of low-resolution images, such as `640x480`; None for a short set.
         engines: The one to compare with first; None for those that run here.
         scale, weights, device, tile: As for `Upscaler`; of the short set the small ones are not cut into tiles.
+        precisions: As for `Upscaler`; every engine runs in each.
 
     Returns:
         Commands by the names of sides, by the title of each size.
@@ -250,7 +253,14 @@ def plan_cases(
     names = list(dict.fromkeys(engines)) if engines else _engines_here(found, device)
     for name in names:
         choose(found, name, device)
+    for precision in precisions:
+        check_precision(precision)
     scale = Upscaler(scale, found, names[0], device, tile=tile).scale
+    sides = {
+        engine if precision == "float32" else f"{engine}, {precision}": (engine, precision)
+        for engine in names
+        for precision in dict.fromkeys(precisions)
+    }
     planned: dict[str, dict[str, Command]] = {}
     for size in sizes or _SHORT_SET:
         width, height = _read_size(size)
@@ -258,7 +268,10 @@ def plan_cases(
         if not sizes and tile is None:
             case = replace(case, tile=_SHORT_SET[size])
         title = f"{width} x {height} to {width * scale} x {height * scale}"
-        planned[title] = {name: replace(case, engine=name).command() for name in names}
+        planned[title] = {
+            name: replace(case, engine=engine, precision=precision).command()
+            for name, (engine, precision) in sides.items()
+        }
     return planned
 
 
@@ -303,7 +316,7 @@ def limit_cpus(count: int) -> None:
 
 def begin(case: Case) -> tuple[Run, Facts]:
     """Load a case in this process."""
-    upscaler = Upscaler(case.scale, case.weights, case.engine, case.device, tile=case.tile)
+    upscaler = Upscaler(case.scale, case.weights, case.engine, case.device, tile=case.tile, precision=case.precision)
     image = np.random.default_rng(0).integers(0, 256, (case.height, case.width, 3), np.uint8)
     rows, columns = upscaler.plan(image)
     tiles, size = len(rows) * len(columns), (rows[0].length, columns[0].length)

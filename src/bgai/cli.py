@@ -270,6 +270,10 @@ def bench(
             help="Side of a tile, a multiple of 16; 0 for the whole picture.", show_default="by free memory, as upscale"
         ),
     ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="float32 or half; may be given several times.", show_default="float32"),
+    ] = None,
     rounds: Annotated[int, typer.Option(help="Of each engine, after the warm-up.")] = 5,
     threads: Annotated[
         int | None, typer.Option(help="CPUs that the engines may use.", show_default="all there are")
@@ -285,7 +289,7 @@ def bench(
 
     if threads is not None:
         bench.limit_cpus(threads)
-    cases = bench.plan_cases(size, scale, weights, engine, device, tile)
+    cases = bench.plan_cases(size, scale, weights, engine, device, tile, precision or ["float32"])
     with bench_report.outputs(json, markdown, plot) as write:
         with _counting(transient=True, disable=not err.is_terminal) as advance:
             found = [bench.compare(title, commands, rounds, progress=advance) for title, commands in cases.items()]

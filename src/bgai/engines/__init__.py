@@ -138,8 +138,7 @@ def open_engine(
         UsageError: An unknown precision.
         WeightsError: The weights' file is damaged or not of this network.
     """
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+    check_precision(precision)
     name, place, _ = choose(weights, engine, device)
     on_cuda = name == "torch" and place.startswith("cuda")
     if compile and not on_cuda:
@@ -159,6 +158,16 @@ def open_engine(
     from bgai.engines.openvino_engine import OpenVinoEngine
 
     return OpenVinoEngine(*read_weights(weights), cache, precision)
+
+
+def check_precision(precision: str) -> None:
+    """Refuse a precision that there is not.
+
+    Raises:
+        UsageError: It is not one of `PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
 
 
 def read_weights(weights: Weights) -> tuple[NetworkConfig, Tensors]:
