@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from authors import authors_class
+from progress import show
 from torch.utils.flop_counter import FlopCounterMode
 
 from bgai.bench import PICTURES, WARM_UPS, Comparison, compare
@@ -52,7 +53,7 @@ def main() -> None:
         found = compare(title, commands, options.rounds, progress=show)
         settings["farthest_from_torch"] = farthest(Path(folder), found)
         write([found], settings)
-    print(f"\n\n{markdown([found], settings)}")
+    print(f"{markdown([found], settings)}")
     return None
 
 
@@ -67,10 +68,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
-
-
-def show(what: str, done: int, total: int) -> None:
-    print(f"\r\033[K{what} {done}/{total}", end="", file=sys.stderr, flush=True)
 
 
 def begin(options: argparse.Namespace) -> tuple[Run, Facts]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from progress import show
 
 from bgai.data import Image, PairedImages
 from bgai.errors import BgaiError
@@ -70,10 +71,6 @@ def test_options(hr: Path, weights: str, way: str) -> TestOptions:
             **WAYS[way],
         }
     )
-
-
-def show(what: str, done: int, total: int) -> None:
-    print(f"\r\033[K{what} {done}/{total}", end="", file=sys.stderr, flush=True)
 
 
 def table(found: dict[str, Results]) -> str:

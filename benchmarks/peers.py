@@ -40,6 +40,8 @@ def main() -> None:
     options = parse()
     if options.side:
         return serve(lambda: begin(options.side, options.size))
+    from progress import show
+
     from bgai.bench import Case, compare
     from bgai.bench_report import markdown, outputs
 
@@ -55,7 +57,7 @@ def main() -> None:
         versions = [side.facts["version"] for side in found.sides if "version" in side.facts]
         settings = {"rounds": options.rounds, "warm_ups": WARM_UPS, "peers": ", ".join(dict.fromkeys(versions))}
         write([found], settings)
-    print(f"\n\n{markdown([found], settings)}")
+    print(f"{markdown([found], settings)}")
     return None
 
 
@@ -69,10 +71,6 @@ def parse() -> argparse.Namespace:
         parser.add_argument(output, type=Path, metavar="FILE")
     parser.add_argument("--side", choices=PEERS, help=argparse.SUPPRESS)
     return parser.parse_args()
-
-
-def show(what: str, done: int, total: int) -> None:
-    print(f"\r\033[K{what} {done}/{total}", end="", file=sys.stderr, flush=True)
 
 
 def begin(peer: str, size: int) -> tuple[Run, Facts]:

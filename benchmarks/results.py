@@ -12,6 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from progress import show
+
 from bgai import provenance
 from bgai.config import SCALES
 from bgai.errors import BgaiError, ImageError
@@ -68,10 +70,6 @@ def originals(folder: Path, scale: int) -> Path:
         if candidate.is_dir():
             return candidate
     raise ImageError(f"{folder}: expected HR_mod{scale} or HR there")
-
-
-def show(what: str, done: int, total: int) -> None:
-    print(f"\r\033[K{what} {done}/{total}", end="", file=sys.stderr, flush=True)
 
 
 def table(scale: int, rows: dict[str, Results]) -> str:

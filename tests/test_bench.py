@@ -117,6 +117,13 @@ def test_choices_reach_the_sides() -> None:
             name: Case(weights, 2, 16, 32, name, "cpu", 112).command() for name in ("torch", "openvino")
         }
     }
+    both = plan_cases(["32x16"], engines=["openvino"], device="cpu", precisions=["float32", "half"])[
+        "32 x 16 to 128 x 64"
+    ]
+    assert both == {
+        "openvino": Case("bgai", 4, 16, 32, "openvino", "cpu", None).command(),
+        "openvino, half": Case("bgai", 4, 16, 32, "openvino", "cpu", None, "half").command(),
+    }
     assert [list(sides) for sides in plan_cases(tile=112).values()] == [["openvino", "torch"]] * 3
 
 
@@ -129,6 +136,7 @@ def test_choices_reach_the_sides() -> None:
         ({"engines": ["openvino"], "device": "cuda"}, "OpenVINO runs on the CPU"),
         ({"device": "nowhere"}, "device 'nowhere' cannot be used"),
         ({"tile": 100}, "tile 100: expected a multiple of 16"),
+        ({"precisions": ["int8"]}, "precision 'int8': expected one of float32, half"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_measured(choices: dict[str, object], message: str) -> None:

@@ -18,7 +18,7 @@ from onnx import helper
 import bgai.engines
 from bgai.checkpoint import load_network
 from bgai.config import NetworkConfig
-from bgai.engines import PRECISIONS, choose, cuda_network, open_engine, openvino_engine, read_weights
+from bgai.engines import PRECISIONS, choose, cuda_network, graph, open_engine, openvino_engine, read_weights
 from bgai.engines.cuda_network import CudaNetwork
 from bgai.engines.onnx_engine import OnnxEngine
 from bgai.engines.openvino_engine import core
@@ -224,6 +224,19 @@ def test_networks_of_other_shapes(size: tuple[int, int], shape: dict[str, int]) 
         expected = network(torch.from_numpy(tiles)).numpy()
     engine = openvino_engine.OpenVinoEngine(network.config, tensors, None)
     np.testing.assert_allclose(engine(tiles), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("pixels", [0, 2000], ids=["no-maps", "maps"])
+def test_a_graph_of_one_size_with_and_without_maps(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "_KEEPS_MAPS_PIXELS", pixels)
+    weights = find_weights(None, 4)
+    engine = openvino_engine.OpenVinoEngine(*read_weights(weights), None)
+    engine.prepare((40, 50), 1000)
+    tiles = np.random.default_rng(0).random((1, 3, 40, 50), np.float32)
+    with torch.inference_mode():
+        expected = load_network(weights.file)(torch.from_numpy(tiles)).numpy()
+    np.testing.assert_allclose(engine(tiles), expected, rtol=0, atol=1e-4)
+    assert list(engine._requests) == [(40, 50)]
 
 
 def test_a_graph_of_one_size_agrees_with_the_released_network(shared: Path) -> None:

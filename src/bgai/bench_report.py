@@ -123,8 +123,8 @@ def _draw_panel(panel: Any, comparison: Comparison) -> None:
     panel.margins(x=0.15)
     if medians and max(medians) > _LINEAR_RANGE * min(medians):
         panel.set_xscale("log")
-    else:
-        panel.set_xlim(left=0)
+    elif medians:
+        panel.set_xlim(0, 1.25 * max(medians))  # with room for the labels
     panel.grid(axis="x", alpha=0.3)
 
 
