@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from bgai.batch import OutputSettings, plan_jobs, run_job
 from bgai.errors import OutputError, UsageError
+from bgai.image import PictureWriter
 from bgai.upscale import Upscaler
 
 
@@ -183,3 +185,22 @@ def test_a_name_and_a_format_that_disagree_are_refused() -> None:
     with pytest.raises(UsageError, match="does not agree with format jpeg"):
         OutputSettings(out=Path("a.png"), format="jpeg")
     assert OutputSettings(out=Path("a.jpeg"), format="jpg")
+
+
+def test_one_strip_is_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They can be as large as the tiles' share of it."""
+    Image.fromarray(texture(150, 40)).save(tmp_path / "a.png")
+    written: list[weakref.ref[np.ndarray]] = []
+    alive: list[bool] = []
+    write = PictureWriter.write
+
+    def note(writer: PictureWriter, rows: np.ndarray) -> None:
+        written.append(weakref.ref(rows))
+        write(writer, rows)
+
+    monkeypatch.setattr(PictureWriter, "write", note)
+    (job,) = plan_jobs([tmp_path / "a.png"], 4, OutputSettings()).jobs
+    upscaler = Upscaler(engine="openvino", tile=64, halo=16)
+    run_job(job, upscaler, OutputSettings(), lambda *_: alive.append(any(strip() is not None for strip in written)))
+    assert len(written) > 2
+    assert not any(alive)

@@ -121,6 +121,7 @@ def run_job(
     with write_picture(job.target, picture, width, quality=settings.quality, overwrite=settings.overwrite) as writer:
         for strip in upscaler.strips(picture.pixels, progress):
             writer.write(strip)
+            del strip  # before the next one takes its memory
         return (*picture.notes, *writer.notes)
 
 
