@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -321,3 +323,28 @@ def test_a_picture_of_one_pixel(kind: str, tmp_path: Path) -> None:
     save(pixels, tmp_path / "in.png")
     rewrite(tmp_path / "in.png", tmp_path / "out.png")
     np.testing.assert_array_equal(read_picture(tmp_path / "out.png").pixels, pixels, strict=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="counts memory as Linux does")
+def test_what_is_encoded_does_not_count_as_memory(tmp_path: Path) -> None:
+    code = """
+import re
+from pathlib import Path
+import numpy as np
+from bgai.image import read_picture, write_picture
+def peak() -> int:  # of getrusage a child has its parent's
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+like = read_picture(Path("small.png"))
+noise = np.random.default_rng(0).integers(0, 256, (250, 8000, 3), np.uint8)
+with write_picture(Path("large.png"), like, 8000) as writer:
+    for _ in range(24):
+        writer.write(noise)
+    before = peak()
+print(peak() - before)
+"""
+    Image.fromarray(texture(8, 8)).save(tmp_path / "small.png")
+    command = [sys.executable, "-c", code]
+    grown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert int(grown) < 70_000  # KB, of rows of 144 MB
+    assert Image.open(tmp_path / "large.png").size == (8000, 6000)

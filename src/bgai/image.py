@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,7 @@ _RGB = ("srgb", "rgb", "rgb16")
 # Flags of libvips' VipsForeignKeep.
 _KEEP_ALL, _KEEP_EXIF = 31, 1
 _KEPT_BLOBS = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
+_POLL_SECONDS = 0.1
 _NOT_A_PICTURE = "not a picture, or a damaged one; expected PNG, JPEG, WebP, TIFF or AVIF"
 
 DEFAULT_MAX_PIXELS = 200_000_000
@@ -202,7 +204,9 @@ class PictureWriter:
         self._height += len(rows)
 
     def encode(self) -> None:
-        image = self._with_metadata(self._load_raw())
+        with self._raw.open("rb") as file:
+            rows = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        image = self._with_metadata(self._as_image(rows))
         failure: list[pyvips.Error] = []
 
         def save() -> None:
@@ -216,7 +220,9 @@ class PictureWriter:
         thread.start()
         try:
             while thread.is_alive():
-                thread.join(0.2)
+                thread.join(_POLL_SECONDS)
+                if hasattr(mmap, "MADV_DONTNEED"):  # or all that was read would count as this process's memory
+                    rows.madvise(mmap.MADV_DONTNEED)
         except BaseException:
             image.set_kill(True)
             thread.join()
@@ -230,19 +236,14 @@ class PictureWriter:
         """What libvips may write of metadata: it would invent an EXIF block where there was none."""
         return _KEEP_ALL if "exif-data" in self._like.metadata else _KEEP_ALL & ~_KEEP_EXIF
 
-    def _load_raw(self) -> pyvips.Image:
+    def _as_image(self, rows: mmap.mmap) -> pyvips.Image:
         pixels = self._like.pixels
         channels = 1 if pixels.ndim == 2 else pixels.shape[2]
         deep = pixels.dtype == np.uint16
         kind = ("grey16" if deep else "b-w") if channels < 3 else ("rgb16" if deep else "srgb")
-        image = pyvips.Image.rawload(
-            str(self._raw),
-            self._width,
-            self._height,
-            channels,
-            format="ushort" if deep else "uchar",
-            interpretation=kind,
-        )
+        image = pyvips.Image.new_from_memory(
+            rows, self._width, self._height, channels, "ushort" if deep else "uchar"
+        ).copy(interpretation=kind)
         if deep and self._suffix in _EIGHT_BIT_ONLY:
             image = (image / 257).rint().cast("uchar").copy(interpretation="b-w" if channels < 3 else "srgb")
         return image
