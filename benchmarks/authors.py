@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -33,3 +34,10 @@ def authors_class(clone: Path) -> Callable[..., nn.Module]:
     spec.loader.exec_module(module)
     network: Callable[..., nn.Module] = module.BGAI
     return network
+
+
+def authors_network(clone: Path, weights: Path, scale: int) -> nn.Module:
+    """The authors' network with the averaged weights of a `.pth` file, in evaluation mode."""
+    network = authors_class(clone)(upscale_factor=scale)
+    network.load_state_dict(torch.load(weights, weights_only=True)["params_ema"])
+    return network.eval()

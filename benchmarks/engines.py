@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from authors import authors_class
+from authors import authors_network
 from progress import show
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -88,9 +88,7 @@ def ours(weights: Weights, options: argparse.Namespace) -> Callable[[Array], Arr
 
 
 def authors(weights: Weights, clone: Path) -> Callable[[Array], Array]:
-    network = authors_class(clone)(upscale_factor=SCALE)
-    network.load_state_dict(torch.load(weights.file, weights_only=True)["params_ema"])
-    network.eval()
+    network = authors_network(clone, weights.file, SCALE)
 
     @torch.inference_mode()
     def enlarge(image: Array) -> Array:

@@ -15,15 +15,16 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from authors import authors_class
+from authors import authors_network
 from torch import Tensor
 
 from bgai import provenance
+from bgai.bench_report import spread
 from bgai.checkpoint import load_network
 from bgai.engines.cuda_network import CudaNetwork
 from bgai.image import read_rgb8
@@ -111,9 +112,7 @@ def builders(weights: Weights, options: argparse.Namespace) -> dict[str, Callabl
         return CudaNetwork(load_network(weights.file, weights.key), device, half, compile)
 
     def theirs() -> Network:
-        network = authors_class(options.authors)(upscale_factor=options.scale)
-        network.load_state_dict(torch.load(weights.file, weights_only=True)["params_ema"])
-        network = network.eval().to(device)
+        network = authors_network(options.authors, weights.file, options.scale).to(device)
 
         @torch.inference_mode()
         def run(x: Tensor) -> Tensor:
@@ -218,12 +217,8 @@ def row(name: str, found: dict[str, Any], authors: dict[str, Any]) -> str:
         memory = f"{found['peak_bytes'] / 2**20:,.0f}"
         part = f"{found['peak_bytes'] / authors['peak_bytes']:.2f}" if "peak_bytes" in authors else ""
     differs = f"{found['largest_difference']:.1e}" if "largest_difference" in found else ""
-    return f"| {name} | {spread(found['seconds'])} | {speed} | {memory} | {part} | {differs} |"
-
-
-def spread(seconds: Sequence[float]) -> str:
-    low, middle, high = (1000 * value for value in statistics.quantiles(seconds, n=4, method="inclusive"))
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+    milliseconds = spread([1000 * seconds for seconds in found["seconds"]])
+    return f"| {name} | {milliseconds} | {speed} | {memory} | {part} | {differs} |"
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as op
 
+from bgai.bench_report import spread
 from bgai.engines import read_weights
 from bgai.engines.graph import Size, build_graph
 from bgai.engines.openvino_engine import SETTINGS, core
@@ -127,11 +128,6 @@ def score(build: Build, original: Path, file: Path) -> tuple[float, float]:
 def rounded(sr: Plane) -> Image:
     image: Image = np.rint(np.clip(sr[0].transpose(1, 2, 0), 0, 1) * 255).astype(np.uint8)
     return image
-
-
-def spread(values: list[float]) -> str:
-    low, middle, high = statistics.quantiles(values, n=4)
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 if __name__ == "__main__":
