@@ -226,9 +226,9 @@ def test_networks_of_other_shapes(size: tuple[int, int], shape: dict[str, int]) 
     np.testing.assert_allclose(engine(tiles), expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("pixels", [0, 2000], ids=["no-maps", "maps"])
-def test_a_graph_of_one_size_with_and_without_maps(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "_KEEPS_MAPS_PIXELS", pixels)
+@pytest.mark.parametrize("pixels", [0, 2000], ids=["some-maps", "all-maps"])
+def test_a_graph_of_one_size_with_some_maps_and_with_all(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "_ALL_MAPS_PIXELS", pixels)
     weights = find_weights(None, 4)
     engine = openvino_engine.OpenVinoEngine(*read_weights(weights), None)
     engine.prepare((40, 50), 1000)

@@ -4,9 +4,9 @@ The mathematics are those of `bgai.model`, in float32, with what depends on weig
 graph for one size knows the order of its windows, too, and takes about two thirds of the time of one for any size;
 but it takes a second or two to compile. Two arrangements make both fast and small:
 
-* An attention map A_g = S_g + t_g A_{g-1} is not formed. A_g v is the sum of ordinary attentions S_j v, each of which
-  OpenVINO computes within the caches, so that only queries and keys of earlier groups are kept: 100 numbers a pixel and
-  block instead of 448. Where memory is no matter, maps of the small windows are: 232 numbers, and faster.
+* In large images the map A_g = S_g + t_g A_{g-1} of the largest windows is not formed. A_g v is the sum of ordinary
+  attentions S_j v, each of which OpenVINO computes within the caches, so that only queries and keys of earlier groups
+  are kept: 40 numbers a pixel and block instead of 256.
 * OpenVINO's convolutions hold channels last, where taking a slice of the channels is a copy. So the weights are
   sliced instead, and where slices meet again in a 1 x 1 convolution, its parts are summed.
 
@@ -29,7 +29,7 @@ from bgai.config import NetworkConfig
 
 MEAN = np.array((0.4488, 0.4371, 0.4040)).reshape(1, 3, 1, 1)  # DIV2K's mean RGB
 EPSILON = 1e-5  # of the layer normalisation
-_KEEPS_MAPS_PIXELS = 100_000  # above it their memory is better spent on larger tiles
+_ALL_MAPS_PIXELS = 70_000  # above it the memory of the largest maps is better spent on larger tiles
 _MOST_TAPS = 13  # OpenVINO 2026.4 does not finish compiling wider depthwise filters in bfloat16
 
 Array = NDArray[np.float64]
@@ -224,9 +224,10 @@ class _Builder:
         return op.add(_from_windows(attended, _size_of(x), windowing), position)
 
     def _keeps_map(self, window: Window) -> bool:
-        if not self._size or math.prod(self._size) > _KEEPS_MAPS_PIXELS:
-            return False
-        return math.prod(window) < self._config.window**2
+        """Keeping is faster; and a graph for any size, of fewer operators then, is sooner read and ready."""
+        if math.prod(window) < self._config.window**2:
+            return True
+        return not self._size or math.prod(self._size) <= _ALL_MAPS_PIXELS
 
     def _gate(self, local: Node, broadcast: Node, name: str) -> Node:
         both = op.concat([local, broadcast], 1)
