@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
 
 from bgai.engines import read_weights
-from bgai.engines.graph import build_graph
+from bgai.engines.graph import build_graph, window_orders
 from bgai.engines.openvino_engine import SETTINGS
 from bgai.weights import find_weights
 
@@ -27,19 +28,21 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     core = openvino.Core()
+    size = options.size, options.size
+    inputs: dict[str, Any] = {"lr": np.random.default_rng(0).random((1, 3, *size), np.float32)}
     if options.graph:
         model = core.read_model(options.graph)
-        model.reshape([1, 3, options.size, options.size])
+        model.reshape([1, 3, *size])
     else:
         config, tensors = read_weights(find_weights(None, 4))
-        model = build_graph(tensors, config, (options.size, options.size))
+        model = build_graph(tensors, config, size)
+        inputs |= window_orders(config, size)
     settings = {**SETTINGS, "PERF_COUNT": True, "INFERENCE_NUM_THREADS": options.threads}
     request = core.compile_model(model, "CPU", settings).create_infer_request()
-    image = np.random.default_rng(0).random((1, 3, options.size, options.size), np.float32)
     fastest: dict[int, float] = {}
     kinds: dict[int, str] = {}
     for _ in range(ROUNDS):
-        request.infer([image])
+        request.infer(inputs)
         for index, one in enumerate(request.profiling_info):
             seconds = one.real_time.total_seconds()
             fastest[index] = min(seconds, fastest.get(index, seconds))

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from openvino import opset13 as op
 
 from bgai.bench_report import spread
+from bgai.config import NetworkConfig
 from bgai.engines import read_weights
-from bgai.engines.graph import Size, build_graph
+from bgai.engines.graph import Size, build_graph, window_orders
 from bgai.engines.openvino_engine import SETTINGS, core
 from bgai.image import read_rgb8
 from bgai.metrics import psnr
@@ -72,7 +73,7 @@ def compiled(model: openvino.Model, precision: str) -> Run:
     request: Any = core().compile_model(model, "CPU", settings).create_infer_request()
 
     def run(lr: Plane) -> Plane:
-        sr: Plane = request.infer({"lr": lr})[0]
+        sr: Plane = request.infer({"lr": lr, **window_orders(NetworkConfig(SCALE), lr.shape[2:])})[0]
         return sr
 
     return run

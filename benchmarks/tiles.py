@@ -14,7 +14,7 @@ from bgai.image import read_rgb8
 from bgai.upscale import Upscaler
 
 BORDER = 64
-CASES = ((16, 192), (32, 224), (48, 256), (64, 288))
+CASES = ((16, 192), (32, 224), (40, 240), (48, 256), (64, 288))
 
 
 def main() -> None:

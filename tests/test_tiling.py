@@ -9,7 +9,7 @@ from bgai.tiling import GRID, plan_spans, plan_tiles
 
 
 @pytest.mark.parametrize("tile", [64, 112, 256])
-@pytest.mark.parametrize("halo", [0, 16])
+@pytest.mark.parametrize("halo", [0, 16, 24])
 def test_spans_cover_every_length_once(tile: int, halo: int) -> None:
     for length in range(1, 700):
         spans = plan_spans(length, tile, halo)

@@ -23,7 +23,7 @@ from bgai.config import SCALES
 from bgai.errors import BgaiError, EngineError, UsageError
 from bgai.prepare import DEFAULT_WORKERS, PrepareSettings
 from bgai.prepare import prepare as cut_sub_images
-from bgai.upscale import DEFAULT_HALO, Upscaler
+from bgai.upscale import Upscaler
 
 if TYPE_CHECKING:
     from bgai.option_file import Options
@@ -103,7 +103,10 @@ def upscale(
         int | None,
         typer.Option(help="Side of a tile, a multiple of 16; 0 for the whole picture.", show_default="by free memory"),
     ] = None,
-    halo: Annotated[int, typer.Option(help="Pixels cut off where tiles meet, a multiple of 16.")] = DEFAULT_HALO,
+    halo: Annotated[
+        int | None,
+        typer.Option(help="Pixels cut off where tiles meet, a multiple of 8.", show_default="by weights, 32 or 48"),
+    ] = None,
     precision: Annotated[
         str, typer.Option(help="float32, or half: faster, not quite as exact; on CUDA and newer CPUs.")
     ] = "float32",

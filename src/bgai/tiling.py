@@ -37,9 +37,10 @@ def check_sizes(tile: int, halo: int) -> None:
     Raises:
         UsageError: One is off the grid, or the halos leave nothing to keep.
     """
-    for name, value in (("halo", halo), ("tile", tile)):
-        if value % GRID or value < 0:
-            raise UsageError(f"{name} {value}: expected a multiple of {GRID}")
+    # Halves of the grid add up where two halos meet.
+    for name, value, step in (("halo", halo, GRID // 2), ("tile", tile, GRID)):
+        if value % step or value < 0:
+            raise UsageError(f"{name} {value}: expected a multiple of {step}")
     if tile <= 2 * halo:
         raise UsageError(f"tile {tile} with halo {halo} leaves nothing: expected a tile above {2 * halo}")
 
@@ -51,7 +52,7 @@ def plan_spans(length: int, tile: int, halo: int) -> list[Span]:
         length: Pixels of the image along the axis, from 1.
         tile: Longest tile, halo included; a multiple of 16 and longer than two halos. Where `length` is no multiple of
             16, tiles are longer by the remainder.
-        halo: Pixels cut off at each edge that is not the image's; a multiple of 16.
+        halo: Pixels cut off at each edge that is not the image's; a multiple of 8.
 
     Raises:
         UsageError: tile or halo is off the grid, or the halos leave nothing to keep.

@@ -25,6 +25,7 @@ OFFICIAL_SHA256 = {
     4: "de0b72b70dce10eddb2c293ef61dd2064aa343ab4581a58895b1c24964f0232c",
 }
 _SUFFIXES = (".safetensors", ".pth", ".onnx")
+_SHIPPED_HALO = 32  # `benchmarks/tiles.py` measures it: each time that weights are replaced
 _TIMEOUT_SECONDS = 30
 
 
@@ -36,6 +37,8 @@ class Weights:
     file: Path
     key: str = "params_ema"
     """Which of the weights in a `.pth` file: `params_ema` (averaged) or `params`."""
+    halo: int = 48
+    """Pixels along a tile's cut edge whose results with these weights differ from the whole image's."""
 
     @property
     def is_graph(self) -> bool:
@@ -92,7 +95,7 @@ def _shipped(scale: int) -> Weights:
         raise WeightsError(
             f"the package holds no weights for ×{scale} yet, only {held}; use --weights official or a file of your own"
         )
-    return Weights(f"bgai ×{scale}", _shipped_file(scale))
+    return Weights(f"bgai ×{scale}", _shipped_file(scale), halo=_SHIPPED_HALO)
 
 
 def _shipped_file(scale: int) -> Path:

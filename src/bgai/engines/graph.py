@@ -1,8 +1,8 @@
 """The network as an OpenVINO graph, built of its weights without PyTorch, for images of one size or of any.
 
 The mathematics are those of `bgai.model`, in float32, with what depends on weights alone worked out beforehand. A
-graph for one size knows the order of its windows, too, and takes about two thirds of the time of one for any size;
-but it takes a second or two to compile. Two arrangements make both fast and small:
+graph for one size takes about two thirds of the time of one for any size, but a second or two to compile. Two
+arrangements make both fast and small:
 
 * In large images the map A_g = S_g + t_g A_{g-1} of the largest windows is not formed. A_g v is the sum of ordinary
   attentions S_j v, each of which OpenVINO computes within the caches, so that only queries and keys of earlier groups
@@ -15,6 +15,7 @@ Dimensions as in `bgai.model`, and c pixels of a window's row that lie side by s
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,8 +53,8 @@ def build_graph(
         bfloat16: Whether it is to be compiled for computing in it.
 
     Returns:
-        A model with the input `lr`, 1 x 3 x H x W, and the output `sr`, 1 x 3 x sH x sW, not clamped. For images of any
-        size it has the inputs of `window_orders` as well.
+        A model with the inputs `lr`, 1 x 3 x H x W, and those of `window_orders`, and the output `sr`, 1 x 3 x sH x sW,
+        not clamped.
 
     Raises:
         KeyError: A tensor is missing.
@@ -62,14 +63,22 @@ def build_graph(
     return _Builder(tensors, config, size, bfloat16).network()
 
 
-def window_orders(config: NetworkConfig, size: Size) -> dict[str, NDArray[np.int32]]:
-    """What a graph for any size has to be given beside an image of this one, by the names of its inputs."""
-    padded = size[0] + -size[0] % config.window, size[1] + -size[1] % config.window
+@functools.lru_cache(maxsize=1)
+def window_orders(config: NetworkConfig, size: Size) -> Mapping[str, NDArray[np.int32]]:
+    """What a graph has to be given beside an image of this size, by the names of its inputs.
+
+    As constants they would be there several times over: 400 bytes for each pixel while a graph is compiled.
+    """
+    padded = _padded_size(config, size)
     orders = {}
     for window in _windows(config.window):
         for shifted in (False, True)[: config.blocks]:
             orders.update(_plan_windows(padded, window, shifted))
     return orders
+
+
+def _padded_size(config: NetworkConfig, size: Size) -> Size:
+    return size[0] + -size[0] % config.window, size[1] + -size[1] % config.window
 
 
 def _windows(side: int) -> tuple[Window, ...]:
@@ -118,7 +127,6 @@ class _Builder:
         self._tensors = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
         self._config = config
         self._size, self._bfloat16 = size, bfloat16
-        self._orders = window_orders(config, size) if size else {}
         self._inputs: list[Node] = []
         self._windowings: dict[tuple[Window, bool], _Windowing] = {}
 
@@ -137,7 +145,9 @@ class _Builder:
         # Computed again rather than kept all the time; negated, or OpenVINO would merge the two and keep them.
         shallow = self._convolve(centred, "shallow", -1)
         deep = op.subtract(self._mixing(fused, "refine"), shallow)
-        sr = op.add(op.depth_to_space(self._convolve(deep, "head"), "depth_first", self._config.scale), _constant(MEAN))
+        scale = self._config.scale
+        bias = self._bias("head") + MEAN.repeat(scale**2)
+        sr = op.depth_to_space(_convolution(deep, self._tensors["head.weight"], bias), "depth_first", scale)
         sr.output(0).set_names({"sr"})
         return openvino.Model([sr], self._inputs, "bgai")
 
@@ -284,12 +294,11 @@ class _Builder:
 
     def _windowing(self, window: Window, shifted: bool) -> _Windowing:
         if (window, shifted) not in self._windowings:
-            names = _order_names(window, shifted)
+            run, length = _run(window, shifted), -1
             if self._size:
-                nodes = [op.constant(self._orders[name]) for name in names]
-            else:
-                nodes = [self._input(name, (-1,), np.int32) for name in names]
-            self._windowings[window, shifted] = _Windowing(_run(window, shifted), *nodes)
+                length = math.prod(_padded_size(self._config, self._size)) // run
+            nodes = (self._input(name, (length,), np.int32) for name in _order_names(window, shifted))
+            self._windowings[window, shifted] = _Windowing(run, *nodes)
         return self._windowings[window, shifted]
 
 
