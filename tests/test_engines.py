@@ -18,7 +18,7 @@ from onnx import helper
 import bgai.engines
 from bgai.checkpoint import load_network
 from bgai.config import NetworkConfig
-from bgai.engines import PRECISIONS, choose, cuda_network, graph, open_engine, openvino_engine, read_weights
+from bgai.engines import PRECISIONS, choose, cuda_network, open_engine, openvino_engine, read_weights
 from bgai.engines.cuda_network import CudaNetwork
 from bgai.engines.onnx_engine import OnnxEngine
 from bgai.engines.openvino_engine import core
@@ -226,9 +226,7 @@ def test_networks_of_other_shapes(size: tuple[int, int], shape: dict[str, int]) 
     np.testing.assert_allclose(engine(tiles), expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("pixels", [0, 2000], ids=["some-maps", "all-maps"])
-def test_a_graph_of_one_size_with_some_maps_and_with_all(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "_ALL_MAPS_PIXELS", pixels)
+def test_a_graph_of_one_size_agrees_with_the_network() -> None:
     weights = find_weights(None, 4)
     engine = openvino_engine.OpenVinoEngine(*read_weights(weights), None)
     engine.prepare((40, 50), 1000)

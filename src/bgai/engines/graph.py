@@ -2,13 +2,11 @@
 
 The mathematics are those of `bgai.model`, in float32, with what depends on weights alone worked out beforehand. A
 graph for one size takes about two thirds of the time of one for any size, but a second or two to compile. Two
-arrangements make both fast and small:
+arrangements make both fast:
 
-* In large images the map A_g = S_g + t_g A_{g-1} of the largest windows is not formed. A_g v is the sum of ordinary
-  attentions S_j v, each of which OpenVINO computes within the caches, so that only queries and keys of earlier groups
-  are kept: 40 numbers a pixel and block instead of 256.
 * OpenVINO's convolutions hold channels last, where taking a slice of the channels is a copy. So the weights are
   sliced instead, and where slices meet again in a 1 x 1 convolution, its parts are summed.
+* Windows, shifted ones too, are one gather of runs of pixels that lie side by side, and of no single ones.
 
 Dimensions as in `bgai.model`, and c pixels of a window's row that lie side by side in the image.
 """
@@ -18,7 +16,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import openvino
@@ -30,7 +28,6 @@ from bgai.config import NetworkConfig
 
 MEAN = np.array((0.4488, 0.4371, 0.4040)).reshape(1, 3, 1, 1)  # DIV2K's mean RGB
 EPSILON = 1e-5  # of the layer normalisation
-_ALL_MAPS_PIXELS = 70_000  # above it the memory of the largest maps is better spent on larger tiles
 _MOST_TAPS = 13  # OpenVINO 2026.4 does not finish compiling wider depthwise filters in bfloat16
 
 Array = NDArray[np.float64]
@@ -95,22 +92,8 @@ class _Windowing:
     inverse: Node
 
 
-@dataclass(frozen=True, slots=True)
-class _Attended:
-    """What later groups need of an attention; query and key are n, 1, N, d."""
-
-    query: Node
-    key: Node
-    temperature: np.float32
-
-
-@dataclass(slots=True)
-class _Past:
-    """What an attention has of the same one in earlier groups: either of these, or nothing."""
-
-    attended: list[_Attended] = field(default_factory=list)
-    map: Node | None = None
-    """n, 1, N, N"""
+_Maps = list[Node | None]
+"""Of a block's four attentions, as the latest group left them, n, 1, N, N; none before the first."""
 
 
 class _Builder:
@@ -136,9 +119,9 @@ class _Builder:
         centred = op.subtract(lr, _constant(MEAN))
         x = self._convolve(centred, "shallow")
         fused = None
-        past = [[_Past() for _ in range(4)] for _ in range(self._config.blocks)]
+        maps: list[_Maps] = [[None] * 4 for _ in range(self._config.blocks)]
         for index in range(self._config.groups):
-            x = self._group(x, f"groups.{index}", past, fused)
+            x = self._group(x, f"groups.{index}", maps, fused)
             weight = self._matrix("fuse")[:, index * C : (index + 1) * C]
             part = _pointwise(x, weight, self._bias("fuse") if fused is None else None)
             fused = part if fused is None else op.add(part, fused)
@@ -157,10 +140,10 @@ class _Builder:
         self._inputs.append(node)
         return node
 
-    def _group(self, x: Node, name: str, past: list[list[_Past]], fused: Node | None) -> Node:
+    def _group(self, x: Node, name: str, maps: list[_Maps], fused: Node | None) -> Node:
         features = op.add(self._mixing(x, f"{name}.mixing1"), x if fused is None else _after(x, fused))
-        for index, earlier in enumerate(past):
-            features = self._block(features, f"{name}.blocks.{index}", index % 2 == 1, earlier)
+        for index, of_block in enumerate(maps):
+            features = self._block(features, f"{name}.blocks.{index}", index % 2 == 1, of_block)
         mixed = self._mix(op.add(features, x), f"{name}.mixing2")
         # Bypass, the last mixing block's join, the fusion of both and the residual: linear, so two matrices in all.
         weight, half = self._matrix(f"{name}.fuse"), self._config.channels // 2
@@ -186,27 +169,23 @@ class _Builder:
         )
         return op.gelu(op.add(op.concat(slices, 1), x), "erf")
 
-    def _block(self, x: Node, name: str, shifted: bool, past: list[_Past]) -> Node:
-        """Map features to features; past is that of its four attentions, and gets what this group adds."""
+    def _block(self, x: Node, name: str, shifted: bool, maps: _Maps) -> Node:
+        """Features to features; this group's maps take the place of the last one's."""
         padded = self._pad(x)
         normed = _normalise(padded)
         local = self._config.local_channels
         whole, *parts = _windows(self._config.window)
-        broadcast = self._attention(
-            self._project_normed(normed, f"{name}.router", f"{name}.norm1"),
-            f"{name}.broadcast_attention",
-            whole,
-            shifted,
-            past[0],
-        )
+        router = self._project_normed(normed, f"{name}.router", f"{name}.norm1")
+        broadcast, maps[0] = self._attention(router, f"{name}.broadcast_attention", whole, shifted, maps[0])
         outputs = [broadcast]
         for index, shape in enumerate(parts):
             rows = slice(index * local, (index + 1) * local)
             features = self._project_normed(normed, f"{name}.local", f"{name}.norm1", rows)
             carried = op.add(features, outputs[-1]) if index else features
             gated = self._gate(carried, broadcast, f"{name}.gates.{index}")
-            attention = f"{name}.local_attentions.{index}"
-            outputs.append(self._attention(gated, attention, shape, shifted, past[index + 1]))
+            attention, place = f"{name}.local_attentions.{index}", index + 1
+            output, maps[place] = self._attention(gated, attention, shape, shifted, maps[place])
+            outputs.append(output)
         joined = op.concat(outputs, 1)
         if padded is not x:
             joined = op.slice(joined, _shape(0, 0), _size_of(x), _shape(1, 1), _shape(2, 3))
@@ -221,23 +200,20 @@ class _Builder:
         missing = op.floor_mod(op.negative(_size_of(x)), _shape(window))
         return op.pad(x, _shape(0, 0, 0, 0), op.concat([_shape(0, 0), missing], 0), "constant")
 
-    def _attention(self, x: Node, name: str, window: Window, shifted: bool, past: _Past) -> Node:
+    def _attention(self, x: Node, name: str, window: Window, shifted: bool, previous: Node | None) -> tuple[Node, Node]:
+        """Output and map, for the map of the group before."""
         windowing = self._windowing(window, shifted)
         value = self._project(x, f"{name}.value")
         position = self._depthwise(value, f"{name}.position")
         query = op.add(self._project(x, f"{name}.query"), position)
         key = op.multiply(op.add(x, position), np.float32(self._tensors[f"{name}.value.weight"].shape[0] ** -0.5))
-        temperature = np.float32(self._tensors[f"{name}.temperature"].item())
         query, key, value = (_to_windows(part, window, windowing) for part in (query, key, value))
-        attend = _attend_by_map if self._keeps_map(window) else _attend
-        attended = attend(_Attended(query, key, temperature), value, past)
-        return op.add(_from_windows(attended, _size_of(x), windowing), position)
-
-    def _keeps_map(self, window: Window) -> bool:
-        """Keeping is faster; and a graph for any size, of fewer operators then, is sooner read and ready."""
-        if math.prod(window) < self._config.window**2:
-            return True
-        return not self._size or math.prod(self._size) <= _ALL_MAPS_PIXELS
+        attention = op.softmax(op.matmul(query, key, False, True), 3)
+        if previous is not None:
+            temperature = np.float32(self._tensors[f"{name}.temperature"].item())
+            attention = op.add(attention, op.multiply(previous, temperature))
+        attended = op.matmul(attention, value, False, False)
+        return op.add(_from_windows(attended, _size_of(x), windowing), position), attention
 
     def _gate(self, local: Node, broadcast: Node, name: str) -> Node:
         both = op.concat([local, broadcast], 1)
@@ -337,24 +313,6 @@ def _from_windows(x: Node, size: Node, windowing: _Windowing) -> Node:
     runs = op.gather(op.reshape(x, _shape(-1, windowing.run * d), False), windowing.inverse, _shape(0))
     image = op.reshape(runs, op.concat([_shape(1), size, _shape(d)], 0), False)
     return op.transpose(image, _shape(0, 3, 1, 2))
-
-
-def _attend(new: _Attended, value: Node, past: _Past) -> Node:
-    """The attention of this group and the earlier ones to values, n, 1, N, d."""
-    past.attended.append(new)
-    total, scale = None, op.constant(np.float32(1))
-    for each in past.attended:
-        # One node for all of it: of separate ones OpenVINO would merge equal softmaxes and keep the maps.
-        attended = op.scaled_dot_product_attention(each.query, each.key, value, None, scale)
-        total = attended if total is None else op.add(attended, op.multiply(total, each.temperature))
-    return total
-
-
-def _attend_by_map(new: _Attended, value: Node, past: _Past) -> Node:
-    """As `_attend`."""
-    softmax = op.softmax(op.matmul(new.query, new.key, False, True), 3)
-    past.map = softmax if past.map is None else op.add(softmax, op.multiply(past.map, new.temperature))
-    return op.matmul(past.map, value, False, False)
 
 
 def _normalise(x: Node) -> Node:

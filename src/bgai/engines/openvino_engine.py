@@ -25,7 +25,7 @@ SETTINGS = {
     "INFERENCE_PRECISION_HINT": "f32",
     "PERFORMANCE_HINT": "LATENCY",
 }
-_BYTES_PER_PIXEL = {"float32": 5_000, "half": 2_500}
+_BYTES_PER_PIXEL = {"float32": 8_000, "half": 4_300}
 # A graph for one size takes a second or two to compile, and then two thirds of the time and a third of the memory of
 # the graph for any size: it is made for tiles of more than so many pixels, and for sizes that were met that often.
 _ANY_SIZE_PIXELS = 48_000
