@@ -9,6 +9,7 @@ from conftest import texture
 import bgai
 from bgai.errors import UsageError
 from bgai.upscale import Upscaler
+from bgai.weights import find_weights
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +46,22 @@ def test_what_it_gives_is_an_enlargement(upscaler: Upscaler) -> None:
     assert psnr(upscaler.upscale(lr), hr, 4) > psnr(imresize(lr, 4), hr, 4)
 
 
-def test_whole_and_tiled_agree_inside() -> None:
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_whole_and_tiled_agree_inside(scale: int) -> None:
     image = texture(192, 288)
-    whole = Upscaler(tile=0, engine="openvino").upscale(image)
-    tiled = Upscaler(tile=160, engine="openvino").upscale(image)
-    border = 64 * 4
+    whole = Upscaler(scale, tile=0, engine="openvino").upscale(image)
+    tiled = Upscaler(scale, tile=160, engine="openvino").upscale(image)
+    border = 64 * scale
     difference = np.abs(whole.astype(int) - tiled)[border:-border, border:-border]
     assert difference.size > 10_000
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-4
+
+
+def test_the_halo_is_that_of_the_weights() -> None:
+    shipped = find_weights(None, 4)
+    assert Upscaler(engine="openvino").halo == shipped.halo < Upscaler(weights=shipped.file, engine="openvino").halo
+    assert Upscaler(engine="openvino", halo=8).halo == 8
 
 
 def test_strips_are_the_image_from_the_top() -> None:
