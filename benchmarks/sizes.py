@@ -20,9 +20,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     planned = bench.plan_cases(options.sizes, weights=options.weights, engines=["openvino"])
-    commands = dict(
-        zip(options.sizes, (command for sides in planned.values() for command in sides.values()), strict=True)
-    )
+    commands = {size: sides["openvino"] for size, sides in zip(options.sizes, planned.values(), strict=True)}
     found = bench.compare("a pixel", commands, options.rounds, progress=show)
     print("| size | microseconds a pixel | times the first size's, pair by pair |\n|---|---|---|")
     costs = []

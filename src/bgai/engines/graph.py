@@ -1,7 +1,7 @@
 """The network as an OpenVINO graph, built of its weights without PyTorch, for images of one size or of any.
 
 The mathematics are those of `bgai.model`, in float32, with what depends on weights alone worked out beforehand. A
-graph for one size takes about two thirds of the time of one for any size, but a second or two to compile. Two
+graph for one size takes about three quarters of the time of one for any size, but a second or two to compile. Two
 arrangements make both fast:
 
 * OpenVINO's convolutions hold channels last, where taking a slice of the channels is a copy. So the weights are
