@@ -18,7 +18,7 @@ from onnx import helper
 import bgai.engines
 from bgai.checkpoint import load_network
 from bgai.config import NetworkConfig
-from bgai.engines import PRECISIONS, choose, cuda_network, open_engine, openvino_engine, read_weights
+from bgai.engines import PRECISIONS, choose, cuda_network, graph, open_engine, openvino_engine, read_weights
 from bgai.engines.cuda_network import CudaNetwork
 from bgai.engines.onnx_engine import OnnxEngine
 from bgai.engines.openvino_engine import core
@@ -235,6 +235,30 @@ def test_a_graph_of_one_size_agrees_with_the_network() -> None:
         expected = load_network(weights.file)(torch.from_numpy(tiles)).numpy()
     np.testing.assert_allclose(engine(tiles), expected, rtol=0, atol=1e-4)
     assert list(engine._requests) == [(40, 50)]
+
+
+@pytest.mark.parametrize(
+    ("size", "precision", "tolerance"),
+    [((90, 33), "float32", 2e-5), ((1, 70), "float32", 2e-5), ((40, 50), "half", 3e-2)],
+)
+def test_parts_make_no_difference(
+    size: tuple[int, int], precision: str, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if precision == "half" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU has no bfloat16 arithmetic")
+    weights = read_weights(find_weights(None, 4))
+    tiles = np.random.default_rng(0).random((1, 3, *size), np.float32)
+    with torch.inference_mode():
+        expected = load_network(find_weights(None, 4).file)(torch.from_numpy(tiles)).numpy()
+    steps = []
+    for numbers in (10**9, 20_000):
+        monkeypatch.setattr(graph, "_PART", numbers)
+        engine = openvino_engine.OpenVinoEngine(*weights, None, precision)
+        engine.prepare(size, 10_000)
+        np.testing.assert_allclose(engine(tiles), expected, rtol=0, atol=tolerance)
+        model = engine._requests[size].get_compiled_model().get_runtime_model()
+        steps.append(len(model.get_ops()))
+    assert steps[1] > steps[0] + 500
 
 
 def test_a_graph_of_one_size_agrees_with_the_released_network(shared: Path) -> None:

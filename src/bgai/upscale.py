@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 # What the process may take on a CPU, and what of it goes to the interpreter and the libraries; on a GPU what tiles may.
 _PROCESS_BOUND = 2**30
-_PROCESS_BASE = 310 * 2**20
+_PROCESS_BASE = 280 * 2**20
 _GPU_BOUND = 3 * 2**30
 _MEMORY_SHARE = 0.5  # of what is free
 _LUMA = np.array((0.299, 0.587, 0.114), np.float32)

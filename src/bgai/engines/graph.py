@@ -1,12 +1,15 @@
 """The network as an OpenVINO graph, built of its weights without PyTorch, for images of one size or of any.
 
 The mathematics are those of `bgai.model`, in float32, with what depends on weights alone worked out beforehand. A
-graph for one size takes about three quarters of the time of one for any size, but a second or two to compile. Two
+graph for one size takes about two thirds of the time of one for any size, but two or three seconds to compile. Two
 arrangements make both fast:
 
 * OpenVINO's convolutions hold channels last, where taking a slice of the channels is a copy. So the weights are
   sliced instead, and where slices meet again in a 1 x 1 convolution, its parts are summed.
 * Windows, shifted ones too, are one gather of runs of pixels that lie side by side, and of no single ones.
+
+A graph for one size takes attentions and MLPs in parts, some windows or rows at a time: their intermediate results are
+the largest, and this saves a quarter of the memory.
 
 Dimensions as in `bgai.model`, and c pixels of a window's row that lie side by side in the image.
 """
@@ -14,6 +17,7 @@ Dimensions as in `bgai.model`, and c pixels of a window's row that lie side by s
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +32,10 @@ from bgai.config import NetworkConfig
 
 MEAN = np.array((0.4488, 0.4371, 0.4040)).reshape(1, 3, 1, 1)  # DIV2K's mean RGB
 EPSILON = 1e-5  # of the layer normalisation
+# What a step that is taken in parts yields at a time, at least. Smaller parts save no more memory than their own nodes
+# take, 25 KB each.
+_PART = 3_600_000
+_MLP_REACH = 2  # rows or columns that a pixel of the MLP sees on either side
 _MOST_TAPS = 13  # OpenVINO 2026.4 does not finish compiling wider depthwise filters in bfloat16
 
 Array = NDArray[np.float64]
@@ -50,7 +58,7 @@ def build_graph(
         bfloat16: Whether it is to be compiled for computing in it.
 
     Returns:
-        A model with the inputs `lr`, 1 x 3 x H x W, and those of `window_orders`, and the output `sr`, 1 x 3 x sH x sW,
+        A model with the inputs `lr`, 1 x 3 x H x W, and those of `window_orders`, and the output `sr`, 1 x sH x sW x 3,
         not clamped.
 
     Raises:
@@ -85,15 +93,18 @@ def _windows(side: int) -> tuple[Window, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Windowing:
-    """How to cut an image into windows: runs of c pixels that stay together, and their order there and back."""
+    """How to cut an image into windows: runs of c pixels that stay together, and their order there and back.
+
+    The order comes in parts, of the windows that are taken at a time.
+    """
 
     run: int
-    order: Node
+    orders: list[Node]
     inverse: Node
 
 
-_Maps = list[Node | None]
-"""Of a block's four attentions, as the latest group left them, n, 1, N, N; none before the first."""
+_Maps = list[list[Node]]
+"""Of a block's four attentions, as the latest group left them: n, 1, N, N for each part; none before the first."""
 
 
 class _Builder:
@@ -119,7 +130,7 @@ class _Builder:
         centred = op.subtract(lr, _constant(MEAN))
         x = self._convolve(centred, "shallow")
         fused = None
-        maps: list[_Maps] = [[None] * 4 for _ in range(self._config.blocks)]
+        maps: list[_Maps] = [[[] for _ in range(4)] for _ in range(self._config.blocks)]
         for index in range(self._config.groups):
             x = self._group(x, f"groups.{index}", maps, fused)
             weight = self._matrix("fuse")[:, index * C : (index + 1) * C]
@@ -131,6 +142,7 @@ class _Builder:
         scale = self._config.scale
         bias = self._bias("head") + MEAN.repeat(scale**2)
         sr = op.depth_to_space(_convolution(deep, self._tensors["head.weight"], bias), "depth_first", scale)
+        sr = op.transpose(sr, _shape(0, 2, 3, 1))  # as it lies there, and as pictures are kept
         sr.output(0).set_names({"sr"})
         return openvino.Model([sr], self._inputs, "bgai")
 
@@ -190,7 +202,7 @@ class _Builder:
         if padded is not x:
             joined = op.slice(joined, _shape(0, 0), _size_of(x), _shape(1, 1), _shape(2, 3))
         x = op.add(self._project(joined, f"{name}.project"), x)
-        return self._mlp(x, name)
+        return self._mlp_in_parts(x, name)
 
     def _pad(self, x: Node) -> Node:
         """Zeros below and on the right, to multiples of the window."""
@@ -200,20 +212,26 @@ class _Builder:
         missing = op.floor_mod(op.negative(_size_of(x)), _shape(window))
         return op.pad(x, _shape(0, 0, 0, 0), op.concat([_shape(0, 0), missing], 0), "constant")
 
-    def _attention(self, x: Node, name: str, window: Window, shifted: bool, previous: Node | None) -> tuple[Node, Node]:
-        """Output and map, for the map of the group before."""
+    def _attention(
+        self, x: Node, name: str, window: Window, shifted: bool, previous: list[Node]
+    ) -> tuple[Node, list[Node]]:
+        """Output and maps, for the maps of the group before."""
         windowing = self._windowing(window, shifted)
         value = self._project(x, f"{name}.value")
         position = self._depthwise(value, f"{name}.position")
         query = op.add(self._project(x, f"{name}.query"), position)
         key = op.multiply(op.add(x, position), np.float32(self._tensors[f"{name}.value.weight"].shape[0] ** -0.5))
-        query, key, value = (_to_windows(part, window, windowing) for part in (query, key, value))
-        attention = op.softmax(op.matmul(query, key, False, True), 3)
-        if previous is not None:
-            temperature = np.float32(self._tensors[f"{name}.temperature"].item())
-            attention = op.add(attention, op.multiply(previous, temperature))
-        attended = op.matmul(attention, value, False, False)
-        return op.add(_from_windows(attended, _size_of(x), windowing), position), attention
+        runs = [_to_runs(part, windowing.run) for part in (query, key, value)]
+        maps, attended = [], []
+        for index, order in enumerate(windowing.orders):
+            query, key, value = (_to_windows(part, order, window, _length(x, 1)) for part in runs)
+            attention = op.softmax(op.matmul(query, key, False, True), 3)
+            if previous:
+                temperature = np.float32(self._tensors[f"{name}.temperature"].item())
+                attention = op.add(attention, op.multiply(previous[index], temperature))
+            maps.append(attention)
+            attended.append(op.matmul(attention, value, False, False))
+        return op.add(_from_windows(op.concat(attended, 0), _size_of(x), windowing), position), maps
 
     def _gate(self, local: Node, broadcast: Node, name: str) -> Node:
         both = op.concat([local, broadcast], 1)
@@ -222,6 +240,20 @@ class _Builder:
         candidate = op.tanh(self._project(op.concat([local, op.multiply(reset, broadcast)], 1), f"{name}.candidate"))
         extract = self._project(broadcast, f"{name}.extract")
         return op.add(extract, op.multiply(update, op.subtract(candidate, extract)))
+
+    def _mlp_in_parts(self, x: Node, name: str) -> Node:
+        """Bands of rows or columns, whichever are shorter, each with what its pixels see on either side."""
+        if not self._size:
+            return self._mlp(x, name)
+        length = max(self._size)
+        axis = 2 + self._size.index(length)
+        widened = len(self._bias(f"{name}.mlp.widen")) * math.prod(self._size)
+        bands = []
+        for start, stop in _parts(length, widened):
+            first, last = max(start - _MLP_REACH, 0), min(stop + _MLP_REACH, length)
+            band = self._mlp(_cut(x, axis, first, last), name)
+            bands.append(_cut(band, axis, start - first, stop - first))
+        return op.concat(bands, axis)
 
     def _mlp(self, x: Node, block: str) -> Node:
         """The MLP and its residual."""
@@ -270,11 +302,15 @@ class _Builder:
 
     def _windowing(self, window: Window, shifted: bool) -> _Windowing:
         if (window, shifted) not in self._windowings:
-            run, length = _run(window, shifted), -1
-            if self._size:
-                length = math.prod(_padded_size(self._config, self._size)) // run
-            nodes = (self._input(name, (length,), np.int32) for name in _order_names(window, shifted))
-            self._windowings[window, shifted] = _Windowing(run, *nodes)
+            run, N = _run(window, shifted), math.prod(window)
+            pixels = math.prod(_padded_size(self._config, self._size)) if self._size else None
+            length = pixels // run if pixels else -1
+            order, inverse = (self._input(name, (length,), np.int32) for name in _order_names(window, shifted))
+            orders = [order]
+            if pixels:
+                parts = _parts(pixels // N, pixels * N)
+                orders = [_cut(order, 0, start * N // run, stop * N // run) for start, stop in parts]
+            self._windowings[window, shifted] = _Windowing(run, orders, inverse)
         return self._windowings[window, shifted]
 
 
@@ -300,11 +336,14 @@ def _plan_windows(size: Size, window: Window, shifted: bool) -> dict[str, NDArra
     return {order_name: order.astype(np.int32), inverse_name: np.argsort(order).astype(np.int32)}
 
 
-def _to_windows(x: Node, window: Window, windowing: _Windowing) -> Node:
-    """1, d, H, W -> n, 1, N, d."""
-    d = _length(x, 1)
-    runs = op.reshape(op.transpose(x, _shape(0, 2, 3, 1)), _shape(-1, windowing.run * d), False)
-    return op.reshape(op.gather(runs, windowing.order, _shape(0)), _shape(-1, 1, window[0] * window[1], d), False)
+def _to_runs(x: Node, run: int) -> Node:
+    """1, d, H, W -> HW/c, cd."""
+    return op.reshape(op.transpose(x, _shape(0, 2, 3, 1)), _shape(-1, run * _length(x, 1)), False)
+
+
+def _to_windows(runs: Node, order: Node, window: Window, d: int) -> Node:
+    """HW/c, cd -> n, 1, N, d."""
+    return op.reshape(op.gather(runs, order, _shape(0)), _shape(-1, 1, math.prod(window), d), False)
 
 
 def _from_windows(x: Node, size: Node, windowing: _Windowing) -> Node:
@@ -377,10 +416,21 @@ def _length(x: Node, axis: int) -> int:
     return length
 
 
+def _parts(length: int, numbers: int) -> Iterator[tuple[int, int]]:
+    """Where to cut an axis for a step that yields so many numbers in all: starts and stops."""
+    count = min(max(1, numbers // _PART), length)
+    return itertools.pairwise(length * index // count for index in range(count + 1))
+
+
+def _cut(x: Node, axis: int, start: int, stop: int) -> Node:
+    return op.slice(x, _shape(start), _shape(stop), _shape(1), _shape(axis))
+
+
 def _size_of(x: Node) -> Node:
     """Height and width; a constant where they are fixed."""
     return op.gather(op.shape_of(x, "i64"), _shape(2, 3), _shape(0))
 
 
+@functools.cache  # one node for each: thousands take their part of memory
 def _shape(*values: int) -> Node:
     return op.constant(np.array(values, np.int64))
