@@ -54,6 +54,16 @@ def test_tiles_are_as_large_as_they_may_be(size: tuple[int, int], pixels: int) -
             assert read <= len(tiles[0]) * len(tiles[1]) * tiles[0][0].length * tiles[1][0].length
 
 
+def test_what_rows_of_tiles_make_takes_its_part_of_the_room() -> None:
+    heights = []
+    for pixels_per_row in (0, 100, 300):
+        rows, columns = plan_tiles(6000, 8000, 100_000, 32, pixels_per_row)
+        kept = max(span.keep_stop - span.keep_start for span in rows)
+        assert rows[0].length * columns[0].length + pixels_per_row * kept <= 100_000
+        heights.append(rows[0].length)
+    assert heights == sorted(set(heights), reverse=True)
+
+
 def test_too_few_pixels_give_the_smallest_tiles() -> None:
     rows, columns = plan_tiles(500, 500, 100, 48)
     assert rows[0].length == columns[0].length == 112 + 500 % GRID

@@ -74,21 +74,31 @@ def plan_spans(length: int, tile: int, halo: int) -> list[Span]:
     ]
 
 
-def plan_tiles(height: int, width: int, pixels: int, halo: int) -> tuple[list[Span], list[Span]]:
-    """Cut an image into the tiles that read least in all, of at most `pixels` each; rows first, then columns.
+def plan_tiles(
+    height: int, width: int, pixels: int, halo: int, pixels_per_row: float = 0
+) -> tuple[list[Span], list[Span]]:
+    """Cut an image into the tiles that read least in all; rows first, then columns.
 
-    Where halos alone exceed `pixels`, tiles are as small as they can be.
+    Args:
+        height: Pixels of the image.
+        width: The same.
+        pixels: What there is room for: a tile, and what is made of a row of tiles.
+        halo: As for `plan_spans`.
+        pixels_per_row: What each row of pixels that a tile keeps takes of this room.
+
+    Where halos alone take more room than there is, tiles are as small as they can be.
     """
     least = 2 * halo + GRID
     best: tuple[list[Span], list[Span]] | None = None
     cost = 0
-    for tile_height in range(least, max(height, least) + GRID, GRID):
+    for tile_height in range(least, max(min(height, pixels // least), least) + GRID, GRID):
         rows = plan_spans(height, tile_height, halo)
-        tile_width = max((pixels // rows[0].length - width % GRID) // GRID * GRID, least)
+        room = int(pixels - pixels_per_row * max(span.keep_stop - span.keep_start for span in rows))
+        tile_width = max((room // rows[0].length - width % GRID) // GRID * GRID, least)
         columns = plan_spans(width, tile_width, halo)
         area = rows[0].length * columns[0].length
         total = len(rows) * len(columns) * area
-        if best is None or (area <= pixels and (total < cost or cost == 0)):
-            best, cost = (rows, columns), total if area <= pixels else 0
+        if best is None or (area <= room and (total < cost or cost == 0)):
+            best, cost = (rows, columns), total if area <= room else 0
     assert best is not None
     return best

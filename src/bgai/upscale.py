@@ -132,13 +132,10 @@ class Upscaler:
         memory = self.engine.free_memory() * _MEMORY_SHARE
         if self.engine.device != "cpu":
             return plan_tiles(height, width, int(min(memory, _GPU_BOUND) / self.engine.bytes_per_pixel), self.halo)
-        row = image[0].nbytes * self.scale**2  # of output, for each row of input
         memory = min(memory, _PROCESS_BOUND - _PROCESS_BASE - image.nbytes)
-        pixels = int(max(memory, 0) / self.engine.bytes_per_pixel)
-        rows, _ = plan_tiles(height, width, pixels, self.halo)
-        # The strip that tiles make side by side takes its part as well; the shorter, the less.
-        strip = max(span.keep_stop - span.keep_start for span in rows) * row
-        return plan_tiles(height, width, int(max(memory - strip, 0) / self.engine.bytes_per_pixel), self.halo)
+        strip_row = image[0].nbytes * self.scale**2  # of output, for each row of input
+        pixels, pixels_per_row = (size / self.engine.bytes_per_pixel for size in (memory, strip_row))
+        return plan_tiles(height, width, int(pixels), self.halo, pixels_per_row)
 
     def _keep(self, span: Span) -> slice:
         return slice((span.keep_start - span.start) * self.scale, (span.keep_stop - span.start) * self.scale)

@@ -1,7 +1,7 @@
 """The network as an OpenVINO graph, built of its weights without PyTorch, for images of one size or of any.
 
 The mathematics are those of `bgai.model`, in float32, with what depends on weights alone worked out beforehand. A
-graph for one size takes about two thirds of the time of one for any size, but two or three seconds to compile. Two
+graph for one size takes about two thirds of the time of one for any size, but two seconds to compile. Two
 arrangements make both fast:
 
 * OpenVINO's convolutions hold channels last, where taking a slice of the channels is a copy. So the weights are
@@ -9,7 +9,7 @@ arrangements make both fast:
 * Windows, shifted ones too, are one gather of runs of pixels that lie side by side, and of no single ones.
 
 A graph for one size takes attentions and MLPs in parts, some windows or rows at a time: their intermediate results are
-the largest, and this saves a quarter of the memory.
+the largest, and this saves a fifth of the memory.
 
 Dimensions as in `bgai.model`, and c pixels of a window's row that lie side by side in the image.
 """

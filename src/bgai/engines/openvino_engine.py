@@ -27,8 +27,8 @@ SETTINGS = {
     "PERFORMANCE_HINT": "LATENCY",
 }
 _BYTES_PER_PIXEL = {"float32": 6_600, "half": 3_500}
-# A graph for one size takes a second or two to compile, and then three quarters of the time and half of the memory of
-# the graph for any size: it is made for tiles of more than so many pixels, and for sizes that were met that often.
+# A graph for one size takes two seconds to compile, and then two thirds of the time and half of the memory of the graph
+# for any size: it is made for tiles of more than so many pixels, and for sizes that were met that often.
 _ANY_SIZE_PIXELS = 48_000
 _WORTH_COMPILING_PIXELS = 150_000
 _KEPT_GRAPHS = 4
