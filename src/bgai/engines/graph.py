@@ -242,11 +242,12 @@ class _Builder:
         return op.add(extract, op.multiply(update, op.subtract(candidate, extract)))
 
     def _mlp_in_parts(self, x: Node, name: str) -> Node:
-        """Bands of rows or columns, whichever are shorter, each with what its pixels see on either side."""
+        """The MLP of some columns, or of some rows of a tall image, at a time, with what these see on either side."""
         if not self._size:
             return self._mlp(x, name)
-        length = max(self._size)
-        axis = 2 + self._size.index(length)
+        # Columns are cut off by all cores, rows by one.
+        axis = 3 if self._size[0] < 4 * self._size[1] else 2
+        length = self._size[axis - 2]
         widened = len(self._bias(f"{name}.mlp.widen")) * math.prod(self._size)
         bands = []
         for start, stop in _parts(length, widened):
