@@ -8,8 +8,8 @@ arrangements make both fast:
   sliced instead, and where slices meet again in a 1 x 1 convolution, its parts are summed.
 * Windows, shifted ones too, are one gather of runs of pixels that lie side by side, and of no single ones.
 
-A graph for one size takes attentions and MLPs in parts, some windows or rows at a time: their intermediate results are
-the largest, and this saves a fifth of the memory.
+A graph for one size takes attentions and MLPs in parts, some windows or columns at a time: their intermediate results
+are the largest, and this saves a fifth of the memory.
 
 Dimensions as in `bgai.model`, and c pixels of a window's row that lie side by side in the image.
 """
