@@ -205,6 +205,12 @@ os.kill(os.getpid(), signal.SIGINT)
     assert (result.returncode, result.stdout) == (0, "handled\n")
 
 
+def test_nothing_is_reported_over_the_network() -> None:
+    code = "import sys, bgai.engines.openvino_engine; print(sum('telemetry.backend' in name for name in sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "0\n"
+
+
 def test_few_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_engine, "_KEPT_FILES", 2)
     engine = openvino_engine.OpenVinoEngine(*read_weights(find_weights(None, 4)), tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import sys
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -15,6 +16,9 @@ from bgai.weights import Weights, cache_folder
 
 if TYPE_CHECKING:
     from bgai.tensors import Tensors
+
+# Each time that OpenVINO is imported it forks a process that reports it over the network, unless this is not there.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 ENGINES = ("auto", "openvino", "torch")
 PRECISIONS = ("float32", "half")
