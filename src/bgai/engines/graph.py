@@ -181,9 +181,9 @@ class _Builder:
         )
         return op.gelu(op.add(op.concat(slices, 1), x), "erf")
 
-    def _block(self, x: Node, name: str, shifted: bool, maps: _Maps) -> Node:
+    def _block(self, features: Node, name: str, shifted: bool, maps: _Maps) -> Node:
         """Features to features; this group's maps take the place of the last one's."""
-        padded = self._pad(x)
+        padded = self._pad(features)
         normed = _normalise(padded)
         local = self._config.local_channels
         whole, *parts = _windows(self._config.window)
@@ -192,17 +192,14 @@ class _Builder:
         outputs = [broadcast]
         for index, shape in enumerate(parts):
             rows = slice(index * local, (index + 1) * local)
-            features = self._project_normed(normed, f"{name}.local", f"{name}.norm1", rows)
-            carried = op.add(features, outputs[-1]) if index else features
+            own = self._project_normed(normed, f"{name}.local", f"{name}.norm1", rows)
+            carried = op.add(own, outputs[-1]) if index else own
             gated = self._gate(carried, broadcast, f"{name}.gates.{index}")
             attention, place = f"{name}.local_attentions.{index}", index + 1
             output, maps[place] = self._attention(gated, attention, shape, shifted, maps[place])
             outputs.append(output)
-        joined = op.concat(outputs, 1)
-        if padded is not x:
-            joined = op.slice(joined, _shape(0, 0), _size_of(x), _shape(1, 1), _shape(2, 3))
-        x = op.add(self._project(joined, f"{name}.project"), x)
-        return self._mlp_in_parts(x, name)
+        x = op.add(self._project(op.concat(outputs, 1), f"{name}.project"), padded)
+        return self._mlp_in_parts(x, name, _size_of(features))
 
     def _pad(self, x: Node) -> Node:
         """Zeros below and on the right, to multiples of the window."""
@@ -241,19 +238,20 @@ class _Builder:
         extract = self._project(broadcast, f"{name}.extract")
         return op.add(extract, op.multiply(update, op.subtract(candidate, extract)))
 
-    def _mlp_in_parts(self, x: Node, name: str) -> Node:
+    def _mlp_in_parts(self, padded: Node, name: str, size: Node) -> Node:
         """The MLP of some columns, or of some rows of a tall image, at a time, with what these see on either side."""
         if not self._size:
-            return self._mlp(x, name)
+            return self._mlp(op.slice(padded, _shape(0, 0), size, _shape(1, 1), _shape(2, 3)), name)
         # Columns are cut off by all cores, rows by one.
-        axis = 3 if self._size[0] < 4 * self._size[1] else 2
-        length = self._size[axis - 2]
-        widened = len(self._bias(f"{name}.mlp.widen")) * math.prod(self._size)
+        axis, other = (3, 2) if self._size[0] < 4 * self._size[1] else (2, 3)
+        length, whole = self._size[axis - 2], self._size[other - 2]
+        widened = len(self._bias(f"{name}.mlp.widen")) * length * whole
         bands = []
         for start, stop in _parts(length, widened):
             first, last = max(start - _MLP_REACH, 0), min(stop + _MLP_REACH, length)
-            band = self._mlp(_cut(x, axis, first, last), name)
-            bands.append(_cut(band, axis, start - first, stop - first))
+            # The padding is cut off with the same copy.
+            band = op.slice(padded, _shape(first, 0), _shape(last, whole), _shape(1, 1), _shape(axis, other))
+            bands.append(_cut(self._mlp(band, name), axis, start - first, stop - first))
         return op.concat(bands, axis)
 
     def _mlp(self, x: Node, block: str) -> Node:
