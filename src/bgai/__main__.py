@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
 
 
@@ -14,6 +15,8 @@ def main() -> None:
     gc.set_threshold(100_000)
     from bgai.cli import app
 
+    # Whoever ends the process politely gets what Ctrl-C does: nothing half done is left.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except SystemExit as end:
