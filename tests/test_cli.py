@@ -125,6 +125,17 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.png"]  # noqa: PTH208
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("arguments", [["--version"], ["info"]], ids=str)
+def test_a_terminal_that_takes_nothing_is_one_clear_line(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "bgai", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert result.returncode == 1
+    assert result.stderr == "bgai: an output: No space left on device; --debug shows where\n"
+
+
 @pytest.mark.parametrize(
     "number",
     [

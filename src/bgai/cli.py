@@ -21,6 +21,7 @@ from bgai import __version__
 from bgai.batch import Job, OutputSettings, plan_jobs, run_job
 from bgai.config import SCALES
 from bgai.errors import BgaiError, EngineError, UsageError
+from bgai.image import DEFAULT_MAX_PIXELS
 from bgai.prepare import DEFAULT_WORKERS, PrepareSettings
 from bgai.prepare import prepare as cut_sub_images
 from bgai.upscale import Upscaler
@@ -50,6 +51,13 @@ class _Messages(TyperGroup):
             if ctx.params["debug"]:
                 raise
             _complain(error if isinstance(error, BgaiError) else _NO_MEMORY)
+            raise typer.Exit(1) from None
+        except BrokenPipeError:
+            raise  # whoever reads has enough, as `head` does
+        except OSError as error:
+            if ctx.params["debug"]:
+                raise
+            _complain(f"{error.filename or 'an output'}: {error.strerror or error}; --debug shows where")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             _complain("stopped; what was finished is kept")
@@ -119,7 +127,7 @@ def upscale(
         str | None, typer.Option(help="png, jpeg, webp or tiff.", show_default="that of the input")
     ] = None,
     quality: Annotated[int, typer.Option(help="Of JPEG and WebP, 1 to 100.")] = 95,
-    max_megapixels: Annotated[float, typer.Option(help="Refuse larger inputs.")] = 200,
+    max_megapixels: Annotated[float, typer.Option(help="Refuse larger inputs.")] = DEFAULT_MAX_PIXELS / 1e6,
 ) -> None:
     """Enlarge pictures. Originals are never touched; outputs appear whole or not at all."""
     settings = OutputSettings(output, format, quality, overwrite, max_megapixels)

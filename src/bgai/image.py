@@ -325,7 +325,7 @@ def _check_kind(image: pyvips.Image, path: Path | str, max_pixels: int, animated
     if image.width * image.height > max_pixels:
         raise ImageError(
             f"{path}: {image.width} x {image.height} is more than the limit of {max_pixels / 1e6:g} megapixels;"
-            " if you trust the file, raise it with --max-megapixels"
+            " if you trust the file, bgai upscale takes it with a higher --max-megapixels"
         )
     if animated or (image.get_typeof("n-pages") and image.get("n-pages") > 1):
         raise ImageError(f"{path}: an animation or a file of several pages; extract its pages and enlarge those")
