@@ -15,6 +15,7 @@ from conftest import texture
 from PIL import Image
 
 import bgai
+from bgai import bench_report
 
 
 def bgai_command(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -24,7 +25,7 @@ def bgai_command(*arguments: str | Path, cwd: Path, **environment: str) -> subpr
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "COLUMNS": "200", **environment},
+        env={**os.environ, "COLUMNS": "80", **environment},
     )
 
 
@@ -215,6 +216,7 @@ def test_a_measurement_is_shown_and_kept(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "16 x 24 to 64 x 96" in result.stdout
     assert "times openvino's" in result.stdout
+    assert bench_report.NOTE in result.stdout  # on one line: a pipe is as wide as it has to be
     record = json.loads((tmp_path / "a.json").read_text())
     assert record["threads"] == 1
     assert record["settings"] == {"weights": "bgai", "device": "auto", "rounds": 2, "warm_ups": 2}

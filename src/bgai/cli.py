@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from bgai.results import Results
 
 out = Console()
+if not out.is_terminal:
+    out.width = 1000  # a pipe or a file has no edge to wrap at
 err = Console(stderr=True)
 
 
