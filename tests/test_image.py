@@ -325,17 +325,43 @@ def test_a_picture_of_one_pixel(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_picture(tmp_path / "out.png").pixels, pixels, strict=True)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="counts memory as Linux does")
-def test_what_is_encoded_does_not_count_as_memory(tmp_path: Path) -> None:
-    code = """
+# Of getrusage a child has its parent's.
+PEAK = """
 import re
 from pathlib import Path
 import numpy as np
 from bgai.image import read_picture, write_picture
-def peak() -> int:  # of getrusage a child has its parent's
+def peak() -> int:
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
-like = read_picture(Path("small.png"))
+like = read_picture(Path("small.jpg"))
+"""
+
+
+def peak_growth(code: str, folder: Path) -> int:
+    """KB more than before that the process took at most, as the code prints it."""
+    Image.fromarray(texture(8, 8)).save(folder / "small.jpg")
+    command = [sys.executable, "-c", PEAK + code]
+    return int(subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="counts memory as Linux does")
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_what_is_decoded_is_in_memory_once(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (6000, 4000), (9, 99, 200)).save(tmp_path / "large.jpg", exif=exif)
+    code = """
+before = peak()
+assert read_picture(Path("large.jpg")).pixels.shape[2] == 3
+print(peak() - before)
+"""
+    assert 70_000 < peak_growth(code, tmp_path) < 90_000  # of pixels of 72 MB
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="counts memory as Linux does")
+def test_what_is_encoded_does_not_count_as_memory(tmp_path: Path) -> None:
+    code = """
 noise = np.random.default_rng(0).integers(0, 256, (250, 8000, 3), np.uint8)
 with write_picture(Path("large.png"), like, 8000) as writer:
     for _ in range(24):
@@ -343,8 +369,5 @@ with write_picture(Path("large.png"), like, 8000) as writer:
     before = peak()
 print(peak() - before)
 """
-    Image.fromarray(texture(8, 8)).save(tmp_path / "small.png")
-    command = [sys.executable, "-c", code]
-    grown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert int(grown) < 70_000  # KB, of rows of 144 MB
+    assert peak_growth(code, tmp_path) < 70_000  # of rows of 144 MB
     assert Image.open(tmp_path / "large.png").size == (8000, 6000)

@@ -36,6 +36,7 @@ _RGB = ("srgb", "rgb", "rgb16")
 _KEEP_ALL, _KEEP_EXIF = 31, 1
 _KEPT_BLOBS = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
 _POLL_SECONDS = 0.1
+_BYTES_AT_ONCE = 2**15  # larger blocks leave gaps in the heap, a third of the picture in all
 _NOT_A_PICTURE = "not a picture, or a damaged one; expected PNG, JPEG, WebP, TIFF or AVIF"
 
 DEFAULT_MAX_PIXELS = 200_000_000
@@ -78,32 +79,51 @@ def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
         ImageError: The file is missing, empty, damaged, not a picture, larger than `max_pixels`, animated or of
             several pages, or its samples are neither 8 nor 16 bits.
     """
-    image, pixels, notes = _decode(_open(path, max_pixels), path, alone=False)
+    image, pixels, notes = _decode(_open(path, max_pixels), path)
     return Picture(pixels, _metadata(image, path), (image.xres, image.yres), notes)
 
 
-def _decode(image: pyvips.Image, name: Path | str, alone: bool) -> tuple[pyvips.Image, Pixels, tuple[str, ...]]:
-    """The image turned upright, its pixels, and notes as in `Picture`.
-
-    Decoded `alone`, without the threads of libvips, it takes more memory; but those threads do not survive a fork, and
-    a process that was forked off would wait for them for ever.
-    """
+def _decode(image: pyvips.Image, name: Path | str) -> tuple[pyvips.Image, Pixels, tuple[str, ...]]:
+    """The image turned upright, which is good for its metadata alone, its pixels, and notes as in `Picture`."""
     notes = []
+    orientation = image.get("orientation") if image.get_typeof("orientation") else 1
     try:
-        image = image.autorot()
         if image.interpretation == "cmyk":
             image = image.icc_transform("srgb", embedded=True, depth=16 if image.format == "ushort" else 8)
             notes.append("CMYK was converted to sRGB")
         if image.get_typeof("heif-bitdepth") and (depth := image.get("heif-bitdepth")) > 8:
             # libvips puts 10 and 12 bits in the upper part of 16.
             image = (image * (65535 / ((2**depth - 1) << (16 - depth)))).rint().cast("ushort")
-        bands = () if image.bands == 1 else (image.bands,)
-        samples = pyvips.Region.new(image).fetch(0, 0, image.width, image.height) if alone else image.write_to_memory()
-        dtype = np.uint16 if image.format == "ushort" else np.uint8
-        pixels = np.frombuffer(samples, dtype).reshape(image.height, image.width, *bands)
+        return image.autorot(), _upright(_read_rows(image), orientation), tuple(notes)
     except pyvips.Error as error:
         raise ImageError(f"{name}: damaged or cut short: {_reason(error)}") from None
-    return image, pixels, tuple(notes)
+
+
+def _read_rows(image: pyvips.Image) -> Pixels:
+    """Decode some rows at a time, so that there is no second copy of a large image.
+
+    A region is worked out without the threads of libvips, which do not survive a fork: a process that was forked off
+    would wait for them for ever.
+    """
+    bands = () if image.bands == 1 else (image.bands,)
+    pixels = np.empty((image.height, image.width, *bands), np.uint16 if image.format == "ushort" else np.uint8)
+    region = pyvips.Region.new(image)
+    rows = max(1, _BYTES_AT_ONCE // pixels[0].nbytes)
+    for top in range(0, image.height, rows):
+        part = pixels[top : top + rows]
+        part[:] = np.frombuffer(region.fetch(0, top, image.width, len(part)), pixels.dtype).reshape(part.shape)
+    return pixels
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """A view, turned as the orientation of EXIF (2.32, 4.6.5.A) says."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
 
 
 def _metadata(image: pyvips.Image, path: Path) -> dict[str, tuple[int, Any]]:
@@ -138,7 +158,7 @@ def read_rgb8(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.ui
 
     Works in forked processes too, but for WebP.
     """
-    return _rgb8(_decode(_open(path, max_pixels, "sequential"), path, alone=True)[1])
+    return _rgb8(_decode(_open(path, max_pixels), path)[1])
 
 
 def decode_rgb8(data: bytes, name: str) -> NDArray[np.uint8]:
@@ -152,7 +172,7 @@ def decode_rgb8(data: bytes, name: str) -> NDArray[np.uint8]:
     except pyvips.Error:
         raise ImageError(f"{name}: {_NOT_A_PICTURE}") from None
     _check_kind(image, name, DEFAULT_MAX_PIXELS, _is_animated_png(io.BytesIO(data)))
-    return _rgb8(_decode(image, name, alone=True)[1])
+    return _rgb8(_decode(image, name)[1])
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
@@ -295,7 +315,7 @@ def _save(image: pyvips.Image, path: Path, suffix: str, quality: int, keep: int)
             image.tiffsave(str(path), compression="deflate", predictor="horizontal", bigtiff=big, keep=keep)
 
 
-def _open(path: Path, max_pixels: int, access: str = "random") -> pyvips.Image:
+def _open(path: Path, max_pixels: int) -> pyvips.Image:
     """Open a file by its header and refuse what this package does not enlarge."""
     try:
         with path.open("rb") as file:
@@ -311,7 +331,7 @@ def _open(path: Path, max_pixels: int, access: str = "random") -> pyvips.Image:
         raise ImageError(f"{str(path)!r}: the name is not valid UTF-8; rename the file") from None
     try:
         # Without this, a picture that ends early would be filled up with grey.
-        image = pyvips.Image.new_from_file(str(path), access=access, fail_on="error")
+        image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error")
     except pyvips.Error:
         raise ImageError(f"{path}: {_NOT_A_PICTURE}") from None
     _check_kind(image, path, max_pixels, animated)
