@@ -15,8 +15,18 @@ import pyvips
 from conftest import texture
 from PIL import Image, ImageCms, ImageOps
 
+from bgai import image
 from bgai.errors import ImageError, OutputError
-from bgai.image import check_output, decode_rgb8, encode_png, read_picture, read_rgb8, read_size, write_picture
+from bgai.image import (
+    check_output,
+    decode_rgb8,
+    encode_png,
+    mapped_file,
+    read_picture,
+    read_rgb8,
+    read_size,
+    write_picture,
+)
 
 KINDS = {"grey": 1, "grey-alpha": 2, "rgb": 3, "rgba": 4}
 
@@ -356,6 +366,40 @@ assert read_picture(Path("large.jpg")).pixels.shape[2] == 3
 print(peak() - before)
 """
     assert 70_000 < peak_growth(code, tmp_path) < 90_000  # of pixels of 72 MB
+
+
+@pytest.mark.parametrize("orientation", [1, 8])
+def test_large_pixels_lie_in_a_file_without_a_name(
+    orientation: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(texture(120, 170)).save(tmp_path / "a.png", exif=exif)
+    expected = read_picture(tmp_path / "a.png", scratch=tmp_path / "new").pixels
+    assert mapped_file(expected) is None
+    monkeypatch.setattr(image, "_MOST_IN_MEMORY", 100)
+    picture = read_picture(tmp_path / "a.png", scratch=tmp_path / "new")
+    assert mapped_file(picture.pixels) is not None
+    np.testing.assert_array_equal(picture.pixels, expected)
+    picture.forget()
+    np.testing.assert_array_equal(picture.pixels, expected)
+    assert list((tmp_path / "new").iterdir()) == []
+    with pytest.raises(OutputError, match=r"a\.png: no place for the pixels of a large picture"):
+        read_picture(tmp_path / "a.png", scratch=tmp_path / "a.png")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="counts memory as Linux does")
+def test_large_pixels_do_not_count_as_memory(tmp_path: Path) -> None:
+    Image.new("RGB", (6000, 4000), (9, 99, 200)).save(tmp_path / "large.jpg")
+    code = """
+before = peak()
+picture = read_picture(Path("large.jpg"), scratch=Path())
+for top in range(0, 4000, 500):
+    assert picture.pixels[top : top + 500].min() > 0
+    picture.forget()
+print(peak() - before)
+"""
+    assert peak_growth(code, tmp_path) < 30_000  # of pixels of 72 MB
 
 
 @pytest.mark.slow

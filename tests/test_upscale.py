@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import texture
@@ -203,6 +205,18 @@ def test_tiles_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[1] < sizes[2] == sizes[-1]  # a process on a CPU stays below 1 GiB, however much is free
     assert sizes[-1] * upscaler.engine.bytes_per_pixel < 2**30
+
+
+def test_a_picture_in_a_file_leaves_the_memory_to_tiles(tmp_path: Path) -> None:
+    upscaler = Upscaler(engine="openvino")
+    areas = []
+    for image in (
+        np.empty((8000, 8000, 3), np.uint8),
+        np.memmap(tmp_path / "a", np.uint8, "w+", shape=(8000, 8000, 3)),
+    ):
+        rows, columns = upscaler.plan(image)
+        areas.append(rows[0].length * columns[0].length)
+    assert areas[1] > areas[0] * 1.2
 
 
 @pytest.mark.parametrize("side", [1000, 8000, 12000])

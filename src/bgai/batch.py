@@ -116,10 +116,16 @@ def run_job(
         ImageError: The picture is damaged.
         OutputError: The output cannot be written.
     """
-    picture = read_picture(job.source, settings.max_pixels)
+    picture = read_picture(job.source, settings.max_pixels, scratch=job.target.parent)
     width = picture.pixels.shape[1] * upscaler.scale
+
+    def after_tile(done: int, total: int) -> None:
+        picture.forget()
+        if progress:
+            progress(done, total)
+
     with write_picture(job.target, picture, width, quality=settings.quality, overwrite=settings.overwrite) as writer:
-        for strip in upscaler.strips(picture.pixels, progress):
+        for strip in upscaler.strips(picture.pixels, after_tile):
             writer.write(strip)
             del strip  # before the next one takes its memory
         return (*picture.notes, *writer.notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import mmap
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +37,7 @@ _RGB = ("srgb", "rgb", "rgb16")
 _KEEP_ALL, _KEEP_EXIF = 31, 1
 _KEPT_BLOBS = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
 _POLL_SECONDS = 0.1
+_MOST_IN_MEMORY = 2**26  # bytes of a picture
 _BYTES_AT_ONCE = 2**15  # larger blocks leave gaps in the heap, a third of the picture in all
 _NOT_A_PICTURE = "not a picture, or a damaged one; expected PNG, JPEG, WebP, TIFF or AVIF"
 
@@ -49,13 +51,19 @@ class Picture:
     """A decoded picture and what its file said about it.
 
     `pixels` is H x W (grey), H x W x 2 (grey, alpha), H x W x 3 or H x W x 4, uint8 or uint16, upright; alpha is
-    not premultiplied. `notes` tell what could not be kept as it was.
+    not premultiplied. Those of a large picture may lie in a file without a name. `notes` tell what could not be kept as
+    it was.
     """
 
     pixels: Pixels
     metadata: dict[str, tuple[int, Any]] = field(default_factory=dict)
     resolution: tuple[float, float] = (1.0, 1.0)
     notes: tuple[str, ...] = ()
+
+    def forget(self) -> None:
+        """Give back the memory of what was looked at, if the pixels lie in a file."""
+        if file := mapped_file(self.pixels):
+            _forget(file)
 
 
 def read_size(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int, int]:
@@ -72,18 +80,34 @@ def read_size(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, in
     return height, width, bands
 
 
-def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
+def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS, scratch: Path | None = None) -> Picture:
     """Decode a PNG, JPEG, WebP, TIFF or AVIF file.
+
+    Args:
+        path: The file.
+        max_pixels: Refuse more.
+        scratch: Folder on whose disk the pixels of a large picture may lie; None keeps them in memory.
 
     Raises:
         ImageError: The file is missing, empty, damaged, not a picture, larger than `max_pixels`, animated or of
             several pages, or its samples are neither 8 nor 16 bits.
+        OutputError: The disk is full.
     """
-    image, pixels, notes = _decode(_open(path, max_pixels), path)
+    image, pixels, notes = _decode(_open(path, max_pixels), path, scratch)
     return Picture(pixels, _metadata(image, path), (image.xres, image.yres), notes)
 
 
-def _decode(image: pyvips.Image, name: Path | str) -> tuple[pyvips.Image, Pixels, tuple[str, ...]]:
+def mapped_file(pixels: NDArray[Any]) -> mmap.mmap | None:
+    """The file that an array lies in, if it does."""
+    base: Any = pixels
+    while isinstance(base, (np.ndarray, memoryview)):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    return base if isinstance(base, mmap.mmap) else None
+
+
+def _decode(
+    image: pyvips.Image, name: Path | str, scratch: Path | None = None
+) -> tuple[pyvips.Image, Pixels, tuple[str, ...]]:
     """The image turned upright, which is good for its metadata alone, its pixels, and notes as in `Picture`."""
     notes = []
     orientation = image.get("orientation") if image.get_typeof("orientation") else 1
@@ -94,25 +118,52 @@ def _decode(image: pyvips.Image, name: Path | str) -> tuple[pyvips.Image, Pixels
         if image.get_typeof("heif-bitdepth") and (depth := image.get("heif-bitdepth")) > 8:
             # libvips puts 10 and 12 bits in the upper part of 16.
             image = (image * (65535 / ((2**depth - 1) << (16 - depth)))).rint().cast("ushort")
-        return image.autorot(), _upright(_read_rows(image), orientation), tuple(notes)
+        bands = () if image.bands == 1 else (image.bands,)
+        dtype = np.dtype(np.uint16 if image.format == "ushort" else np.uint8)
+        size = image.height * image.width * image.bands * dtype.itemsize
+        samples = _on_disk(image, scratch) if scratch and size > _MOST_IN_MEMORY else _in_memory(image, size)
+        pixels = np.frombuffer(samples, dtype).reshape(image.height, image.width, *bands)
+        return image.autorot(), _upright(pixels, orientation), tuple(notes)
     except pyvips.Error as error:
         raise ImageError(f"{name}: damaged or cut short: {_reason(error)}") from None
 
 
-def _read_rows(image: pyvips.Image) -> Pixels:
-    """Decode some rows at a time, so that there is no second copy of a large image.
+def _samples(image: pyvips.Image) -> Iterator[bytes]:
+    """What an image holds, some rows at a time, so that there is no second copy of a large one.
 
     A region is worked out without the threads of libvips, which do not survive a fork: a process that was forked off
     would wait for them for ever.
     """
-    bands = () if image.bands == 1 else (image.bands,)
-    pixels = np.empty((image.height, image.width, *bands), np.uint16 if image.format == "ushort" else np.uint8)
     region = pyvips.Region.new(image)
-    rows = max(1, _BYTES_AT_ONCE // pixels[0].nbytes)
+    rows = max(1, _BYTES_AT_ONCE // (image.width * image.bands))
     for top in range(0, image.height, rows):
-        part = pixels[top : top + rows]
-        part[:] = np.frombuffer(region.fetch(0, top, image.width, len(part)), pixels.dtype).reshape(part.shape)
-    return pixels
+        yield region.fetch(0, top, image.width, min(rows, image.height - top))
+
+
+def _in_memory(image: pyvips.Image, size: int) -> NDArray[np.uint8]:
+    samples, start = np.empty(size, np.uint8), 0
+    for part in _samples(image):
+        samples[start : start + len(part)] = np.frombuffer(part, np.uint8)
+        start += len(part)
+    return samples
+
+
+def _on_disk(image: pyvips.Image, folder: Path) -> mmap.mmap:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            for part in _samples(image):
+                file.write(part)
+            file.flush()
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise OutputError(f"{folder}: no place for the pixels of a large picture: {error.strerror or error}") from None
+
+
+def _forget(mapping: mmap.mmap) -> None:
+    """What was read of a mapped file counts as this process's memory; the system's cache keeps it all the same."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
@@ -241,8 +292,7 @@ class PictureWriter:
         try:
             while thread.is_alive():
                 thread.join(_POLL_SECONDS)
-                if hasattr(mmap, "MADV_DONTNEED"):  # or all that was read would count as this process's memory
-                    rows.madvise(mmap.MADV_DONTNEED)
+                _forget(rows)
         except BaseException:
             image.set_kill(True)
             thread.join()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bgai.engines import Engine, open_engine
 from bgai.errors import UsageError
+from bgai.image import mapped_file
 from bgai.tiling import GRID, Span, check_sizes, plan_spans, plan_tiles
 from bgai.weights import Weights, find_weights
 
@@ -132,8 +133,10 @@ class Upscaler:
         memory = self.engine.free_memory() * _MEMORY_SHARE
         if self.engine.device != "cpu":
             return plan_tiles(height, width, int(min(memory, _GPU_BOUND) / self.engine.bytes_per_pixel), self.halo)
-        memory = min(memory, _PROCESS_BOUND - _PROCESS_BASE - image.nbytes)
-        strip_row = image[0].nbytes * self.scale**2  # of output, for each row of input
+        mapped = mapped_file(image) is not None
+        memory = min(memory, _PROCESS_BOUND - _PROCESS_BASE - (0 if mapped else image.nbytes))
+        # Of output, for each row of input; and that itself, if reading it is what brings it into memory.
+        strip_row = image[0].nbytes * (self.scale**2 + mapped)
         pixels, pixels_per_row = (size / self.engine.bytes_per_pixel for size in (memory, strip_row))
         return plan_tiles(height, width, int(pixels), self.halo, pixels_per_row)
 
