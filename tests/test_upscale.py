@@ -219,6 +219,15 @@ def test_a_picture_in_a_file_leaves_the_memory_to_tiles(tmp_path: Path) -> None:
     assert areas[1] > areas[0] * 1.2
 
 
+def test_transparency_takes_of_the_memory() -> None:
+    upscaler = Upscaler(engine="openvino")
+    areas = []
+    for channels in (1, 2):
+        rows, columns = upscaler.plan(np.broadcast_to(np.uint8(0), (2000, 2000, channels)))
+        areas.append(rows[0].length * columns[0].length)
+    assert areas[1] < areas[0] * 0.9
+
+
 @pytest.mark.parametrize("side", [1000, 8000, 12000])
 def test_the_picture_and_its_strips_take_of_the_memory(side: int) -> None:
     upscaler = Upscaler(engine="openvino")

@@ -22,6 +22,7 @@ Progress = Callable[[int, int], None]
 # What the process may take on a CPU, and what of it goes to the interpreter and the libraries; on a GPU what tiles may.
 _PROCESS_BOUND = 2**30
 _PROCESS_BASE = 280 * 2**20
+_TRANSPARENCY_BYTES = 80  # for each pixel of an enlarged tile, what weighting and bounding take
 _GPU_BOUND = 3 * 2**30
 _MEMORY_SHARE = 0.5  # of what is free
 _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
@@ -137,7 +138,9 @@ class Upscaler:
         memory = min(memory, _PROCESS_BOUND - _PROCESS_BASE - (0 if mapped else image.nbytes))
         # Of output, for each row of input; and that itself, if reading it is what brings it into memory.
         strip_row = image[0].nbytes * (self.scale**2 + mapped)
-        pixels, pixels_per_row = (size / self.engine.bytes_per_pixel for size in (memory, strip_row))
+        alpha = image.ndim == 3 and image.shape[2] in (2, 4)
+        each = self.engine.bytes_per_pixel + alpha * _TRANSPARENCY_BYTES * self.scale**2
+        pixels, pixels_per_row = (size / each for size in (memory, strip_row))
         return plan_tiles(height, width, int(pixels), self.halo, pixels_per_row)
 
     def _keep(self, span: Span) -> slice:
