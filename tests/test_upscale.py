@@ -50,12 +50,12 @@ def test_what_it_gives_is_an_enlargement(upscaler: Upscaler) -> None:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_whole_and_tiled_agree_inside(scale: int) -> None:
-    image = texture(192, 288)
+    image = texture(320, 320)
     whole = Upscaler(scale, tile=0, engine="openvino").upscale(image)
-    tiled = Upscaler(scale, tile=160, engine="openvino").upscale(image)
+    tiled = Upscaler(scale, tile=224, engine="openvino").upscale(image)
     border = 64 * scale
     difference = np.abs(whole.astype(int) - tiled)[border:-border, border:-border]
-    assert difference.size > 10_000
+    assert difference.size > 400_000
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-4
 
