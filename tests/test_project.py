@@ -19,7 +19,7 @@ RANKS = (
     ("depthwise", "files", "tiff_exif", "option_file", "provenance", "published", "worker"),
     ("options",),
     ("image", "resize", "metrics", "tiling", "model", "schedule"),
-    ("fused",),
+    ("fused", "objective"),
     ("complexity",),
     ("tensors", "results"),
     ("checkpoint", "weights", "initial", "lmdb_store"),

@@ -88,14 +88,25 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+def _panel(name: str) -> tuple[str, str] | None:
+    """The panel and the curve in it where a flattened record's number is drawn."""
+    kind, _, rest = name.partition("/")
+    if kind == "validation":
+        dataset, _, metric = rest.rpartition("/")
+        return metric, dataset
+    if kind == "terms":
+        return "loss", rest
+    return (name, "all" if name == "loss" else "") if name in ("loss", "lr") else None
+
+
 def draw_curves(records: Sequence[Record], target: Path, title: str) -> None:
     """Draw the loss, the learning rate and each validation metric over the iterations into a PNG file."""
     panels: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
     for record in records:
         for name, value in flattened(record).items():
-            dataset, slash, metric = name.removeprefix("validation/").rpartition("/")
-            if name in ("loss", "lr") or slash:
-                curve = panels.setdefault(metric, {}).setdefault(dataset, ([], []))
+            if (place := _panel(name)) is not None:
+                metric, curve_name = place
+                curve = panels.setdefault(metric, {}).setdefault(curve_name, ([], []))
                 curve[0].append(record["iteration"])
                 curve[1].append(value)
     figure = Figure(figsize=(5 * max(len(panels), 1), 4), layout="constrained")
@@ -103,11 +114,11 @@ def draw_curves(records: Sequence[Record], target: Path, title: str) -> None:
     for panel, (metric, curves) in zip(
         figure.subplots(1, max(len(panels), 1), squeeze=False)[0], panels.items(), strict=False
     ):
-        for dataset, (iterations, values) in curves.items():
-            panel.plot(iterations, values, label=dataset, marker="." if len(values) < 30 else None)
+        for curve_name, (iterations, values) in curves.items():
+            panel.plot(iterations, values, label=curve_name, marker="." if len(values) < 30 else None)
         panel.set(
             xlabel="iteration",
-            ylabel={"loss": "L1 loss", "lr": "learning rate", "psnr": "PSNR, dB"}.get(metric, metric),
+            ylabel={"lr": "learning rate", "psnr": "PSNR, dB"}.get(metric, metric),
         )
         if metric == "loss":
             panel.set_yscale("log")

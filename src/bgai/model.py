@@ -191,13 +191,20 @@ class Group(nn.Module):
 
     def forward(self, x: Tensor, previous: Sequence[Sequence[Tensor | None]]) -> tuple[Tensor, list[list[Tensor]]]:
         """Map features to features (B, C, H, W); previous and returned hold each block's attention maps."""
-        features = self.mixing1(x) + x
+        features = self.enter(x)
         attentions = []
         for block, earlier in zip(self.blocks, previous, strict=True):
             features, maps = block(features, earlier)
             attentions.append(maps)
-        features = self.mixing2(features + x)
-        return self.fuse(torch.cat((self.bypass(x), features), dim=1)) + x, attentions
+        return self.leave(x, features), attentions
+
+    def enter(self, x: Tensor) -> Tensor:
+        """What the first block is given, of the group's input; B, C, H, W both."""
+        return self.mixing1(x) + x
+
+    def leave(self, x: Tensor, features: Tensor) -> Tensor:
+        """The group's output, of its input and of what the last block made; B, C, H, W all."""
+        return self.fuse(torch.cat((self.bypass(x), self.mixing2(features + x)), dim=1)) + x
 
 
 class BGAI(nn.Module):
@@ -226,10 +233,12 @@ class BGAI(nn.Module):
                 module.temperature.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = (self.mean / 10000).to(x.dtype)
-        shallow = self.shallow(x - mean)
-        deep = self.refine(self.fuse(torch.cat(self.group_features(shallow), dim=1))) + shallow
-        return F.pixel_shuffle(self.head(deep), self.config.scale) + mean
+        shallow = self.shallow_features(x)
+        return self.reconstruct(self.deep_features(shallow, self.group_features(shallow)))
+
+    def shallow_features(self, x: Tensor) -> Tensor:
+        """B, C, H, W of the picture, B, 3, H, W."""
+        return self.shallow(x - self._mean(x))
 
     def group_features(self, shallow: Tensor) -> list[Tensor]:
         """Outputs of the groups, each B, C, H, W, for the shallow features of the same shape."""
@@ -239,3 +248,14 @@ class BGAI(nn.Module):
             features, previous = group(outputs[-1], previous)
             outputs.append(features)
         return outputs[1:]
+
+    def deep_features(self, shallow: Tensor, groups: Sequence[Tensor]) -> Tensor:
+        """B, C, H, W of the shallow features and the groups' outputs, of the same shape each."""
+        return self.refine(self.fuse(torch.cat(tuple(groups), dim=1))) + shallow
+
+    def reconstruct(self, deep: Tensor) -> Tensor:
+        """The enlarged picture, B, 3, sH, sW, of the deep features."""
+        return F.pixel_shuffle(self.head(deep), self.config.scale) + self._mean(deep)
+
+    def _mean(self, like: Tensor) -> Tensor:
+        return (self.mean / 10000).to(like.dtype)

@@ -197,14 +197,41 @@ Scheduler = Annotated[MultiStepLR | CosineAnnealingLR | OneCycleLR, Field(discri
 
 class PixelLoss(Section):
     type: Literal["L1Loss"] = "L1Loss"
-    loss_weight: PositiveFloat = 1
+    loss_weight: NotNegative = 1
+    """0, with a teacher, learns from that alone."""
     reduction: Literal["mean"] = "mean"
+
+
+class TeacherOptions(Section):
+    """A trained network to learn from: what counts how much in the loss beside `pixel_opt`."""
+
+    weights: Annotated[str, BeforeValidator(_forward_slashes)] = "official"
+    """`official` for the authors', or a file; of the scale that is trained."""
+    features: NotNegative = 0
+    """Of each part's squared error relative to the teacher's, both given the teacher's input; the mean over the parts."""
+    maps: NotNegative = 0
+    """Of the relative squared error of the attention maps in these parts."""
+    output: NotNegative = 0
+    """Of the mean absolute difference between the whole networks' enlarged pictures."""
+    ensemble: bool = False
+    """Compare with the mean of the teacher's pictures of all eight orientations, which takes eight times as long."""
+
+    @model_validator(mode="after")
+    def _teaches(self) -> TeacherOptions:
+        if not (self.features or self.maps or self.output):
+            raise ValueError("expected a weight above 0 for one of 'features', 'maps' and 'output'")
+        if self.maps and not self.features:
+            raise ValueError("'maps' alone leave most of the network untaught: expected a weight 'features' above 0")
+        if self.ensemble and not self.output:
+            raise ValueError("'ensemble' changes the enlarged pictures alone: expected a weight 'output' above 0")
+        return self
 
 
 class TrainingOptions(Section):
     optim_g: OptimizerOptions
     scheduler: Scheduler
     pixel_opt: PixelLoss = PixelLoss()
+    teacher: TeacherOptions | None = None
     total_iter: PositiveInt | None = None
     minutes: PositiveFloat | None = None
     """Instead of `total_iter`: the schedule is stretched over this time, however fast the machine is."""
@@ -226,6 +253,12 @@ class TrainingOptions(Section):
             raise ValueError("expected one of 'total_iter' and 'minutes'")
         if self.minutes is not None and isinstance(self.scheduler, MultiStepLR):
             raise ValueError("with 'minutes' expected the scheduler CosineAnnealingLR or OneCycleLR")
+        if self.teacher is None and self.pixel_opt.loss_weight == 0:
+            raise ValueError("pixel_opt.loss_weight: expected more than 0 without a teacher")
+        if self.fused and self.teacher and self.teacher.maps:
+            raise ValueError(
+                "fused: attentions without stored maps have none to compare; leave it out, or teacher.maps"
+            )
         return self
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 
 from bgai import provenance
 from bgai.checkpoint import save_network
@@ -52,8 +53,8 @@ class Report:
         if trainer.iteration:
             self.journal.line(f"going on after iteration {trainer.iteration:,}")
 
-    def loss(self, loss: float) -> None:
-        """Tell how the training goes."""
+    def loss(self, terms: Mapping[str, float]) -> None:
+        """Tell how the training goes, by the terms of the loss."""
         trainer, train = self.trainer, self.options.train
         iterations, seconds = trainer.iteration - self._told[0], max(trainer.seconds - self._told[1], 1e-9)
         self._told = (trainer.iteration, trainer.seconds)
@@ -64,11 +65,14 @@ class Report:
         else:
             assert train.total_iter is not None
             total, left = f" of {train.total_iter:,}", (train.total_iter - trainer.iteration) * seconds / iterations
+        loss = sum(terms.values())
+        parts = "".join(f"  {name} {value:.5f}" for name, value in terms.items()) if len(terms) > 1 else ""
         self.journal.line(
-            f"iteration {trainer.iteration:,}{total}  loss {loss:.5f}  lr {rate:.2e}  {speed:.1f} images/s"
+            f"iteration {trainer.iteration:,}{total}  loss {loss:.5f}{parts}  lr {rate:.2e}  {speed:.1f} images/s"
             f"  {timedelta(seconds=max(round(left), 0))} left"
         )
-        self.journal.record(trainer.iteration, loss=loss, lr=rate, images_per_second=round(speed, 2))
+        told = {"terms": terms} if len(terms) > 1 else {}
+        self.journal.record(trainer.iteration, loss=loss, **told, lr=rate, images_per_second=round(speed, 2))
 
     def attend(self, over: bool) -> None:
         """Save and validate when that is due: the state first, so that nothing that follows can lose it."""
@@ -132,6 +136,10 @@ class Report:
             "processes": str(self.trainer.world.size),
             "versions": provenance.versions("torch"),
         }
+        if (teacher := self.options.train.teacher) is not None:
+            metadata["teacher"] = (
+                "the authors' weights" if teacher.weights == "official" else Path(teacher.weights).name
+            )
         if self._scores:
             metadata["validation"] = json.dumps(self._scores)
         save_network(self.trainer.average, self.experiment.weights(self.trainer.iteration), metadata)

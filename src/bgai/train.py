@@ -134,7 +134,7 @@ def _changes(before: Any, now: Any, name: str = "") -> list[str]:
 def _loop(trainer: Trainer, batches: Batches, report: Report | None) -> None:
     """Step until the training is over; the first process reports, validates and saves."""
     print_freq = trainer.options.logger.print_freq
-    losses = torch.zeros((), dtype=torch.float64, device=trainer.world.device)
+    losses = torch.zeros(len(trainer.terms), dtype=torch.float64, device=trainer.world.device)
     steps = 0
     clock = time.monotonic()
     with _stop_signals(trainer.world) as stopped:
@@ -146,13 +146,13 @@ def _loop(trainer: Trainer, batches: Batches, report: Report | None) -> None:
             clock = now
             over = trainer.progress >= 1
             if trainer.iteration % print_freq == 0 or over:
-                loss = float(trainer.world.mean(losses / steps))
+                terms = dict(zip(trainer.terms, trainer.world.mean(losses / steps).tolist(), strict=True))
                 losses.zero_()
                 steps = 0
-                if not math.isfinite(loss):
-                    raise trainer.diverged(f"loss {loss}")
+                if not all(map(math.isfinite, terms.values())):
+                    raise trainer.diverged(f"loss {sum(terms.values())}")
                 if report:
-                    report.loss(loss)
+                    report.loss(terms)
             if report:
                 report.attend(over)
             if over:

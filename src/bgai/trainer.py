@@ -10,7 +10,6 @@ import warnings
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -22,8 +21,10 @@ from bgai.experiment import State
 from bgai.fused import fuse
 from bgai.initial import start_from_interpolation, start_from_network
 from bgai.model import BGAI
-from bgai.options import OptimizerOptions, PathOptions, TrainOptions
+from bgai.objective import Objective
+from bgai.options import OptimizerOptions, PathOptions, TeacherOptions, TrainingOptions, TrainOptions
 from bgai.schedule import learning_rate
+from bgai.weights import find_weights
 
 
 class Trainer:
@@ -34,7 +35,7 @@ class Trainer:
         self.world = world
         torch.manual_seed(options.manual_seed)
         self.network = initial_network(options).to(world.device)
-        if options.train.fused or (options.train.fused is None and world.device.type == "cuda"):
+        if _attends_fused(options.train, world.device):
             fuse(self.network)
         self.average = copy.deepcopy(self.network).eval()
         self.optimizer = _optimizer(options.train.optim_g, self.network)
@@ -46,16 +47,25 @@ class Trainer:
         self._averages: list[Tensor] = list(self.average.parameters())
         if options.train.compile:
             self.network.compile()
-        self._forward = self._parallel(self.network)
+        teacher = options.train.teacher
+        objective = Objective(
+            self.network,
+            options.train.pixel_opt.loss_weight,
+            None if teacher is None else _teacher(teacher, self.network).to(world.device),
+            teacher,
+        )
+        self.terms = objective.names
+        """Of the loss, in the order in which `step` gives them."""
+        self._objective = self._parallel(objective)
 
-    def _parallel(self, network: nn.Module) -> nn.Module:
+    def _parallel(self, objective: nn.Module) -> nn.Module:
         if self.world.size == 1:
-            return network
+            return objective
         # Of 1 x 1 kernels, whose strides mean nothing.
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         devices = [self.world.device] if self.world.device.type == "cuda" else None
         return DistributedDataParallel(
-            network, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+            objective, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
         )
 
     def spend(self, seconds: float) -> None:
@@ -73,21 +83,20 @@ class Trainer:
         return min(self.iteration / train.total_iter, 1)
 
     def step(self, lr: Tensor, hr: Tensor) -> Tensor:
-        """Fit one batch, B x 3 x p x p and its B x 3 x sp x sp target, and return the loss before the step."""
+        """Fit one batch, B x 3 x p x p and its B x 3 x sp x sp target, and return the terms of the loss before the step."""
         train = self.options.train
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(train, self.iteration + 1, self.progress)
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=train.bfloat16):
-            sr = self._forward(lr)
-        loss = F.l1_loss(sr.float(), hr) * train.pixel_opt.loss_weight
+            terms: Tensor = self._objective(lr, hr)
         self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        torch.autograd.backward(terms.sum())
         if train.grad_clip is not None:
             nn.utils.clip_grad_norm_(self._weights, train.grad_clip)
         self.optimizer.step()
         self.iteration += 1
         self._update_average()
-        return loss.detach()
+        return terms.detach()
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -158,6 +167,25 @@ def _start_from_file(network: BGAI, path: Path, options: PathOptions) -> None:
         start_from_network(network, other)
     except RuntimeError:
         raise WeightsError(f"{path}: holds {other.config}, of another shape than {network.config}") from None
+
+
+def _attends_fused(options: TrainingOptions, device: torch.device) -> bool:
+    if options.fused is not None:
+        return options.fused
+    return device.type == "cuda" and not (options.teacher and options.teacher.features)
+
+
+def _teacher(options: TeacherOptions, student: BGAI) -> BGAI:
+    """A network that stays as it is, computed in the way of training, which is the fast one on CPUs.
+
+    Raises:
+        WeightsError: It is not of the student's shape.
+    """
+    weights = find_weights(options.weights, student.config.scale)
+    network = load_network(weights.file)
+    if network.config != student.config:
+        raise WeightsError(f"train.teacher.weights {weights.name}: holds {network.config}; expected {student.config}")
+    return network.train().requires_grad_(False)
 
 
 def _optimizer(options: OptimizerOptions, network: BGAI) -> torch.optim.Optimizer:
