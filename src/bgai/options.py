@@ -161,7 +161,7 @@ class PathOptions(Section):
 
 
 class OptimizerOptions(Section):
-    type: Literal["Adam", "AdamW"] = "Adam"
+    type: Literal["Adam", "AdamW", "SOAP"] = "Adam"
     lr: PositiveFloat
     weight_decay: NotNegative = 0
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
@@ -208,7 +208,7 @@ class TeacherOptions(Section):
     weights: Annotated[str, BeforeValidator(_forward_slashes)] = "official"
     """`official` for the authors', or a file; of the scale that is trained."""
     features: NotNegative = 0
-    """Of each part's squared error relative to the teacher's, both given the teacher's input; the mean over the parts."""
+    """Of the relative squared error of each part that is given the teacher's input; the mean over the parts."""
     maps: NotNegative = 0
     """Of the relative squared error of the attention maps in these parts."""
     output: NotNegative = 0

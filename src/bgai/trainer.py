@@ -24,6 +24,7 @@ from bgai.model import BGAI
 from bgai.objective import Objective
 from bgai.options import OptimizerOptions, PathOptions, TeacherOptions, TrainingOptions, TrainOptions
 from bgai.schedule import learning_rate
+from bgai.soap import Soap
 from bgai.weights import find_weights
 
 
@@ -83,7 +84,7 @@ class Trainer:
         return min(self.iteration / train.total_iter, 1)
 
     def step(self, lr: Tensor, hr: Tensor) -> Tensor:
-        """Fit one batch, B x 3 x p x p and its B x 3 x sp x sp target, and return the terms of the loss before the step."""
+        """Fit one batch, B x 3 x p x p and its B x 3 x sp x sp target, and return the loss's terms before the step."""
         train = self.options.train
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(train, self.iteration + 1, self.progress)
@@ -189,6 +190,8 @@ def _teacher(options: TeacherOptions, student: BGAI) -> BGAI:
 
 
 def _optimizer(options: OptimizerOptions, network: BGAI) -> torch.optim.Optimizer:
-    kind = torch.optim.AdamW if options.type == "AdamW" else torch.optim.Adam
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if options.type == "SOAP":
+        return Soap(trained, options.lr, options.betas, weight_decay=options.weight_decay)
+    kind = torch.optim.AdamW if options.type == "AdamW" else torch.optim.Adam
     return kind(trained, options.lr, options.betas, weight_decay=options.weight_decay, fused=True)
