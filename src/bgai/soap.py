@@ -51,7 +51,7 @@ class Soap(torch.optim.Optimizer):
                 self._step(parameters, settings)
         return loss
 
-    def _step(self, parameters: list[nn.Parameter], settings: dict[str, Any]) -> None:
+    def _step(self, parameters: list[Tensor], settings: dict[str, Any]) -> None:
         """Step parameters of one shape, whose common state is kept with the first of them."""
         gradient = torch.stack([_as_matrix(parameter.grad) for parameter in parameters])
         state = self.state[parameters[0]]
@@ -92,8 +92,8 @@ class Soap(torch.optim.Optimizer):
                 state[f"{name}_basis"] = torch.linalg.qr(state[name] @ state[f"{name}_basis"])[0]
 
 
-def _by_shape(parameters: Iterable[nn.Parameter]) -> list[list[nn.Parameter]]:
-    found: dict[tuple[int, int], list[nn.Parameter]] = {}
+def _by_shape(parameters: Iterable[Tensor]) -> list[list[Tensor]]:
+    found: dict[tuple[int, int], list[Tensor]] = {}
     for parameter in parameters:
         rows, columns = _as_matrix(parameter).shape
         found.setdefault((rows, columns), []).append(parameter)
