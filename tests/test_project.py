@@ -18,7 +18,7 @@ RANKS = (
     ("errors", "config"),
     ("depthwise", "files", "tiff_exif", "option_file", "provenance", "published", "worker"),
     ("options",),
-    ("image", "resize", "metrics", "tiling", "model", "schedule"),
+    ("degradation", "image", "resize", "metrics", "tiling", "model", "schedule"),
     ("fused",),
     ("complexity",),
     ("tensors", "results"),
