@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bgai.degradation import DegradationPlan
+from bgai.degradation import DegradationPlan, degrade_whole
 from bgai.errors import BgaiError, ImageError, listed
 from bgai.files import whole_folder
 from bgai.image import INPUT_SUFFIXES, encode_png, read_rgb8, read_size
@@ -78,13 +78,23 @@ class FolderImages:
 class PairedImages:
     """High-resolution images and their low-resolution versions.
 
+    Args:
+        options: Where they lie.
+        scale: Of the high resolution over the low one.
+        only: Names of the images to take; None for all.
+        seed: Degrade whole low-resolution images as the options say, each by this seed and its name; None leaves them
+            as they are.
+
     Raises:
         ImageError: Folders are missing or empty, low-resolution images are missing (all are looked for), or, when a
             pair is read or `sizes` is called, one is damaged or their sizes do not match.
     """
 
-    def __init__(self, options: PairedDataset, scale: int, only: set[str] | None = None) -> None:
+    def __init__(
+        self, options: PairedDataset, scale: int, only: set[str] | None = None, seed: int | None = None
+    ) -> None:
         self.scale = scale
+        self._seed = seed
         self._options = options
         self._hr = _open_images(options, options.dataroot_gt)
         self._lr = None if options.dataroot_lq is None else _open_images(options, options.dataroot_lq)
@@ -110,6 +120,8 @@ class PairedImages:
         hr = np.ascontiguousarray(hr[:height, :width])
         lr = imresize(hr, 1 / self.scale) if self._lr is None else self._lr.read(self.lr_key(name))
         self._check(name, (height, width), (lr.shape[0], lr.shape[1]))
+        if self._seed is not None and self._options.degradation is not None:
+            lr = degrade_whole(lr, self._options.degradation, self._seed, name)
         return lr, hr
 
     def size(self, index: int) -> Size:

@@ -57,7 +57,7 @@ T = TypeVar("T", int, float)
 
 def _ascending(value: tuple[T, T]) -> tuple[T, T]:
     if value[0] > value[1]:
-        raise ValueError(f"expected a number or [lowest, highest]; found {list(value)}")
+        raise ValueError(f"expected the lowest first; found {list(value)}")
     return value
 
 
@@ -71,7 +71,7 @@ Qualities = Annotated[tuple[_Quality, _Quality], BeforeValidator(_pair), AfterVa
 
 def _subsampling(value: object) -> object:
     """YAML reads 4:2:0 without quotes as a number of base 60."""
-    return {14520: "4:2:0", 14644: "4:4:4"}.get(value, value) if isinstance(value, int) else value
+    return f"{value // 3600}:{value // 60 % 60}:{value % 60}" if isinstance(value, int) and value >= 3600 else value
 
 
 class IoBackend(Section):
@@ -438,7 +438,7 @@ class TestOptions(Section):
     num_gpu: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     """0 runs on the CPU."""
     manual_seed: Annotated[int, Field(ge=0)] = 0
-    """Of BasicSR; nothing is random."""
+    """Of what degradations draw; nothing else is random."""
     tile: Literal["auto"] | Annotated[int, Field(ge=0)] | None = None
     """Side in low-resolution pixels; 0 is the whole image. None is 64 for TileModel, and 0 for SRModel, which takes
     multiples of 16 and `auto`, a size by the free memory."""
