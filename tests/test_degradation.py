@@ -93,6 +93,11 @@ def test_noise_has_its_sigma_at_mid_grey(sigma: float, poisson: bool) -> None:
     assert found.mean() == pytest.approx(128, abs=0.3)
 
 
+def test_noise_does_not_wrap_around() -> None:
+    assert add_noise(grey(255), 20, rng()).min() > 100
+    assert add_noise(grey(0), 20, rng()).max() < 155
+
+
 def test_poisson_noise_grows_with_brightness() -> None:
     dark, light = (add_noise(grey(level, 200), 5, rng(), poisson=True).astype(float).std() for level in (40, 160))
     assert light / dark == pytest.approx(2, rel=0.05)
