@@ -22,6 +22,13 @@ from bgai.resize import imresize
 
 CPU = torch.device("cpu")
 SIZES = [(60, 48), (40, 72), (36, 36)]  # high resolution
+DEGRADATION = {
+    "clean": 0.2,
+    "blur": {"probability": 0.5, "sigma": [0.3, 1.5]},
+    "noise": {"probability": 0.5, "sigma": [1, 20], "grey": 0.5, "poisson": 0.5},
+    "webp": {"probability": 0.3, "quality": [30, 90]},
+    "jpeg": {"probability": 0.8, "quality": [25, 96], "subsampling": "either", "twice": 0.5},
+}
 
 
 @pytest.fixture
@@ -127,8 +134,9 @@ def test_patches_show_the_same_place(folder: Path) -> None:
             assert difference[3:-3, 3:-3].max() < 0.02  # near its border a patch knows less than the image
 
 
-def test_files_and_memory_give_the_same(folder: Path) -> None:
-    options = dataset(folder)
+@pytest.mark.parametrize("degradation", [None, DEGRADATION], ids=["clean", "degraded"])
+def test_files_and_memory_give_the_same(folder: Path, degradation: dict[str, Any] | None) -> None:
+    options = dataset(folder, degradation=degradation)
     pairs = PairedImages(options, 2)
     from_files = first(FileBatches(pairs, plan(options), 0, CPU).since(3))
     from_memory = first(MemoryBatches(pairs, plan(options), pairs.sizes(), CPU).since(3))
@@ -137,12 +145,13 @@ def test_files_and_memory_give_the_same(folder: Path) -> None:
         assert torch.equal(ours[1], theirs[1])
 
 
-def test_workers_change_nothing(folder: Path) -> None:
-    options = dataset(folder)
+@pytest.mark.parametrize("degradation", [None, DEGRADATION], ids=["clean", "degraded"])
+def test_workers_change_nothing(folder: Path, degradation: dict[str, Any] | None) -> None:
+    options = dataset(folder, degradation=degradation)
     pairs = PairedImages(options, 2)
     alone = first(FileBatches(pairs, plan(options), 0, CPU).since(2))
     helped = first(FileBatches(pairs, plan(options), 2, CPU).since(2))
-    assert all(torch.equal(a[1], b[1]) for a, b in zip(alone, helped, strict=True))
+    assert all(torch.equal(a[side], b[side]) for side in (0, 1) for a, b in zip(alone, helped, strict=True))
 
 
 def test_a_damaged_image_is_one_error(folder: Path) -> None:
@@ -156,11 +165,12 @@ def test_a_damaged_image_is_one_error(folder: Path) -> None:
         assert "Traceback" not in str(error.value)
 
 
-def test_going_on_gives_what_would_have_come(folder: Path) -> None:
-    options = dataset(folder)
+@pytest.mark.parametrize("degradation", [None, DEGRADATION], ids=["clean", "degraded"])
+def test_going_on_gives_what_would_have_come(folder: Path, degradation: dict[str, Any] | None) -> None:
+    options = dataset(folder, degradation=degradation)
     batches = MemoryBatches(pairs := PairedImages(options, 2), plan(options), pairs.sizes(), CPU)
     whole, rest = first(batches.since(0)), first(batches.since(4), 2)
-    assert all(torch.equal(a[1], b[1]) for a, b in zip(whole[4:], rest, strict=True))
+    assert all(torch.equal(a[side], b[side]) for side in (0, 1) for a, b in zip(whole[4:], rest, strict=True))
 
 
 def test_processes_share_the_batch_of_one(folder: Path) -> None:
@@ -170,6 +180,40 @@ def test_processes_share_the_batch_of_one(folder: Path) -> None:
         np.testing.assert_array_equal(
             getattr(whole, name), np.concatenate([getattr(half, name) for half in halves]), err_msg=name
         )
+
+
+def test_processes_degrade_as_one(folder: Path) -> None:
+    options = dataset(folder, degradation=DEGRADATION)
+    pairs = PairedImages(options, 2)
+    twice = dataset(folder, degradation=DEGRADATION, batch_size_per_gpu=10)
+    whole = first(FileBatches(pairs, plan(twice), 0, CPU).since(3), 3)
+    halves = [first(FileBatches(pairs, plan(options, rank, 2), 0, CPU).since(3), 3) for rank in (0, 1)]
+    for batch, *parts in zip(whole, *halves, strict=True):
+        assert torch.equal(batch[0], torch.cat([lr for lr, _ in parts]))
+
+
+def test_degradation_touches_the_low_resolution_alone(folder: Path) -> None:
+    clean, degraded = (
+        first(FileBatches(PairedImages(options, 2), plan(options), 0, CPU).since(0))
+        for options in (dataset(folder), dataset(folder, degradation=DEGRADATION))
+    )
+    unchanged = [
+        torch.equal(a, b)
+        for ours, theirs in zip(clean, degraded, strict=True)
+        for a, b in zip(ours[0], theirs[0], strict=True)
+    ]
+    assert 0 < sum(unchanged) < len(unchanged) / 2
+    assert all(torch.equal(a[1], b[1]) for a, b in zip(clean, degraded, strict=True))
+    assert all(lr.is_contiguous(memory_format=torch.channels_last) for lr, _ in degraded)
+
+
+def test_degradation_is_another_each_time_and_for_each_seed(folder: Path) -> None:
+    options = dataset(folder, degradation=DEGRADATION, use_shuffle=False, use_hflip=False, use_rot=False)
+    lr = torch.from_numpy(np.stack([texture(16, 16)] * 5)).permute(0, 3, 1, 2)
+    found = [plan(options, seed=seed).degraded(lr, iteration) for seed, iteration in ((7, 0), (7, 1), (8, 0))]
+    assert not torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    assert len({patch.numpy().tobytes() for patch in found[0]}) > 1
 
 
 @pytest.mark.parametrize("repetitions", [1, 4])

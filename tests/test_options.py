@@ -9,7 +9,7 @@ import pytest
 
 from bgai.errors import UsageError
 from bgai.option_file import read_options
-from bgai.options import TrainOptions
+from bgai.options import TestOptions, TrainOptions
 
 ROOT = Path(__file__).parents[1]
 
@@ -192,6 +192,21 @@ def test_an_override_with_null_is_the_default(path: Path) -> None:
         ("train:grad_clip=0", "--force_yml train:grad_clip=0: input should be greater than 0; found 0"),
         ("manual_seed=-1", "--force_yml manual_seed=-1: input should be greater"),
         ("datasets:val:foo=1", "unknown key 'foo'; known here are dataroot_gt, dataroot_lq"),
+        (
+            "datasets:train:degradation={}",
+            "degradation={}: expected one at least of 'blur', 'noise', 'webp' and 'jpeg'",
+        ),
+        ("datasets:train:degradation={jpg: {quality: 9}}", "unknown key 'jpg'; did you mean 'jpeg'?"),
+        ("datasets:val:degradation={jpeg: {}}", "expected 'quality' here"),
+        ("datasets:val:degradation={jpeg: {quality: 101}}", "less than or equal to 100; found 101"),
+        ("datasets:val:degradation={jpeg: {quality: [0, 50]}}", "greater than or equal to 1; found 0"),
+        ("datasets:val:degradation={jpeg: {quality: [60, 50]}}", "expected the lowest first; found [60, 50]"),
+        ("datasets:val:degradation={webp: {quality: [1, 2, 3]}}", "a number or [lowest, highest]; found [1, 2, 3]"),
+        ("datasets:val:degradation={webp: {quality: high}}", "expected a number or [lowest, highest]; found 'high'"),
+        ("datasets:val:degradation={jpeg: {quality: 9, subsampling: 4:2:2}}", "'4:4:4' or 'either'; found '4:2:2'"),
+        ("datasets:val:degradation={jpeg: {quality: 9, twice: 2}}", "less than or equal to 1; found 2"),
+        ("datasets:val:degradation={noise: {sigma: 0}}", "greater than or equal to 0.1; found 0"),
+        ("datasets:val:degradation={blur: {sigma: [1, 11]}}", "less than or equal to 10; found 11"),
         ("train", "expected keys and a value"),
         ("scale:a=1", "'scale' is a value, not a section"),
     ],
@@ -208,6 +223,38 @@ def test_a_missing_file_and_an_empty_one(path: Path) -> None:
         read(path, "")
 
 
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
+def test_a_number_is_a_range_and_subsampling_needs_no_quotes(path: Path, subsampling: str) -> None:
+    jpeg = f"{{quality: 40, subsampling: {subsampling}}}"
+    options = read(path, overrides=(f"datasets:val:degradation={{jpeg: {jpeg}, noise: {{sigma: [1, 2.5]}}}}",))
+    degradation = options.datasets.validation["val"].degradation
+    assert degradation
+    assert degradation.jpeg
+    assert degradation.noise
+    assert degradation.jpeg.quality == (40, 40)
+    assert degradation.jpeg.subsampling == subsampling
+    assert degradation.noise.sigma == (1, 2.5)
+    assert degradation.blur is None
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_files_for_photographs(scale: int) -> None:
+    options = read_options(ROOT / f"options/train/BGAI/photo_x{scale}.yml", TrainOptions)
+    train = options.datasets.train
+    assert (options.scale, train.gt_size) == (scale, 48 * scale)
+    assert train.degradation
+    assert train.degradation.jpeg
+    assert train.degradation.jpeg.quality == (25, 96)
+    assert options.path.pretrain_network_g == Path(f"src/bgai/shipped/bgai_x{scale}.safetensors")
+    tests = read_options(ROOT / f"options/test/BGAI/test_photo_x{scale}.yml", TestOptions)
+    sets = {dataset.name: dataset.degradation for dataset in tests.datasets.all()}
+    assert tests.scale == scale
+    assert sets["B100"] is None
+    assert (compressed := sets["B100_jpeg40"])
+    assert compressed.jpeg
+    assert (compressed.jpeg.quality, compressed.jpeg.subsampling) == ((40, 40), "4:2:0")
+
+
 def test_settings_survive_the_way_through_json(path: Path) -> None:
-    options = read(path)
+    options = read(path, overrides=("datasets:train:degradation={jpeg: {quality: [30, 90]}}",))
     assert options == read(path, options.as_json())  # JSON is YAML

@@ -18,7 +18,7 @@ RANKS = (
     ("errors", "config"),
     ("depthwise", "files", "tiff_exif", "option_file", "provenance", "published", "worker"),
     ("options",),
-    ("image", "resize", "metrics", "tiling", "model", "schedule", "soap"),
+    ("degradation", "image", "resize", "metrics", "tiling", "model", "schedule", "soap"),
     ("fused", "objective"),
     ("complexity",),
     ("tensors", "results"),

@@ -14,6 +14,7 @@ import pytest
 from conftest import texture
 from PIL import Image
 
+from bgai.degradation import jpeg
 from bgai.errors import EngineError, ImageError, UsageError, WeightsError
 from bgai.metrics import psnr
 from bgai.options import TestOptions
@@ -100,6 +101,53 @@ def test_it_goes_on_image_by_image(images: Path, tmp_path: Path, monkeypatch: py
     assert added == ["odd"]
     assert [one.image for one in whole.found] == ["even", "grey", "odd"]
     assert not list(tmp_path.glob("run_archived*"))
+
+
+def degraded(images: Path, **degradation: Any) -> dict[str, Any]:
+    """A set as it is, and the same degraded."""
+    places = {"dataroot_gt": images, "dataroot_lq": images.with_name("X2")}
+    return {
+        "test_1": {"name": "clean", **places},
+        "test_2": {"name": "Set5", **places, "degradation": degradation},
+    }
+
+
+def test_degraded_images_are_what_is_measured(images: Path, tmp_path: Path) -> None:
+    sets = degraded(images, jpeg={"quality": 20, "subsampling": "4:4:4"})
+    values = {"metrics": METRICS, "save_img": True}
+    results = run_test(options(images, datasets=sets, val=values), root=tmp_path / "results")
+    upscaler = Upscaler(2)
+    for one in results.of("Set5"):
+        hr = np.asarray(Image.open(images / f"{one.image}.png").convert("RGB"))
+        hr = hr[: hr.shape[0] // 2 * 2, : hr.shape[1] // 2 * 2]
+        lr = jpeg(imresize(hr, 0.5), 20, subsampled=False)
+        assert one.scores["psnr"] == pytest.approx(psnr(upscaler.upscale(lr), hr, 2))
+        assert one.bicubic["psnr"] == pytest.approx(psnr(imresize(lr, 2), hr, 2))
+        saved = Image.open(tmp_path / f"results/run/visualization/Set5/{one.image}_run.png")
+        np.testing.assert_array_equal(np.asarray(saved), upscaler.upscale(lr))
+        made = np.asarray(Image.open(images.with_name("X2") / f"{one.image}.png"))
+        np.testing.assert_array_equal(made, imresize(hr, 0.5))
+    clean, compressed = (means([one.scores for one in results.of(name)]) for name in ("clean", "Set5"))
+    assert compressed["psnr"] < clean["psnr"] - 3
+    page = (tmp_path / "results/run/report.html").read_text()
+    assert "SwinIR-light" not in page  # whose published figures are of clean images
+
+
+def test_noise_is_repeatable_and_follows_the_seed(images: Path, tmp_path: Path) -> None:
+    sets = degraded(images, noise={"sigma": 10})
+    found = [
+        scores(run_test(options(images, datasets=sets, manual_seed=seed), only=["Set5"], root=tmp_path / str(run)))
+        for run, seed in enumerate((0, 0, 1))
+    ]
+    assert found[0] == found[1]
+    assert found[0] != found[2]
+
+
+def test_another_degradation_is_another_test(images: Path, tmp_path: Path) -> None:
+    strong, weak = (options(images, datasets=degraded(images, jpeg={"quality": quality})) for quality in (20, 95))
+    first, second = (scores(run_test(one, only=["Set5"], root=tmp_path)) for one in (strong, weak))
+    assert all(second[image] > first[image] for image in first)
+    assert len(list(tmp_path.glob("run_archived*"))) == 1
 
 
 def test_all_that_is_wrong_is_named_before_anything_runs(images: Path, tmp_path: Path) -> None:

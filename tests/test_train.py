@@ -104,6 +104,17 @@ def test_a_training_leaves_weights_curves_and_pictures(values: dict[str, Any], t
     assert "iteration 12 of 12  loss" in (run / "train.log").read_text()
 
 
+def test_validation_sets_are_degraded_as_they_say(values: dict[str, Any], tmp_path: Path) -> None:
+    values["datasets"]["val_2"] = {
+        **values["datasets"]["val"],
+        "name": "compressed",
+        "degradation": {"jpeg": {"quality": 15}},
+    }
+    train(options(values))
+    scores = read_records(tmp_path / "experiments/run/log.jsonl")[-1]["validation"]
+    assert scores["compressed"]["psnr"] < scores["validation"]["psnr"] - 1
+
+
 def test_weights_tell_how_they_were_made(values: dict[str, Any]) -> None:
     metadata = read_metadata(train(options(values)))
     assert metadata["iterations"] == "12"
@@ -292,7 +303,8 @@ def assert_equal_weights(ours: dict[str, torch.Tensor], theirs: dict[str, torch.
 def test_going_on_gives_the_same_weights_to_the_bit(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool
 ) -> None:
-    values["datasets"]["train"] |= {"in_memory": in_memory, "num_worker_per_gpu": 0}
+    degradation = {"noise": {"sigma": [1, 9]}, "jpeg": {"probability": 0.7, "quality": [30, 90]}}
+    values["datasets"]["train"] |= {"in_memory": in_memory, "num_worker_per_gpu": 0, "degradation": degradation}
     train(options(values))
     whole = final_weights(tmp_path)
     step, taken = Trainer.step, []

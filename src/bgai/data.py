@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from bgai.degradation import DegradationPlan, degrade_whole
 from bgai.errors import BgaiError, ImageError, listed
 from bgai.files import whole_folder
 from bgai.image import INPUT_SUFFIXES, encode_png, read_rgb8, read_size
@@ -77,13 +78,23 @@ class FolderImages:
 class PairedImages:
     """High-resolution images and their low-resolution versions.
 
+    Args:
+        options: Where they lie.
+        scale: Of the high resolution over the low one.
+        only: Names of the images to take; None for all.
+        seed: Degrade whole low-resolution images as the options say, each by this seed and its name; None leaves them
+            as they are.
+
     Raises:
         ImageError: Folders are missing or empty, low-resolution images are missing (all are looked for), or, when a
             pair is read or `sizes` is called, one is damaged or their sizes do not match.
     """
 
-    def __init__(self, options: PairedDataset, scale: int, only: set[str] | None = None) -> None:
+    def __init__(
+        self, options: PairedDataset, scale: int, only: set[str] | None = None, seed: int | None = None
+    ) -> None:
         self.scale = scale
+        self._seed = seed
         self._options = options
         self._hr = _open_images(options, options.dataroot_gt)
         self._lr = None if options.dataroot_lq is None else _open_images(options, options.dataroot_lq)
@@ -109,6 +120,8 @@ class PairedImages:
         hr = np.ascontiguousarray(hr[:height, :width])
         lr = imresize(hr, 1 / self.scale) if self._lr is None else self._lr.read(self.lr_key(name))
         self._check(name, (height, width), (lr.shape[0], lr.shape[1]))
+        if self._seed is not None and self._options.degradation is not None:
+            lr = degrade_whole(lr, self._options.degradation, self._seed, name)
         return lr, hr
 
     def size(self, index: int) -> Size:
@@ -216,6 +229,8 @@ class PatchPlan:
         self._sizes = np.array(sizes)
         self._seed = seed
         self._rank, self._whole = rank, world_size * options.batch_size_per_gpu
+        first = rank * options.batch_size_per_gpu
+        self._degradation = None if options.degradation is None else DegradationPlan(options.degradation, seed, first)
         self._orders: dict[int, NDArray[np.int64]] = {}
 
     def batch(self, iteration: int) -> Patches:
@@ -230,6 +245,17 @@ class PatchPlan:
         B = self._options.batch_size_per_gpu
         ours = slice(self._rank * B, (self._rank + 1) * B)
         return Patches(image[ours], top[ours], left[ours], mirror[ours], flip[ours], transpose[ours])
+
+    @property
+    def degrades(self) -> bool:
+        return self._degradation is not None
+
+    def degraded(self, lr: Tensor, iteration: int) -> Tensor:
+        """What the network sees of the low-resolution patches of an iteration: bytes in memory, B x 3 x p x p."""
+        if self._degradation is None:
+            return lr
+        patches = self._degradation.degrade(lr.permute(0, 2, 3, 1).numpy(), iteration)
+        return torch.from_numpy(patches).permute(0, 3, 1, 2)
 
     def _images(self, iteration: int) -> NDArray[np.int64]:
         epoch_length = len(self._sizes) * self._options.dataset_enlarge_ratio
@@ -293,7 +319,7 @@ class _PatchDataset(Dataset[Any]):
         except BgaiError as error:
             return error
         lr, hr = (torch.from_numpy(np.stack(side)).permute(0, 3, 1, 2) for side in zip(*sides, strict=True))
-        return lr, hr
+        return self._plan.degraded(lr, iteration), hr
 
     def _cut(self, patches: Patches, index: int) -> tuple[Image, Image]:
         lr, hr = self._pairs.read(int(patches.image[index]))
@@ -317,6 +343,8 @@ def _prepare_worker(_: int) -> None:
 class MemoryBatches:
     """Holds all pairs as bytes in the device's memory and cuts patches there: nothing waits for files.
 
+    Low-resolution images that are to be degraded stay in the computer's memory, where that is done.
+
     Raises:
         ImageError: They do not fit, or one is damaged.
     """
@@ -337,33 +365,37 @@ class MemoryBatches:
                 side[start:end] = torch.from_numpy(image).reshape(-1, 3)
 
         in_parallel(load, range(len(pairs)))
-        self._lr, self._hr = (side.to(device) for side in pixels)
+        self._lr, self._hr = pixels[0] if plan.degrades else pixels[0].to(device), pixels[1].to(device)
 
     def since(self, iteration: int) -> Iterator[Batch]:
         while True:
             numbers = self._numbers(self._plan.batch(iteration))
-            yield self._cut(self._lr, numbers, 1), self._cut(self._hr, numbers, self._plan.scale)
+            lr = self._plan.degraded(self._cut(self._lr, numbers, 1), iteration)
+            hr = self._cut(self._hr, numbers, self._plan.scale)
+            yield to_floats(lr.to(self._device)), to_floats(hr)
             iteration += 1
 
     def _numbers(self, patches: Patches) -> Tensor:
-        """What says where the patches lie: 7 x B, in one transfer that nothing waits for."""
+        """What says where the patches lie: 7 x B, to be transferred at once, which nothing waits for."""
         rows = (self._offsets[patches.image], self._widths[patches.image], patches.top, patches.left)
         numbers = torch.from_numpy(np.stack((*rows, patches.mirror, patches.flip, patches.transpose)))
         if self._device.type == "cuda":
             numbers = numbers.pin_memory()
-        return numbers.to(self._device, non_blocking=True)
+        return numbers
 
     def _cut(self, pixels: Tensor, numbers: Tensor, scale: int) -> Tensor:
+        """Patches as bytes, B x 3 x side x side, where the pixels are."""
+        numbers = numbers.to(pixels.device, non_blocking=True)
         offset, width, top, left, mirror, flip, transpose = numbers.unsqueeze(-1).unbind()  # B, 1 each
         side, stride = self._plan.side * scale, width * scale
-        columns = torch.arange(side, device=self._device)
+        columns = torch.arange(side, device=pixels.device)
         across = torch.where(mirror.bool(), side - 1 - columns, columns)  # B, side
         down = torch.where(flip.bool(), side - 1 - columns, columns) * stride
         # Of the output's pixel (i, j): where its row and its column take it within the patch.
         rows, cols = (torch.where(transpose.bool(), *pair) for pair in ((across, down), (down, across)))
         first = offset * scale**2 + top * scale * stride + left * scale
         index = first.unsqueeze(-1) + rows.unsqueeze(2) + cols.unsqueeze(1)  # B, side, side
-        return to_floats(pixels[index].permute(0, 3, 1, 2))
+        return pixels[index].permute(0, 3, 1, 2)
 
 
 def _check_memory(needed: int, device: torch.device) -> None:

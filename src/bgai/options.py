@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -40,10 +40,97 @@ AnyPath = Annotated[Path, BeforeValidator(_forward_slashes)]
 Name = Annotated[str, AfterValidator(_file_name)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def _pair(value: object) -> object:
+    """A number is a range of one; what is no range is told in the file's words."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value, value
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"expected a number or [lowest, highest]; found {value!r}")
+    return value
+
+
+T = TypeVar("T", int, float)
+
+
+def _ascending(value: tuple[T, T]) -> tuple[T, T]:
+    if value[0] > value[1]:
+        raise ValueError(f"expected the lowest first; found {list(value)}")
+    return value
+
+
+_BlurSigma = Annotated[float, Field(ge=0.1, le=10)]
+_NoiseSigma = Annotated[float, Field(ge=0.1, le=100)]
+_Quality = Annotated[int, Field(ge=1, le=100)]
+BlurSigmas = Annotated[tuple[_BlurSigma, _BlurSigma], BeforeValidator(_pair), AfterValidator(_ascending)]
+NoiseSigmas = Annotated[tuple[_NoiseSigma, _NoiseSigma], BeforeValidator(_pair), AfterValidator(_ascending)]
+Qualities = Annotated[tuple[_Quality, _Quality], BeforeValidator(_pair), AfterValidator(_ascending)]
+
+
+def _subsampling(value: object) -> object:
+    """YAML reads 4:2:0 without quotes as a number of base 60."""
+    return f"{value // 3600}:{value // 60 % 60}:{value % 60}" if isinstance(value, int) and value >= 3600 else value
 
 
 class IoBackend(Section):
     type: Literal["disk", "lmdb"] = "disk"
+
+
+class BlurOptions(Section):
+    """A Gaussian: round half of the time, else of two sigmas and turned by any angle."""
+
+    probability: Probability = 1
+    sigma: BlurSigmas
+    """In low-resolution pixels."""
+
+
+class NoiseOptions(Section):
+    probability: Probability = 1
+    sigma: NoiseSigmas
+    """In levels of 255; Poisson noise's at mid-grey."""
+    grey: Probability = 0
+    """Share of noise that is the same in the three colours."""
+    poisson: Probability = 0
+    """Share of noise that grows with brightness; the rest is Gaussian."""
+
+
+class JpegOptions(Section):
+    probability: Probability = 1
+    quality: Qualities
+    """As libjpeg counts it, 1 to 100."""
+    subsampling: Annotated[Literal["4:2:0", "4:4:4", "either"], BeforeValidator(_subsampling)] = "4:2:0"
+    """Of the colours; `either` is each half of the time."""
+    twice: Probability = 0
+    """Share of those images that are encoded a second time, with a quality and a place of the blocks of its own."""
+
+
+class WebpOptions(Section):
+    probability: Probability = 1
+    """Of WebP instead of JPEG."""
+    quality: Qualities
+
+
+class DegradationOptions(Section):
+    """What is done to low-resolution images, in this order. Sigmas and qualities are numbers, or ranges to draw from.
+
+    Of a set to train on, patches are degraded anew each time, with blocks beginning anywhere; of a set to measure on,
+    whole images, each always in the same way.
+    """
+
+    clean: Probability = 0
+    """Share of images that nothing is done to."""
+    blur: BlurOptions | None = None
+    noise: NoiseOptions | None = None
+    webp: WebpOptions | None = None
+    jpeg: JpegOptions | None = None
+
+    @model_validator(mode="after")
+    def _does_something(self) -> DegradationOptions:
+        if not (self.blur or self.noise or self.webp or self.jpeg):
+            raise ValueError("expected one at least of 'blur', 'noise', 'webp' and 'jpeg'")
+        return self
 
 
 class PairedDataset(Section):
@@ -57,6 +144,8 @@ class PairedDataset(Section):
     filename_tmpl: str = "{}"
     """Name of the low-resolution image of a high-resolution one, both without suffix, such as `{}x4`."""
     io_backend: IoBackend = IoBackend()
+    degradation: DegradationOptions | None = None
+    """None leaves the low-resolution images as they are."""
 
     @field_validator("filename_tmpl")
     @classmethod
@@ -382,7 +471,7 @@ class TestOptions(Section):
     num_gpu: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     """0 runs on the CPU."""
     manual_seed: Annotated[int, Field(ge=0)] = 0
-    """Of BasicSR; nothing is random."""
+    """Of what degradations draw; nothing else is random."""
     tile: Literal["auto"] | Annotated[int, Field(ge=0)] | None = None
     """Side in low-resolution pixels; 0 is the whole image. None is 64 for TileModel, and 0 for SRModel, which takes
     multiples of 16 and `auto`, a size by the free memory."""

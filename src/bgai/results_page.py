@@ -137,11 +137,16 @@ def _published_row(one: Published, usual: str, own: bool) -> str:
 
 
 def _known(results: Results, dataset: str) -> list[Published]:
-    """Networks with figures for a set; none if the metrics here are not those of papers."""
+    """Networks with figures for a set; none if the metrics or the images here are not those of papers."""
     usual = usual_name(dataset)
-    if usual is None or _psnr_ssim(results, dataset) is None:
+    if usual is None or _psnr_ssim(results, dataset) is None or _is_degraded(results, dataset):
         return []
     return [one for one in published(results.run["scale"]) if usual in one.scores]
+
+
+def _is_degraded(results: Results, dataset: str) -> bool:
+    sets = results.run["options"]["datasets"].values()
+    return any(one["name"] == dataset and "degradation" in one for one in sets)
 
 
 def _psnr_ssim(results: Results, dataset: str) -> tuple[float, float] | None:

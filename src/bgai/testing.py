@@ -150,7 +150,7 @@ def _open_sets(datasets: Sequence[PairedDataset], options: TestOptions, progress
             if lr is not None and not lr.exists() and dataset.io_backend.type == "disk":
                 progress(f"{dataset.name}: making {lr}", 0, 1)
                 make_lr(dataset, options.scale)
-            sets[dataset.name] = PairedImages(dataset, options.scale)
+            sets[dataset.name] = PairedImages(dataset, options.scale, seed=options.manual_seed)
         except BgaiError as error:
             problems.append(f"{dataset.name}: {error}")
     if problems and len(datasets) > 1:

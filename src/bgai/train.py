@@ -79,7 +79,8 @@ class TrainingData:
                 " them out, or set a smaller gt_size"
             )
         self.validation = {
-            dataset.name: PairedImages(dataset, options.scale) for dataset in options.datasets.validation.values()
+            dataset.name: PairedImages(dataset, options.scale, seed=options.manual_seed)
+            for dataset in options.datasets.validation.values()
         }
         for validation in self.validation.values():
             if problems := unmeasurable(validation, options.val.metrics):
