@@ -18,7 +18,7 @@ RANKS = (
     ("errors", "config"),
     ("depthwise", "files", "tiff_exif", "option_file", "provenance", "published", "worker"),
     ("options",),
-    ("degradation", "image", "resize", "metrics", "tiling", "model", "schedule", "soap"),
+    ("bounds", "degradation", "image", "resize", "metrics", "tiling", "model", "schedule", "soap"),
     ("fused", "objective"),
     ("complexity",),
     ("tensors", "results"),

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bgai.bounds import LUMA, bound
 from bgai.engines import Engine, open_engine
 from bgai.errors import UsageError
 from bgai.image import mapped_file
@@ -25,7 +26,6 @@ _PROCESS_BASE = 280 * 2**20
 _TRANSPARENCY_BYTES = 80  # for each pixel of an enlarged tile, what weighting and bounding take
 _GPU_BOUND = 3 * 2**30
 _MEMORY_SHARE = 0.5  # of what is free
-_LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 _LEVELS = {"uint8": 255, "uint16": 65535, "float32": 1}
 
 
@@ -161,7 +161,10 @@ class Upscaler:
 
     def _enlarge_colour(self, planes: Plane) -> Plane:
         """h x w x 1 or 3, to sh x sw of as many channels."""
-        return self._from_rgb(self.engine(_as_rgb_tile(planes))[0], planes.shape[2])
+        tile = _as_rgb_tile(planes)
+        enlarged = self.engine(tile)[0]
+        bound(enlarged, tile[0])
+        return self._from_rgb(enlarged, planes.shape[2])
 
     def _enlarge_transparent(self, colour: Plane, alpha: Plane) -> Plane:
         """Colours are weighted with alpha on the way, so that hidden ones do not bleed into visible ones."""
@@ -183,7 +186,7 @@ class Upscaler:
     @staticmethod
     def _from_rgb(result: Plane, channels: int) -> Plane:
         planes = result.transpose(1, 2, 0)
-        return planes if channels == 3 else (planes @ _LUMA)[..., None]
+        return planes if channels == 3 else (planes @ LUMA)[..., None]
 
 
 def _as_rgb_tile(planes: Plane) -> Plane:

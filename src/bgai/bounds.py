@@ -1,0 +1,62 @@
+"""What an enlarged picture does not get if its source has not got it: patterns in flat areas, colour in grey ones.
+
+Both rules look only at the 3 x 3 source pixels around an output pixel, so that tiles and the whole image obey them alike.
+Dimensions: h x w source pixels, s the scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+LUMA = np.array((0.299, 0.587, 0.114), np.float32)
+"""Weights of red, green and blue in the grey of a colour. Source: ITU-R BT.601."""
+
+# How far a sample may lie beyond the range around it, in lengths of that range. Overshoots of sharp edges stay below:
+# the authors' weights lose nothing on Set5 and Set14 (1, at ×4, costs Set5 0.003 dB).
+_OVERSHOOT = 2
+_SMALL = (
+    8  # The network, made for windows of 16 pixels, misses the mean of random pictures below 8 x 8 by up to 10 levels.
+)
+
+
+def bound(enlarged: NDArray[np.float32], source: NDArray[np.float32]) -> None:
+    """Keep flat areas flat, grey areas grey, and the mean of pictures below 8 x 8, in place.
+
+    Args:
+        enlarged: 3 x sh x sw, RGB.
+        source: 3 x h x w, RGB, what was enlarged.
+    """
+    scale = enlarged.shape[1] // source.shape[1]
+    lowest, highest = _filtered(source, np.minimum), _filtered(source, np.maximum)
+    margin = _OVERSHOOT * (highest - lowest)
+    lowest -= margin
+    highest += margin
+    grey = (source[0] == source[1]) & (source[1] == source[2])
+    all_grey = _filtered(grey[None], np.logical_and)[0] if grey.any() else None
+    if max(source.shape[1:]) < _SMALL:
+        enlarged += source.mean((1, 2), keepdims=True) - enlarged.clip(0, 1).mean((1, 2), keepdims=True)
+    for samples in _subpixels(enlarged, scale):
+        np.clip(samples, lowest, highest, out=samples)
+        if all_grey is not None:
+            np.copyto(samples, np.tensordot(LUMA, samples, 1), where=all_grey)
+
+
+def _subpixels(enlarged: NDArray[np.float32], scale: int) -> Iterator[NDArray[np.float32]]:
+    """Views of 3 x h x w: the output pixels at one place within their source pixels, for each such place."""
+    for row in range(scale):
+        for column in range(scale):
+            yield enlarged[:, row::scale, column::scale]
+
+
+def _filtered(planes: NDArray[np.generic], reduce: np.ufunc) -> NDArray[np.generic]:
+    """The reduction over 3 x 3 pixels, fewer at the borders; any number of planes of h x w."""
+    result = planes.copy()
+    for axis in (1, 2):
+        along = np.moveaxis(result, axis, 0)
+        before = along.copy()
+        reduce(along[1:], before[:-1], out=along[1:])
+        reduce(along[:-1], before[1:], out=along[:-1])
+    return result
