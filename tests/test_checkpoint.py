@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from test_model import filled_network, golden_input
 
 import bgai
-from bgai.checkpoint import RELEASED_NAMES, load_network, save_network
+from bgai.checkpoint import load_network, save_network
 from bgai.config import NetworkConfig
 from bgai.errors import WeightsError
 from bgai.model import BGAI
-from bgai.tensors import read_metadata
+from bgai.tensors import RELEASED_NAMES, read_metadata
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

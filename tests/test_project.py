@@ -16,7 +16,7 @@ SOURCE = Path(bgai.__file__).parent
 # A module may import from its own rank and from those before it.
 RANKS = (
     ("errors", "config"),
-    ("depthwise", "files", "tiff_exif", "option_file", "provenance", "published", "worker"),
+    ("depthwise", "files", "pth_file", "tiff_exif", "option_file", "provenance", "published", "worker"),
     ("options",),
     ("image", "resize", "metrics", "tiling", "model", "schedule"),
     ("fused",),

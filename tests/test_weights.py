@@ -46,7 +46,6 @@ def test_the_package_holds_all_scales() -> None:
     for scale in shipped_scales():
         found = find_weights(None, scale)
         assert found.file.is_file()
-        assert not found.needs_torch
         assert find_weights(found) is found
 
 
@@ -71,7 +70,7 @@ def test_files_are_told_apart_by_suffix(suffix: str, tmp_path: Path) -> None:
     for name in (f"a{suffix}", "a.onnx", "a.zip"):
         (tmp_path / name).touch()
     found = find_weights(tmp_path / f"a{suffix}")
-    assert (found.file, found.needs_torch, found.is_graph) == (tmp_path / f"a{suffix}", suffix == ".pth", False)
+    assert (found.file, found.is_graph) == (tmp_path / f"a{suffix}", False)
     assert find_weights(str(tmp_path / "a.onnx")).is_graph
     with pytest.raises(WeightsError, match=r"expected an \.onnx"):
         find_weights(tmp_path / "a.zip")

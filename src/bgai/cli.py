@@ -337,16 +337,16 @@ def export(
     scale: Annotated[int | None, typer.Option(help="2, 3 or 4, with 'official'.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
 ) -> None:
-    """Turn a checkpoint into an ONNX graph for other runtimes, or a .pth into what runs here without PyTorch."""
+    """Turn weights into an ONNX graph for other runtimes, or a .pth into .safetensors."""
     from bgai.weights import find_weights
 
     found = find_weights(weights, scale)
     if found.is_graph:
         raise UsageError(f"{weights}: a graph already; expected a .safetensors or .pth file")
     if output.suffix == ".safetensors":
-        with _needing_extra("torch"):
-            from bgai.checkpoint import load_network, save_network
-        save_network(load_network(found.file), output, overwrite=overwrite)
+        from bgai.tensors import read_weights, write_weights
+
+        write_weights(*read_weights(found.file, found.key), output, overwrite=overwrite)
         out.print(str(output), markup=False, highlight=False, soft_wrap=True)
         return
     if output.suffix != ".onnx":

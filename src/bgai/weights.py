@@ -45,11 +45,6 @@ class Weights:
         """Whether it is an `.onnx` graph, which OpenVINO alone runs."""
         return self.file.suffix == ".onnx"
 
-    @property
-    def needs_torch(self) -> bool:
-        """Whether reading it takes PyTorch, whatever runs it."""
-        return self.file.suffix == ".pth"
-
 
 def shipped_scales() -> tuple[int, ...]:
     """Scales for which the package holds weights."""
