@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bgai.errors import WeightsError
 
-MAX_BYTES = 64 * 2**20  # the authors' files have 1.5 MiB, and 0.3 of them are the pickle
+MAX_BYTES = 64 * 2**20  # the authors' files have 3, and their pickles 0.3
 MAX_PICKLE_BYTES = 4 * 2**20
 _BEFORE_ZIP = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that older files start with, as a pickle
 _BYTE_ORDERS = {b"little": "<", b"big": ">"}
@@ -73,11 +73,11 @@ class _Name(NamedTuple):
 
 
 class _Storage(NamedTuple):
-    """A member of the zip: `count` numbers of a kind."""
+    """A member of the zip: `length` numbers of a kind."""
 
     kind: str
     member: str
-    count: int
+    length: int
 
 
 class _Tensor(NamedTuple):
@@ -117,7 +117,7 @@ class _Archive:
         storage, dtype = tensor.storage, np.dtype(self._order + _STORAGES[tensor.storage.kind])
         content = self._read(f"data/{storage.member}")
         try:
-            if len(content) != storage.count * dtype.itemsize or math.prod(tensor.shape) > storage.count:
+            if len(content) != storage.length * dtype.itemsize or math.prod(tensor.shape) > storage.length:
                 raise ValueError
             strides = [stride * dtype.itemsize for stride in tensor.strides]
             # Refuses by itself whatever lies outside of the buffer.
@@ -279,8 +279,8 @@ class _Unpickler:
 
     def storage(self) -> None:
         match self._stack.pop():
-            case ("storage", _Name(kind), str(member), str(), int(count)) if kind in _STORAGES:
-                self.push(_Storage(kind, member, count))
+            case ("storage", _Name(kind), str(member), str(), int(length)) if kind in _STORAGES:
+                self.push(_Storage(kind, member, length))
             case _:
                 raise _RefusedError("damaged: what should say where a tensor's numbers lie says something else")
 
