@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import multiprocessing
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bgai.download import Pinned, download
+from bgai.download import Pinned, _SecureRedirects, download
 from bgai.errors import WeightsError
 
 CONTENT = bytes(range(256)) * 1200
@@ -221,3 +223,14 @@ def test_several_processes_at_once(mirrors: Mirrors, tmp_path: Path) -> None:
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert target.read_bytes() == CONTENT
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_redirects_lead_to_https_alone() -> None:
+    request = urllib.request.Request("https://a/b", headers={"Range": "bytes=5-"})
+    follow = _SecureRedirects().redirect_request
+    found = follow(request, io.BytesIO(), 302, "Found", {}, "https://c/d")
+    assert found is not None
+    assert (found.full_url, found.get_header("Range")) == ("https://c/d", "bytes=5-")
+    for url in ("http://127.0.0.1/d", "ftp://c/d"):
+        with pytest.raises(ValueError, match="not an https address"):
+            follow(request, io.BytesIO(), 302, "Found", {}, url)

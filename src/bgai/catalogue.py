@@ -146,7 +146,7 @@ def _official(scale: int) -> Entry:
 
 def _minutes(said: str | None) -> float | None:
     try:
-        return float(said) if said else None
+        return _finite(said) if said else None
     except ValueError:
         return None
 
@@ -154,8 +154,16 @@ def _minutes(said: str | None) -> float | None:
 def _scores(file: Path, said: str | None) -> Scores:
     try:
         scores = json.loads(said or "{}")
-        return {dataset: {metric: float(value) for metric, value in found.items()} for dataset, found in scores.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        return {
+            dataset: {metric: _finite(value) for metric, value in found.items()} for dataset, found in scores.items()
+        }
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise WeightsError(
             f'{file}: its metadata says scores {str(said)[:40]!r}; expected JSON, {{set: {{"psnr": x, "ssim": y}}}}'
         ) from None
+
+
+def _finite(value: str | float) -> float:
+    if not math.isfinite(number := float(value)):
+        raise ValueError
+    return number

@@ -156,6 +156,6 @@ def _halo(file: Path, default: int) -> int:
     said = read_metadata(file).get("halo")
     if said is None:
         return default
-    if not said.isdecimal() or int(said) % (GRID // 2) or int(said) > _MAX_HALO:
+    if said not in map(str, range(0, _MAX_HALO + 1, GRID // 2)):
         raise WeightsError(f"{file}: its metadata says halo {said[:40]!r}; expected a multiple of 8 up to {_MAX_HALO}")
     return int(said)
