@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,22 +25,31 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def served_folder(folder: Path) -> Iterator[str]:
+    """The address of a server on this machine."""
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
+    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{httpd.server_port}"
+    finally:
+        httpd.shutdown()
+        thread.join()
+        httpd.server_close()
+
+
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A mirror on this machine with one checkpoint, whose hash is the pinned one, and an empty cache."""
     folder = tmp_path / "mirror"
     folder.mkdir()
     (folder / "BGAI_x4.pth").write_bytes(CONTENT)
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
-    thread = threading.Thread(target=httpd.serve_forever)
-    thread.start()
-    monkeypatch.setenv("BGAI_OFFICIAL_URL", f"http://127.0.0.1:{httpd.server_port}")
     monkeypatch.setenv("BGAI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(OFFICIAL, 4, Pinned(len(CONTENT), hashlib.sha256(CONTENT).hexdigest()))
-    yield folder
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
+    with served_folder(folder) as url:
+        monkeypatch.setenv("BGAI_OFFICIAL_URL", url)
+        yield folder
 
 
 def test_the_package_holds_all_scales() -> None:
