@@ -431,7 +431,8 @@ def _as_json(entries: Sequence[Entry]) -> str:
 def _find_weights(weights: str | None, scale: int | None) -> Weights:
     """Find weights, with a bar while the official ones are downloaded."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+    shown = err.is_terminal and weights == "official"
+    with Progress(*columns, console=err, transient=True, disable=not shown) as progress:
         bar = progress.add_task("", visible=False)
 
         def advance(name: str, done: int, total: int) -> None:
