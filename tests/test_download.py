@@ -234,3 +234,8 @@ def test_redirects_lead_to_https_alone() -> None:
     for url in ("http://127.0.0.1/d", "ftp://c/d"):
         with pytest.raises(ValueError, match="not an https address"):
             follow(request, io.BytesIO(), 302, "Found", {}, url)
+
+
+def test_an_address_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"download failed: \[x \("):
+        download(["http://[x/a.pth"], PINNED, tmp_path / "file.pth")

@@ -337,6 +337,16 @@ def packed(folder: Path) -> Path:
     return archive(folder, checkpoint(), np.zeros(10_000_000, np.float32).tobytes(), zipfile.ZIP_DEFLATED)
 
 
+def packed_unsaid(folder: Path) -> Path:
+    """Members of 40 MB that say they unpack to what they take."""
+    path = packed(folder)
+    with zipfile.ZipFile(path) as file:
+        sizes = [(member.compress_size, member.file_size) for member in file.infolist()]
+    for taken, unpacked in sizes:
+        replace_in_zip(path, struct.pack("<II", taken, unpacked), struct.pack("<II", taken, taken))
+    return path
+
+
 def claiming(folder: Path) -> Path:
     """Members that say they have 4 GB."""
     path = archive(folder, checkpoint())
@@ -421,6 +431,7 @@ def two_pickles(folder: Path) -> Path:
 
 FILES: dict[Callable[[Path], Path], str] = {
     packed: "is packed, or too large",
+    packed_unsaid: "is packed, or too large",
     claiming: "is packed, or too large",
     encrypted: "damaged",
     changed_number: "damaged",

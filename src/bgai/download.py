@@ -61,7 +61,7 @@ def download(urls: Sequence[str], pinned: Pinned, target: Path, progress: Progre
             with whole_or_nothing(target) as partial:
                 partial.write_bytes(content)
             return
-        failures.append(f"{urlsplit(url).netloc or url} ({failure})")
+        failures.append(f"{url.partition('://')[2].partition('/')[0] or url} ({failure})")
     raise WeightsError(
         f"{target.name}: download failed: {', '.join(failures)}; fetch {urls[0]} on another machine and pass the file"
         " with --weights"
@@ -80,6 +80,7 @@ def _try_mirror(url: str, pinned: Pinned, content: bytearray, advance: Callable[
         )
         content.clear()
     except HTTPError as error:
+        error.close()
         failure = f"{error.code} {error.reason}"
         if continued:  # perhaps it does not know parts of files
             content.clear()
@@ -95,13 +96,13 @@ def _fetch(url: str, pinned: Pinned, content: bytearray, advance: Callable[[], N
         raise ValueError("not an https address")
     headers = {"Range": f"bytes={len(content)}-"} if content else {}
     with _OPENER.open(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_SECONDS) as response:
-        if not str(response.headers.get("Content-Range", "")).startswith(f"bytes {len(content)}-"):
+        if response.status != 206:  # the whole, whatever was asked for
             content.clear()
         announced = response.headers.get("Content-Length")
         if announced and len(content) + int(announced) != pinned.size:
             content.clear()
             raise ValueError(f"{int(announced):,} bytes instead of {pinned.size:,}")
-        while len(content) < pinned.size and (chunk := response.read(min(_CHUNK_BYTES, pinned.size - len(content)))):
+        while chunk := response.read(min(_CHUNK_BYTES, pinned.size - len(content))):
             content += chunk
             advance()
     if len(content) < pinned.size:

@@ -133,6 +133,7 @@ class _Archive:
         if name not in self._contents:
             member = self._archive.getinfo(self._folder + name)
             self._left -= member.file_size
+            # Else more could be unpacked, or room be made for more, than the file has.
             if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size or self._left < 0:
                 raise _RefusedError("damaged, or not written by PyTorch: a member of the zip is packed, or too large")
             self._contents[name] = self._archive.read(member)
@@ -222,9 +223,7 @@ class _Unpickler:
         self.push(self._number(size, signed))
 
     def long(self) -> None:
-        if (size := self._number(1)) > 8:
-            raise _RefusedError("damaged: a number of more than 64 bits")
-        self.push(self._number(size, signed=True))
+        self.push(self._number(self._number(1), signed=True))
 
     def real_number(self) -> None:
         self.push(struct.unpack(">d", self._take(8))[0])
