@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import openvino
 
-from bgai.engines import read_weights
 from bgai.engines.graph import build_graph, window_orders
 from bgai.engines.openvino_engine import SETTINGS
+from bgai.tensors import read_weights
 from bgai.weights import find_weights
 
 ROUNDS = 5
@@ -34,7 +34,7 @@ def main() -> None:
         model = core.read_model(options.graph)
         model.reshape([1, 3, *size])
     else:
-        config, tensors = read_weights(find_weights(None, 4))
+        config, tensors = read_weights(find_weights(None, 4).file)
         model = build_graph(tensors, config, size)
         inputs |= window_orders(config, size)
     settings = {**SETTINGS, "PERF_COUNT": True, "INFERENCE_NUM_THREADS": options.threads}

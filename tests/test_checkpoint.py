@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from test_model import filled_network, golden_input
 
 import bgai
-from bgai.checkpoint import RELEASED_NAMES, load_network, save_network
+from bgai.checkpoint import load_network, save_network
 from bgai.config import NetworkConfig
 from bgai.errors import WeightsError
 from bgai.model import BGAI
-from bgai.tensors import read_metadata
+from bgai.tensors import RELEASED_NAMES, read_metadata
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -43,6 +43,40 @@ def test_the_authors_give_their_scale(scale: int, shared: Path) -> None:
     averaged, last = load_network(path), load_network(path, key="params")
     assert averaged.config == NetworkConfig(scale)
     assert not torch.equal(averaged.head.weight, last.head.weight)
+
+
+def released(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors of ours as the authors' checkpoints name and shape them."""
+    found = {}
+    for name, tensor in tensors.items():
+        for theirs, ours in reversed(RELEASED_NAMES):
+            pattern = ours.replace(".", r"\.").replace(r"\1", r"(groups\.\d+)" if "(groups" in theirs else r"(\d+)")
+            replacement = re.sub(r"\(.*?\)", r"\\1", theirs.removeprefix("^")).replace(r"\.", ".")
+            name = re.sub("^" * theirs.startswith("^") + pattern, replacement, name)
+        found[name] = tensor[:, :, 0, 0] if re.search(LINEAR, name) and tensor.ndim == 4 else tensor
+    return found
+
+
+LINEAR = r"\.(fc[12]|proj)\.weight$"
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_authors_names_come_back(scale: int, tmp_path: Path) -> None:
+    network = filled_network(scale)
+    other = {name: tensor + 1 for name, tensor in network.state_dict().items()}
+    torch.save({"params": released(other), "params_ema": released(network.state_dict())}, tmp_path / "a.pth")
+    for key, expected in (("params_ema", network.state_dict()), ("params", other)):
+        again = load_network(tmp_path / "a.pth", key)
+        assert again.config == NetworkConfig(scale)
+        for name, tensor in again.state_dict().items():
+            assert torch.equal(tensor, expected[name])
+
+
+def test_the_authors_names_are_theirs(shared: Path) -> None:
+    theirs = torch.load(shared / "weights/official/BGAI_x2.pth", weights_only=True)["params"]
+    expected = {name: tensor.shape for name, tensor in theirs.items()}
+    found = released(filled_network(2).state_dict())
+    assert {name: tensor.shape for name, tensor in found.items()} == expected
 
 
 def test_every_released_name_is_mapped_to_one_of_ours(shared: Path) -> None:
@@ -97,6 +131,25 @@ BROKEN = {
     "nested.pth": (lambda path: torch.save({"params_ema": {"a": 1}}, path), "not a dict of tensors"),
     "other.pth": (lambda path: torch.save({"params_ema": {"conv.weight": torch.zeros(3)}}, path), "not a BGAI network"),
     "scale.safetensors": (lambda path: save_file(weights(head__weight=torch.zeros(75, 52, 3, 3)), path), "scale 5"),
+    "nan.pth": (
+        lambda path: torch.save({"params_ema": released(weights(fuse__bias=torch.full((52,), torch.nan)))}, path),
+        "'fuse.bias' holds values that are not finite",
+    ),
+    "double.pth": (
+        lambda path: torch.save(
+            {"params_ema": released(weights(fuse__bias=torch.full((52,), 1e300, dtype=torch.float64)))}, path
+        ),
+        "'fuse.bias' holds values that are not finite",
+    ),
+    "less.pth": (
+        lambda path: torch.save({"params_ema": released(weights(fuse__bias=None))}, path),
+        "1 tensors missing, 0 unknown, such as 'fuse.bias'",
+    ),
+    "groups.safetensors": (
+        lambda path: save_file(weights(), path, {"config": '{"scale": 2, "groups": 1000000000}'}),
+        "not this network",
+    ),
+    "deep.safetensors": (lambda path: save_file(weights(), path, {"config": "[" * 100_000}), "settings"),
     "less.safetensors": (lambda path: save_file(weights(fuse__bias=None), path), "1 tensors missing"),
     "more.safetensors": (lambda path: save_file(weights(extra=torch.zeros(1)), path), "1 unknown, such as 'extra'"),
     "shape.safetensors": (lambda path: save_file(weights(fuse__bias=torch.zeros(7)), path), r"\(7,\)"),

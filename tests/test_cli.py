@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -11,11 +12,19 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import texture
 from PIL import Image
+from rich.text import Text
+from test_catalogue import copied
+from test_checkpoint import released
+from test_model import filled_network
+from test_weights import served_folder
 
 import bgai
 from bgai import bench_report
+from bgai import weights as bgai_weights
+from bgai.checkpoint import load_network
 
 
 def bgai_command(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -86,6 +95,10 @@ WRONG = {
     "bench-plot": (["bench", "--plot", "b.txt"], "b.txt: expected a name that ends in .png"),
     "bench-output": (["bench", "--json", "a.png/b.json"], "a.png: cannot be made a folder"),
     "export": (["export", "a.onnx", "-o", "b.onnx"], "no such file"),
+    "list-scale": (["weights", "--scale", "5"], "scale 5: expected one of 2, 3 and 4"),
+    "list-file": (["weights", "a.png"], "expected an .onnx, .safetensors or .pth"),
+    "list-download": (["weights", "bgai", "--download"], "nothing to download"),
+    "download-scale": (["weights", "--download", "--scale", "5"], "scale 5: expected one of 2, 3 and 4"),
 }
 
 
@@ -238,6 +251,70 @@ def test_a_measurement_for_which_memory_is_short_says_so(tmp_path: Path) -> None
     (message,) = result.stderr.strip().splitlines()
     assert "bgai: 99999999 x 9999999 to 399999996 x 39999996: openvino: Unable to allocate" in message
     assert "Unable to allocate" in (tmp_path / "a.json").read_text()
+
+
+def test_weights_are_listed(tmp_path: Path) -> None:
+    shown = bgai_command("weights", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "bgai ×3\n" in shown.stdout
+    assert f"    {bgai_weights.SHIPPED / 'bgai_x3.safetensors'}\n" in shown.stdout
+    assert f"    to be downloaded from {bgai_weights.official_urls(4)[0]}\n" in shown.stdout
+    found = json.loads(bgai_command("weights", "--json", "--scale", "2", cwd=tmp_path).stdout)
+    assert {(entry["name"], entry["scale"]) for entry in found} >= {("bgai", 2), ("official", 2)}
+    assert found[-1]["file"] is None
+
+
+def test_weights_of_a_file_on_a_narrow_terminal(tmp_path: Path) -> None:
+    purpose = "pictures of many" + " words" * 20
+    copied(tmp_path / "a.safetensors", purpose=purpose, scores='{"Set5": {"psnr": 37.5, "ssim": 0.95}}')
+    narrow = bgai_command("weights", "a.safetensors", cwd=tmp_path, FORCE_COLOR="1", COLUMNS="40")
+    assert narrow.returncode == 0, narrow.stderr
+    lines = [Text.from_ansi(line).plain.rstrip() for line in narrow.stdout.splitlines()]
+    assert lines[0] == "a.safetensors ×2"
+    assert all(line.startswith("    ") and len(line) <= 40 for line in lines[1:])
+    assert "    Set5 37.50 dB / 0.9500" in lines
+    piped = bgai_command("weights", "a.safetensors", cwd=tmp_path, COLUMNS="40")
+    assert f"    {purpose}\n" in piped.stdout
+
+
+def test_official_weights_run_and_are_exported_without_torch(tmp_path: Path) -> None:
+    """From a mirror on this machine, whose file stands in for the authors'."""
+    picture(tmp_path / "a.png")
+    torch.save({"params_ema": released(filled_network(2).state_dict())}, tmp_path / "BGAI_x2.pth")
+    content = (tmp_path / "BGAI_x2.pth").read_bytes()
+    pinned = f"bgai.weights.OFFICIAL[2] = Pinned({len(content)}, {hashlib.sha256(content).hexdigest()!r})"
+    code = f"""
+import sys
+sys.modules["torch"] = None
+import bgai.weights
+from bgai.weights import Pinned
+{pinned}
+from bgai.__main__ import main
+main()
+"""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "BGAI_OFFICIAL_URL": url, "BGAI_CACHE": str(tmp_path / "cache")}
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, env=environment
+        )
+
+    with served_folder(tmp_path) as url:
+        listed = run("weights", "--download", "--scale", "2", "--json")
+        assert listed.returncode == 0, listed.stderr
+        assert json.loads(listed.stdout)[-1]["file"] == str(tmp_path / "cache/official/BGAI_x2.pth")
+    for name, arguments in {
+        "b.png": ("upscale", "a.png", "--scale", "2", "--weights", "official", "-o", "b.png"),
+        "b.safetensors": ("export", "official", "--scale", "2", "-o", "b.safetensors"),
+        "c.png": ("upscale", "a.png", "--weights", "b.safetensors", "-o", "c.png"),
+    }.items():
+        result = run(*arguments)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout == f"{name}\n"
+    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()
+    network = load_network(tmp_path / "b.safetensors")
+    for tensor, expected in zip(network.parameters(), filled_network(2).parameters(), strict=True):
+        assert torch.equal(tensor, expected)
 
 
 def test_version(tmp_path: Path) -> None:

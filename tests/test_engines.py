@@ -18,12 +18,13 @@ from onnx import helper
 import bgai.engines
 from bgai.checkpoint import load_network
 from bgai.config import NetworkConfig
-from bgai.engines import PRECISIONS, choose, cuda_network, graph, open_engine, openvino_engine, read_weights
+from bgai.engines import PRECISIONS, choose, cuda_network, graph, open_engine, openvino_engine
 from bgai.engines.cuda_network import CudaNetwork
 from bgai.engines.onnx_engine import OnnxEngine
 from bgai.engines.openvino_engine import core
 from bgai.errors import EngineError, UsageError, WeightsError
 from bgai.model import BGAI
+from bgai.tensors import read_weights
 from bgai.weights import Weights, find_weights, shipped_scales
 
 OURS = Weights("ours", Path("a.safetensors"))
@@ -124,10 +125,10 @@ def test_unknown_engines_are_refused() -> None:
 
 def test_a_missing_torch_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bgai.engines, "has_torch", lambda: False)
-    for engine in ("auto", "torch"):
-        with pytest.raises(EngineError, match=r"pip install 'bgai\[torch\]'"):
-            choose(THEIRS, engine)
-    assert choose(OURS)[0] == "openvino"
+    with pytest.raises(EngineError, match=r"pip install 'bgai\[torch\]'"):
+        choose(THEIRS, "torch")
+    for weights in (OURS, THEIRS):
+        assert choose(weights)[0] == "openvino"
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph at all"])
@@ -179,7 +180,7 @@ def test_graphs_of_the_same_name_size_and_time_are_told_apart(tmp_path: Path) ->
 
 def test_sizes_that_come_often_get_a_graph_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_engine, "_WORTH_COMPILING_PIXELS", 2 * 20 * 30)
-    engine = openvino_engine.OpenVinoEngine(*read_weights(find_weights(None, 4)), None)
+    engine = openvino_engine.OpenVinoEngine(*read_weights(find_weights(None, 4).file), None)
     tiles = np.random.default_rng(0).random((1, 3, 20, 30), np.float32)
     results = [engine(tiles) for _ in range(4)]
     assert list(engine._requests) == [None, (20, 30)]
@@ -213,7 +214,7 @@ def test_nothing_is_reported_over_the_network() -> None:
 
 def test_few_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_engine, "_KEPT_FILES", 2)
-    engine = openvino_engine.OpenVinoEngine(*read_weights(find_weights(None, 4)), tmp_path)
+    engine = openvino_engine.OpenVinoEngine(*read_weights(find_weights(None, 4).file), tmp_path)
     for side in (1, 2, 3):
         engine._request((side, 8))
     assert len(list(tmp_path.glob("*.blob"))) == 2
@@ -234,7 +235,7 @@ def test_networks_of_other_shapes(size: tuple[int, int], shape: dict[str, int]) 
 
 def test_a_graph_of_one_size_agrees_with_the_network() -> None:
     weights = find_weights(None, 4)
-    engine = openvino_engine.OpenVinoEngine(*read_weights(weights), None)
+    engine = openvino_engine.OpenVinoEngine(*read_weights(weights.file), None)
     engine.prepare((40, 50), 1000)
     tiles = np.random.default_rng(0).random((1, 3, 40, 50), np.float32)
     with torch.inference_mode():
@@ -252,7 +253,7 @@ def test_parts_make_no_difference(
 ) -> None:
     if precision == "half" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this CPU has no bfloat16 arithmetic")
-    weights = read_weights(find_weights(None, 4))
+    weights = read_weights(find_weights(None, 4).file)
     tiles = np.random.default_rng(0).random((1, 3, *size), np.float32)
     with torch.inference_mode():
         expected = load_network(find_weights(None, 4).file)(torch.from_numpy(tiles)).numpy()

@@ -16,14 +16,14 @@ SOURCE = Path(bgai.__file__).parent
 # A module may import from its own rank and from those before it.
 RANKS = (
     ("errors", "config"),
-    ("depthwise", "files", "tiff_exif", "option_file", "provenance", "published", "worker"),
+    ("depthwise", "files", "download", "pth_file", "tiff_exif", "option_file", "provenance", "published", "worker"),
     ("options",),
     ("bounds", "degradation", "image", "resize", "metrics", "tiling", "model", "schedule", "soap"),
     ("fused", "objective"),
     ("complexity",),
     ("tensors", "results"),
     ("checkpoint", "weights", "initial", "lmdb_store"),
-    ("engines",),
+    ("engines", "catalogue"),
     ("upscale", "overlap"),
     ("data", "distributed", "journal"),
     ("evaluate", "experiment", "results_page"),

@@ -1,4 +1,4 @@
-"""Safetensors files without PyTorch; what is wrong with files is in test_checkpoint."""
+"""Weights without PyTorch; what is wrong with files is in test_checkpoint."""
 
 from __future__ import annotations
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from test_catalogue import copied
 
 import bgai.weights
 from bgai.errors import UsageError, WeightsError
-from bgai.weights import OFFICIAL_SHA256, find_weights, shipped_scales
+from bgai.weights import OFFICIAL, OFFICIAL_MIRRORS, Pinned, find_weights, official_urls, shipped_scales
 
 CONTENT = b"a checkpoint, for the purposes of this test"
 
@@ -23,22 +25,31 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def served_folder(folder: Path) -> Iterator[str]:
+    """The address of a server on this machine."""
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
+    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{httpd.server_port}"
+    finally:
+        httpd.shutdown()
+        thread.join()
+        httpd.server_close()
+
+
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A mirror on this machine with one checkpoint, whose hash is the pinned one, and an empty cache."""
     folder = tmp_path / "mirror"
     folder.mkdir()
     (folder / "BGAI_x4.pth").write_bytes(CONTENT)
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
-    thread = threading.Thread(target=httpd.serve_forever)
-    thread.start()
-    monkeypatch.setenv("BGAI_OFFICIAL_URL", f"http://127.0.0.1:{httpd.server_port}")
     monkeypatch.setenv("BGAI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(bgai.weights.OFFICIAL_SHA256, 4, hashlib.sha256(CONTENT).hexdigest())
-    yield folder
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
+    monkeypatch.setitem(OFFICIAL, 4, Pinned(len(CONTENT), hashlib.sha256(CONTENT).hexdigest()))
+    with served_folder(folder) as url:
+        monkeypatch.setenv("BGAI_OFFICIAL_URL", url)
+        yield folder
 
 
 def test_the_package_holds_all_scales() -> None:
@@ -46,7 +57,6 @@ def test_the_package_holds_all_scales() -> None:
     for scale in shipped_scales():
         found = find_weights(None, scale)
         assert found.file.is_file()
-        assert not found.needs_torch
         assert find_weights(found) is found
 
 
@@ -57,7 +67,7 @@ def test_without_a_scale_named_weights_are_for_four() -> None:
 def test_scales_that_the_package_lacks_are_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(bgai.weights, "SHIPPED", tmp_path)
     (tmp_path / "bgai_x2.safetensors").touch()
-    with pytest.raises(WeightsError, match="no weights for ×3 yet, only ×2"):
+    with pytest.raises(WeightsError, match="no bgai weights for ×3 yet, only ×2"):
         find_weights(None, 3)
 
 
@@ -66,12 +76,13 @@ def test_unknown_scales_are_refused() -> None:
         find_weights(None, 5)
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_files_are_told_apart_by_suffix(suffix: str, tmp_path: Path) -> None:
-    for name in (f"a{suffix}", "a.onnx", "a.zip"):
+def test_files_are_told_apart_by_suffix(tmp_path: Path) -> None:
+    copied(tmp_path / "a.safetensors")
+    for name in ("a.pth", "a.onnx", "a.zip"):
         (tmp_path / name).touch()
-    found = find_weights(tmp_path / f"a{suffix}")
-    assert (found.file, found.needs_torch, found.is_graph) == (tmp_path / f"a{suffix}", suffix == ".pth", False)
+    for suffix in (".safetensors", ".pth"):
+        found = find_weights(tmp_path / f"a{suffix}")
+        assert (found.file, found.is_graph, found.halo) == (tmp_path / f"a{suffix}", False, 48)
     assert find_weights(str(tmp_path / "a.onnx")).is_graph
     with pytest.raises(WeightsError, match=r"expected an \.onnx"):
         find_weights(tmp_path / "a.zip")
@@ -89,14 +100,13 @@ def test_official_weights_are_downloaded_once(server: Path, tmp_path: Path) -> N
 
 def test_a_damaged_cache_is_fetched_anew(server: Path) -> None:
     found = find_weights("official", 4).file
-    assert found is not None
     found.write_bytes(b"damaged")
     find_weights("official", 4)
     assert found.read_bytes() == CONTENT
 
 
 def test_another_content_is_not_used(server: Path, tmp_path: Path) -> None:
-    (server / "BGAI_x4.pth").write_bytes(b"something else")
+    (server / "BGAI_x4.pth").write_bytes(CONTENT[::-1])
     with pytest.raises(WeightsError, match="is not the pinned"):
         find_weights("official", 4)
     assert not list((tmp_path / "cache").rglob("*"))
@@ -106,31 +116,24 @@ def test_another_content_is_not_used(server: Path, tmp_path: Path) -> None:
 def test_offline_is_one_clear_line(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BGAI_OFFICIAL_URL", url)
     monkeypatch.setenv("BGAI_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match=r"download failed .* pass the file with --weights"):
+    with pytest.raises(WeightsError, match=r"download failed: .* pass the file with --weights"):
         find_weights("official", 4)
 
 
-class CutShortHandler(QuietHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "1000")
-        self.end_headers()
-        self.wfile.write(b"abc")
+def test_without_a_mirror_of_one_s_own_there_are_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BGAI_OFFICIAL_URL", raising=False)
+    assert official_urls(2) == [f"{mirror}/BGAI_x2.pth" for mirror in OFFICIAL_MIRRORS]
+    assert all(url.startswith("https://") for url in official_urls(2))
+    monkeypatch.setenv("BGAI_OFFICIAL_URL", "https://a/b/ https://c")
+    assert official_urls(2) == ["https://a/b/BGAI_x2.pth", "https://c/BGAI_x2.pth"]
 
 
-def test_a_download_that_is_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), CutShortHandler)
-    thread = threading.Thread(target=httpd.serve_forever)
-    thread.start()
-    monkeypatch.setenv("BGAI_OFFICIAL_URL", f"http://127.0.0.1:{httpd.server_port}")
-    monkeypatch.setenv("BGAI_CACHE", str(tmp_path))
-    try:
-        with pytest.raises(WeightsError, match="download failed"):
-            find_weights("official", 4)
-    finally:
-        httpd.shutdown()
-        thread.join()
-        httpd.server_close()
+def test_progress_is_told(server: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    find_weights("official", 4, progress=lambda *done: told.append(done))
+    assert told == [("BGAI_x4.pth", len(CONTENT), len(CONTENT))]
+    find_weights("official", 4, progress=lambda *done: told.append(done))
+    assert len(told) == 1
 
 
 def test_a_file_that_the_mirror_lacks(server: Path) -> None:
@@ -138,7 +141,23 @@ def test_a_file_that_the_mirror_lacks(server: Path) -> None:
         find_weights("official", 2)
 
 
-def test_the_pinned_hashes_are_those_of_the_released_files(shared: Path) -> None:
-    for scale, pinned in OFFICIAL_SHA256.items():
-        content = (shared / f"weights/official/BGAI_x{scale}.pth").read_bytes()
-        assert hashlib.sha256(content).hexdigest() == pinned
+@pytest.mark.parametrize("name", ["bgai", "photo"])
+def test_weights_say_their_halo(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bgai.weights, "SHIPPED", tmp_path)
+    with pytest.raises(WeightsError, match=f"holds no {name} weights for ×2 yet; use"):
+        find_weights(name, 2)
+    file = tmp_path / f"{name}_x2.safetensors"
+    for said, halo in (({}, 32), ({"halo": "40"}, 40), ({"halo": "0"}, 0)):
+        copied(file, **said)
+        found = find_weights(name, 2)
+        assert (found.name, found.file, found.halo) == (f"{name} ×2", file, halo)
+    assert find_weights(file).halo == 0
+    for wrong in ("41", "-8", "x", "", "8.0", "264", "9" * 5000):
+        copied(file, halo=wrong)
+        with pytest.raises(WeightsError, match=r"its metadata says halo .*; expected a multiple of 8 up to 256"):
+            find_weights(file)
+
+
+def test_what_is_pinned_are_the_released_files(shared: Path) -> None:
+    for scale, pinned in OFFICIAL.items():
+        assert pinned.is_in((shared / f"weights/official/BGAI_x{scale}.pth").read_bytes())

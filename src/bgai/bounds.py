@@ -1,7 +1,7 @@
 """What an enlarged picture does not get if its source has not got it: patterns in flat areas, colour in grey ones.
 
-Both rules look only at the 3 x 3 source pixels around an output pixel, so that tiles and the whole image obey them alike.
-Dimensions: h x w source pixels, s the scale.
+Both rules look at the 3 x 3 source pixels around an output pixel alone, so that tiles and the whole image obey them
+alike. Dimensions: h x w source pixels, s the scale.
 """
 
 from __future__ import annotations

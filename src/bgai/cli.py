@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.padding import Padding
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
@@ -25,8 +35,10 @@ from bgai.image import DEFAULT_MAX_PIXELS
 from bgai.prepare import DEFAULT_WORKERS, PrepareSettings
 from bgai.prepare import prepare as cut_sub_images
 from bgai.upscale import Upscaler
+from bgai.weights import Weights, find_weights
 
 if TYPE_CHECKING:
+    from bgai.catalogue import Entry
     from bgai.option_file import Options
     from bgai.results import Results
 
@@ -133,7 +145,8 @@ def upscale(
 ) -> None:
     """Enlarge pictures. Originals are never touched; outputs appear whole or not at all."""
     settings = OutputSettings(output, format, quality, overwrite, max_megapixels)
-    upscaler = Upscaler(scale, weights, engine, device, tile=tile, halo=halo, precision=precision, compile=compile)
+    found = _find_weights(weights, scale)
+    upscaler = Upscaler(scale, found, engine, device, tile=tile, halo=halo, precision=precision, compile=compile)
     plan = plan_jobs(inputs, upscaler.scale, settings, recursive)
     for failure in plan.failures:
         _complain(failure)
@@ -199,7 +212,7 @@ def info(
     import psutil
 
     from bgai.engines import choose, torch_accelerator
-    from bgai.weights import cache_folder, find_weights, shipped_scales
+    from bgai.weights import cache_folder, shipped_scales
 
     table = Table(show_header=False, box=None)
     table.add_row(
@@ -337,16 +350,14 @@ def export(
     scale: Annotated[int | None, typer.Option(help="2, 3 or 4, with 'official'.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
 ) -> None:
-    """Turn a checkpoint into an ONNX graph for other runtimes, or a .pth into what runs here without PyTorch."""
-    from bgai.weights import find_weights
-
-    found = find_weights(weights, scale)
+    """Turn weights into an ONNX graph for other runtimes, or a .pth into .safetensors."""
+    found = _find_weights(weights, scale)
     if found.is_graph:
         raise UsageError(f"{weights}: a graph already; expected a .safetensors or .pth file")
     if output.suffix == ".safetensors":
-        with _needing_extra("torch"):
-            from bgai.checkpoint import load_network, save_network
-        save_network(load_network(found.file), output, overwrite=overwrite)
+        from bgai.tensors import read_weights, write_weights
+
+        write_weights(*read_weights(found.file, found.key), output, overwrite=overwrite)
         out.print(str(output), markup=False, highlight=False, soft_wrap=True)
         return
     if output.suffix != ".onnx":
@@ -355,6 +366,79 @@ def export(
         from bgai.export import export_onnx
     difference = export_onnx(found.file, output, overwrite)
     out.print(f"{output}: within {difference:.1e} of the network", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("weights")
+def list_weights(
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME|FILE", help="bgai, photo, official or a file.", show_default="all with a name"),
+    ] = None,
+    scale: Annotated[int | None, typer.Option(help="2, 3 or 4.", show_default="all")] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the official ones, for use without a network later.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs: a list of objects.")] = False,
+) -> None:
+    """Say which weights there are, what for, how good, and where."""
+    from bgai.catalogue import NAMES, catalogue, describe
+
+    if download and what not in (None, "official"):
+        raise UsageError(f"{what}: nothing to download; --download is for 'official'")
+    for each in (SCALES if scale is None else (scale,)) if download else ():
+        _find_weights("official", each)
+    named = what is None or what in NAMES
+    entries = catalogue(what, scale) if named else [describe(Path(str(what)), scale)]
+    if json:
+        typer.echo(_as_json(entries))
+        return
+    for entry in entries:
+        _show_weights(entry)
+
+
+def _show_weights(entry: Entry) -> None:
+    """A heading and indented lines, for any width; names, paths and addresses stay whole, to be copied."""
+
+    def show(*parts: str) -> None:
+        if line := "; ".join(filter(None, parts)):
+            out.print(Padding.indent(Text(line), 4))
+
+    out.print(Text(f"{entry.name} ×{entry.scale}", "bold"), soft_wrap=True)
+    show(entry.purpose or "", f"taught by {entry.teacher}" if entry.teacher else "")
+    show(*(f"{dataset} {_in_words(scores)}" for dataset, scores in entry.scores.items()))
+    trained = [entry.data, f"{entry.minutes:g} minutes" if entry.minutes else None]
+    show(
+        f"trained on {', '.join(filter(None, trained))}" if any(trained) else "",
+        f"commit {entry.commit[:10]}" if entry.commit else "",
+    )
+    show(f"{entry.parameters:,} parameters; halo {entry.halo}")
+    out.print(Text(f"    {entry.file or f'to be downloaded from {entry.urls[0]}'}"), soft_wrap=True)
+
+
+def _in_words(scores: Mapping[str, float]) -> str:
+    """Such as `37.60 dB / 0.9591`."""
+    units = {"psnr": "{:.2f} dB", "ssim": "{:.4f}"}
+    return " / ".join(units.get(metric, metric + " {:.4f}").format(score) for metric, score in scores.items())
+
+
+def _as_json(entries: Sequence[Entry]) -> str:
+    from dataclasses import asdict
+    from json import dumps
+
+    return dumps([asdict(entry) for entry in entries], indent=2, ensure_ascii=False, default=str)
+
+
+def _find_weights(weights: str | None, scale: int | None) -> Weights:
+    """Find weights, with a bar while the official ones are downloaded."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    shown = err.is_terminal and weights == "official"
+    with Progress(*columns, console=err, transient=True, disable=not shown) as progress:
+        bar = progress.add_task("", visible=False)
+
+        def advance(name: str, done: int, total: int) -> None:
+            progress.update(bar, description=name, completed=done, total=total, visible=True)
+
+        return find_weights(weights, scale, progress=advance)
 
 
 @app.command()

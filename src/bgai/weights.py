@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import os
-import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +10,29 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from bgai.config import SCALES
+from bgai.download import Pinned, Progress, download
 from bgai.errors import UsageError, WeightsError
-from bgai.files import whole_or_nothing
+from bgai.tiling import GRID
 
 SHIPPED = Path(__file__).parent / "shipped"
+SHIPPED_NAMES = ("bgai", "photo")
+"""Trained on clean pictures; and from there on compressed and noisy ones."""
 
-OFFICIAL_URL = "https://raw.githubusercontent.com/bbbolt/BGAI/9dbcae13fb7e8a0cdc193fb5526ee7681b6f9016/Pretrain_Models"
-OFFICIAL_SHA256 = {
-    2: "489fde6efe4337f1ce49731bbd0535d7e345420512bb449d2d230ea7a66d0b63",
-    3: "7fa514d7c542256fa621a30f93d767d7913eec4d80b67d65caad1a0ed625ced8",
-    4: "de0b72b70dce10eddb2c293ef61dd2064aa343ab4581a58895b1c24964f0232c",
+_COMMIT = "9dbcae13fb7e8a0cdc193fb5526ee7681b6f9016"
+OFFICIAL_MIRRORS = (
+    f"https://raw.githubusercontent.com/bbbolt/BGAI/{_COMMIT}/Pretrain_Models",
+    f"https://cdn.jsdelivr.net/gh/bbbolt/BGAI@{_COMMIT}/Pretrain_Models",
+    f"https://github.com/bbbolt/BGAI/raw/{_COMMIT}/Pretrain_Models",
+)
+OFFICIAL = {
+    2: Pinned(2_940_897, "489fde6efe4337f1ce49731bbd0535d7e345420512bb449d2d230ea7a66d0b63"),
+    3: Pinned(2_997_089, "7fa514d7c542256fa621a30f93d767d7913eec4d80b67d65caad1a0ed625ced8"),
+    4: Pinned(3_082_297, "de0b72b70dce10eddb2c293ef61dd2064aa343ab4581a58895b1c24964f0232c"),
 }
 _SUFFIXES = (".safetensors", ".pth", ".onnx")
+DEFAULT_HALO = 48
+_MAX_HALO = 256
 _SHIPPED_HALO = 32  # `benchmarks/tiles.py` measures it: each time that weights are replaced
-_TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Weights:
     file: Path
     key: str = "params_ema"
     """Which of the weights in a `.pth` file: `params_ema` (averaged) or `params`."""
-    halo: int = 48
+    halo: int = DEFAULT_HALO
     """Pixels along a tile's cut edge whose results with these weights differ from the whole image's."""
 
     @property
@@ -45,43 +51,51 @@ class Weights:
         """Whether it is an `.onnx` graph, which OpenVINO alone runs."""
         return self.file.suffix == ".onnx"
 
-    @property
-    def needs_torch(self) -> bool:
-        """Whether reading it takes PyTorch, whatever runs it."""
-        return self.file.suffix == ".pth"
+
+def shipped_scales(name: str = "bgai") -> tuple[int, ...]:
+    """Scales for which the package holds weights of a name in `SHIPPED_NAMES`."""
+    return tuple(scale for scale in SCALES if _shipped_file(name, scale).exists())
 
 
-def shipped_scales() -> tuple[int, ...]:
-    """Scales for which the package holds weights."""
-    return tuple(scale for scale in SCALES if _shipped_file(scale).exists())
-
-
-def find_weights(weights: str | Path | Weights | None, scale: int | None = None) -> Weights:
+def find_weights(
+    weights: str | Path | Weights | None, scale: int | None = None, *, progress: Progress | None = None
+) -> Weights:
     """Find weights by name or file; the official ones are downloaded when first asked for.
 
     Args:
-        weights: None or `bgai` for those in the package, `official` for the authors', or the path of an `.onnx`,
-            `.safetensors` or `.pth` file; what was found before is given back.
+        weights: None or `bgai` for those in the package, `photo` for those in the package that were trained on
+            compressed and noisy pictures, `official` for the authors', or the path of an `.onnx`, `.safetensors` or
+            `.pth` file; what was found before is given back.
         scale: 2, 3 or 4; without it 4 for named weights. A file has a scale of its own.
+        progress: Called while the official ones are downloaded.
 
     Raises:
         UsageError: No such scale.
         WeightsError: No such name or file, or the download failed.
     """
-    if scale is not None and scale not in SCALES:
-        raise UsageError(f"scale {scale}: expected one of 2, 3 and 4")
+    check_scale(scale)
     if isinstance(weights, Weights):
         return weights
-    if weights is None or weights == "bgai":
-        return _shipped(scale or 4)
+    if weights is None or weights in SHIPPED_NAMES:
+        return _shipped(str(weights or "bgai"), scale or 4)
     if weights == "official":
-        return Weights(f"official ×{scale or 4}", _official(scale or 4))
+        return Weights(f"official ×{scale or 4}", _official(scale or 4, progress))
     path = Path(weights)
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file; weights are 'bgai', 'official' or the path of a file")
+        raise WeightsError(f"{path}: no such file; weights are 'bgai', 'photo', 'official' or the path of a file")
     if path.suffix in _SUFFIXES:
-        return Weights(path.name, path)
+        return Weights(path.name, path, halo=_halo(path, DEFAULT_HALO))
     raise WeightsError(f"{path}: expected an .onnx, .safetensors or .pth file")
+
+
+def check_scale(scale: int | None) -> None:
+    """Refuse a scale that there is not.
+
+    Raises:
+        UsageError: It is not one of `SCALES`.
+    """
+    if scale is not None and scale not in SCALES:
+        raise UsageError(f"scale {scale}: expected one of 2, 3 and 4")
 
 
 def cache_folder() -> Path:
@@ -89,40 +103,59 @@ def cache_folder() -> Path:
     return Path(os.environ.get("BGAI_CACHE") or user_cache_path("bgai"))
 
 
-def _shipped(scale: int) -> Weights:
-    if scale not in shipped_scales():
-        held = ", ".join(f"×{held}" for held in shipped_scales())
-        raise WeightsError(
-            f"the package holds no weights for ×{scale} yet, only {held}; use --weights official or a file of your own"
-        )
-    return Weights(f"bgai ×{scale}", _shipped_file(scale), halo=_SHIPPED_HALO)
-
-
-def _shipped_file(scale: int) -> Path:
-    return SHIPPED / f"bgai_x{scale}.safetensors"
-
-
-def _official(scale: int) -> Path:
-    """The authors' checkpoint in the cache, downloaded and verified; BGAI_OFFICIAL_URL names a mirror."""
-    target = cache_folder() / "official" / f"BGAI_x{scale}.pth"
+def official_file(scale: int) -> Path | None:
+    """The authors' checkpoint in the cache; None if it is not there, or not what it has to be."""
     with suppress(OSError):  # not there, or not readable: fetched anew
-        if _sha256(target.read_bytes()) == OFFICIAL_SHA256[scale]:
-            return target
-    url = f"{os.environ.get('BGAI_OFFICIAL_URL') or OFFICIAL_URL}/{target.name}"
-    try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
-            content = response.read()
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise WeightsError(
-            f"{url}: download failed ({reason}); fetch it on another machine and pass the file with --weights"
-        ) from None
-    if (found := _sha256(content)) != OFFICIAL_SHA256[scale]:
-        raise WeightsError(f"{url}: SHA-256 {found[:12]}… is not the pinned {OFFICIAL_SHA256[scale][:12]}…; not used")
-    with whole_or_nothing(target) as partial:
-        partial.write_bytes(content)
+        if OFFICIAL[scale].is_in(_official_target(scale).read_bytes()):
+            return _official_target(scale)
+    return None
+
+
+def official_urls(scale: int) -> list[str]:
+    """Where the authors' checkpoint is fetched from, in this order.
+
+    BGAI_OFFICIAL_URL names other mirrors, separated by spaces, where firewalls forbid these: `https` addresses of a
+    folder, or `http` ones on this machine.
+    """
+    mirrors = os.environ.get("BGAI_OFFICIAL_URL", "").split() or OFFICIAL_MIRRORS
+    return [f"{mirror.rstrip('/')}/{_official_target(scale).name}" for mirror in mirrors]
+
+
+def _official(scale: int, progress: Progress | None) -> Path:
+    target = _official_target(scale)
+    if official_file(scale) is None:
+        download(official_urls(scale), OFFICIAL[scale], target, progress)
     return target
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _official_target(scale: int) -> Path:
+    return cache_folder() / "official" / f"BGAI_x{scale}.pth"
+
+
+def _shipped(name: str, scale: int) -> Weights:
+    held = shipped_scales(name)
+    if scale not in held:
+        others = ", only " + ", ".join(f"×{other}" for other in held) if held else ""
+        raise WeightsError(
+            f"the package holds no {name} weights for ×{scale} yet{others}; use --weights official or a file of yours"
+        )
+    file = _shipped_file(name, scale)
+    return Weights(f"{name} ×{scale}", file, halo=_halo(file, _SHIPPED_HALO))
+
+
+def _shipped_file(name: str, scale: int) -> Path:
+    return SHIPPED / f"{name}_x{scale}.safetensors"
+
+
+def _halo(file: Path, default: int) -> int:
+    """What a file of ours says that its weights need."""
+    if file.suffix != ".safetensors":
+        return default
+    from bgai.tensors import read_metadata
+
+    said = read_metadata(file).get("halo")
+    if said is None:
+        return default
+    if said not in map(str, range(0, _MAX_HALO + 1, GRID // 2)):
+        raise WeightsError(f"{file}: its metadata says halo {said[:40]!r}; expected a multiple of 8 up to {_MAX_HALO}")
+    return int(said)

@@ -5,17 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bgai.config import NetworkConfig
 from bgai.errors import EngineError, UsageError
 from bgai.weights import Weights, cache_folder
-
-if TYPE_CHECKING:
-    from bgai.tensors import Tensors
 
 # Each time that OpenVINO is imported it forks a process that reports it over the network, unless this is not there.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -105,10 +101,6 @@ def choose(weights: Weights, engine: str = "auto", device: str = "auto") -> tupl
         raise EngineError(f"device {device!r}: OpenVINO runs on the CPU here; use --engine torch for a GPU")
     if engine == "torch" and not has_torch():
         raise EngineError(f"{reason}, which needs PyTorch: install it with  pip install 'bgai[torch]'")
-    if weights.needs_torch and not has_torch():
-        raise EngineError(
-            f"{weights.name} is a .pth file, which needs PyTorch to be read: install it with  pip install 'bgai[torch]'"
-        )
     return engine, device, reason
 
 
@@ -160,8 +152,9 @@ def open_engine(
 
         return OnnxEngine(weights.file, cache)
     from bgai.engines.openvino_engine import OpenVinoEngine
+    from bgai.tensors import read_weights
 
-    return OpenVinoEngine(*read_weights(weights), cache, precision)
+    return OpenVinoEngine(*read_weights(weights.file, weights.key), cache, precision)
 
 
 def check_precision(precision: str) -> None:
@@ -172,18 +165,3 @@ def check_precision(precision: str) -> None:
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
-
-
-def read_weights(weights: Weights) -> tuple[NetworkConfig, Tensors]:
-    """Settings and tensors of weights that are no graph.
-
-    Raises:
-        WeightsError: The file is damaged or not of this network.
-    """
-    if weights.needs_torch:
-        from bgai.checkpoint import read_checkpoint
-
-        return read_checkpoint(weights.file, weights.key)
-    from bgai.tensors import read_tensors
-
-    return read_tensors(weights.file)
