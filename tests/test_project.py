@@ -17,8 +17,8 @@ SOURCE = Path(bgai.__file__).parent
 RANKS = (
     ("errors", "config"),
     ("depthwise", "files", "tiff_exif", "option_file", "provenance", "published", "worker"),
-    ("options",),
-    ("image", "resize", "metrics", "tiling", "model", "schedule"),
+    ("options", "compression"),
+    ("image", "blocks", "resize", "metrics", "tiling", "model", "schedule"),
     ("fused",),
     ("complexity",),
     ("tensors", "results"),

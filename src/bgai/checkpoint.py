@@ -77,7 +77,11 @@ def load_network(source: str | Path, key: str = "params_ema") -> BGAI:
     Raises:
         WeightsError: The file is missing, damaged, or holds something else than this network.
     """
-    config, tensors = read_checkpoint(Path(source), key)
+    return build_network(*read_checkpoint(Path(source), key))
+
+
+def build_network(config: NetworkConfig, tensors: Tensors) -> BGAI:
+    """The network that these settings and tensors describe, in float32 on the CPU, in evaluation mode."""
     network = BGAI(config)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
     return network.eval()

@@ -7,7 +7,7 @@ import http.client
 import os
 import urllib.request
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -17,6 +17,8 @@ from bgai.errors import UsageError, WeightsError
 from bgai.files import whole_or_nothing
 
 SHIPPED = Path(__file__).parent / "shipped"
+SHIPPED_NAMES = ("bgai", "photo")
+"""Trained on clean pictures; and from there on compressed and noisy ones."""
 
 OFFICIAL_URL = "https://raw.githubusercontent.com/bbbolt/BGAI/9dbcae13fb7e8a0cdc193fb5526ee7681b6f9016/Pretrain_Models"
 OFFICIAL_SHA256 = {
@@ -39,6 +41,9 @@ class Weights:
     """Which of the weights in a `.pth` file: `params_ema` (averaged) or `params`."""
     halo: int = 48
     """Pixels along a tile's cut edge whose results with these weights differ from the whole image's."""
+    other: Path | None = None
+    """A second file of the same network: its tensors are `clean` of the result, and those of `file` the rest."""
+    clean: float = 0.0
 
     @property
     def is_graph(self) -> bool:
@@ -51,37 +56,54 @@ class Weights:
         return self.file.suffix == ".pth"
 
 
-def shipped_scales() -> tuple[int, ...]:
-    """Scales for which the package holds weights."""
-    return tuple(scale for scale in SCALES if _shipped_file(scale).exists())
+def shipped_scales(name: str = "bgai") -> tuple[int, ...]:
+    """Scales for which the package holds weights of a name in `SHIPPED_NAMES`."""
+    return tuple(scale for scale in SCALES if _shipped_file(name, scale).exists())
 
 
-def find_weights(weights: str | Path | Weights | None, scale: int | None = None) -> Weights:
+def find_weights(weights: str | Path | Weights | None, scale: int | None = None, clean: float | None = None) -> Weights:
     """Find weights by name or file; the official ones are downloaded when first asked for.
 
     Args:
-        weights: None or `bgai` for those in the package, `official` for the authors', or the path of an `.onnx`,
-            `.safetensors` or `.pth` file; what was found before is given back.
+        weights: None or `bgai` for those in the package, `photo` for those in the package that were trained on
+            compressed and noisy pictures, `official` for the authors', or the path of an `.onnx`, `.safetensors` or
+            `.pth` file; what was found before is given back.
         scale: 2, 3 or 4; without it 4 for named weights. A file has a scale of its own.
+        clean: From 0, which is `bgai`, to 1, which is `photo`: what lies between them. Only without `weights`.
 
     Raises:
-        UsageError: No such scale.
+        UsageError: No such scale or `clean`; or `auto`, which `bgai upscale` alone understands.
         WeightsError: No such name or file, or the download failed.
     """
-    if scale is not None and scale not in SCALES:
-        raise UsageError(f"scale {scale}: expected one of 2, 3 and 4")
+    check_scale(scale)
+    if clean is not None:
+        return _between(weights, scale or 4, clean)
     if isinstance(weights, Weights):
         return weights
-    if weights is None or weights == "bgai":
-        return _shipped(scale or 4)
+    if weights == "auto":
+        raise UsageError(
+            "weights 'auto' look at each picture's file, in bgai upscale alone; name 'bgai' or 'photo' here"
+        )
+    if weights is None or weights in SHIPPED_NAMES:
+        return _shipped(str(weights or "bgai"), scale or 4)
     if weights == "official":
         return Weights(f"official ×{scale or 4}", _official(scale or 4))
     path = Path(weights)
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file; weights are 'bgai', 'official' or the path of a file")
+        raise WeightsError(f"{path}: no such file; weights are 'bgai', 'photo', 'official' or the path of a file")
     if path.suffix in _SUFFIXES:
         return Weights(path.name, path)
     raise WeightsError(f"{path}: expected an .onnx, .safetensors or .pth file")
+
+
+def check_scale(scale: int | None) -> None:
+    """Refuse a scale that there is not.
+
+    Raises:
+        UsageError: It is not one of `SCALES`.
+    """
+    if scale is not None and scale not in SCALES:
+        raise UsageError(f"scale {scale}: expected one of 2, 3 and 4")
 
 
 def cache_folder() -> Path:
@@ -89,17 +111,30 @@ def cache_folder() -> Path:
     return Path(os.environ.get("BGAI_CACHE") or user_cache_path("bgai"))
 
 
-def _shipped(scale: int) -> Weights:
-    if scale not in shipped_scales():
-        held = ", ".join(f"×{held}" for held in shipped_scales())
+def _shipped(name: str, scale: int) -> Weights:
+    held = shipped_scales(name)
+    if scale not in held:
+        others = ", only " + ", ".join(f"×{other}" for other in held) if held else ""
         raise WeightsError(
-            f"the package holds no weights for ×{scale} yet, only {held}; use --weights official or a file of your own"
+            f"the package holds no {name} weights for ×{scale} yet{others}; use --weights official or a file of yours"
         )
-    return Weights(f"bgai ×{scale}", _shipped_file(scale), halo=_SHIPPED_HALO)
+    return Weights(f"{name} ×{scale}", _shipped_file(name, scale), halo=_SHIPPED_HALO)
 
 
-def _shipped_file(scale: int) -> Path:
-    return SHIPPED / f"bgai_x{scale}.safetensors"
+def _between(weights: str | Path | Weights | None, scale: int, clean: float) -> Weights:
+    if weights is not None:
+        given = weights.name if isinstance(weights, Weights) else weights
+        raise UsageError(f"clean {clean:g}: lies between the package's two sets of weights; leave out weights {given}")
+    if not 0 <= clean <= 1:
+        raise UsageError(f"clean {clean:g}: expected 0 to 1")
+    plain, photo = (_shipped(name, scale) for name in SHIPPED_NAMES)
+    if clean in (0, 1):
+        return photo if clean else plain
+    return replace(plain, name=f"bgai ×{scale}, clean {clean:g}", other=photo.file, clean=clean)
+
+
+def _shipped_file(name: str, scale: int) -> Path:
+    return SHIPPED / f"{name}_x{scale}.safetensors"
 
 
 def _official(scale: int) -> Path:

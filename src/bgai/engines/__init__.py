@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bgai.config import NetworkConfig
-from bgai.errors import EngineError, UsageError
+from bgai.errors import EngineError, UsageError, WeightsError
 from bgai.weights import Weights, cache_folder
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def open_engine(
     if name == "torch":
         from bgai.engines.torch_engine import TorchEngine
 
-        return TorchEngine(weights.file, place, weights.key, precision, compile)
+        return TorchEngine(*read_weights(weights), place, precision, compile)
     cache = cache_folder() / "openvino"
     if weights.is_graph:
         from bgai.engines.onnx_engine import OnnxEngine
@@ -178,8 +179,19 @@ def read_weights(weights: Weights) -> tuple[NetworkConfig, Tensors]:
     """Settings and tensors of weights that are no graph.
 
     Raises:
-        WeightsError: The file is damaged or not of this network.
+        WeightsError: The file is damaged or not of this network, or its other one is of another network.
     """
+    config, tensors = _read_file(weights)
+    if weights.other is None:
+        return config, tensors
+    other_config, others = _read_file(replace(weights, file=weights.other))
+    if other_config != config:
+        raise WeightsError(f"{weights.other}: not of the same network as {weights.file}")
+    clean = np.float32(weights.clean)
+    return config, {name: (1 - clean) * tensor + clean * others[name] for name, tensor in tensors.items()}
+
+
+def _read_file(weights: Weights) -> tuple[NetworkConfig, Tensors]:
     if weights.needs_torch:
         from bgai.checkpoint import read_checkpoint
 
