@@ -15,19 +15,17 @@ from numpy.typing import NDArray
 from bgai.compression import LUMA_TABLE
 
 _SIDE = 512  # of the middle of a picture, which is looked at
-_FEWEST_BLOCKS = 60
+_FEWEST_BLOCKS = 30
 _LEAST_GAP = 0.05
 """Of the share of small coefficients, between the best grid and the next: 0.01 at most where there was no JPEG."""
 _SMALL, _STEP, _VISIBLE = 1.0, 2.5, 4.0  # levels: what rounding makes of 0; more than that; what is to be seen
 _FEWEST_STEPS = 50
 _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 
-_k = np.arange(8)
-_DCT = (np.sqrt(np.where(_k == 0, 1, 2) / 8)[:, None] * np.cos(np.pi * (2 * _k + 1) * _k[:, None] / 16)).astype(
-    np.float32
-)
-_HIGH = np.add.outer(_k, _k) >= 7
-_LOW = ~_HIGH & (np.add.outer(_k, _k) > 0)
+_column, _row = np.arange(8), np.arange(8)[:, None]
+_DCT = (np.where(_row == 0, 0.5**0.5, 1) / 2 * np.cos(np.pi * (2 * _column + 1) * _row / 16)).astype(np.float32)
+_HIGH = _row + _column >= 7
+_LOW = ~_HIGH & (_row + _column > 0)
 _TABLE = np.array(LUMA_TABLE, np.float32).reshape(8, 8)
 
 Plane = NDArray[np.float32]
@@ -39,31 +37,46 @@ def earlier_quality(pixels: NDArray[Any]) -> int | None:
     Args:
         pixels: H x W or H x W x channels, uint8; cut and turned in whatever way since, but not resized.
     """
-    middle = _middle(pixels)
-    grids = [_coefficients(middle[top:, left:]) for top in range(8) for left in range(8)]
-    if min(map(len, grids)) < _FEWEST_BLOCKS:
+    part = _middle(pixels)
+    luma = part @ _LUMA if part.shape[2] == 3 else part[..., 0].astype(np.float32)
+    grids = [(top, left) for top in range(8) for left in range(8)]
+    blocks = [_visible(_transformed(luma[top:, left:])) for top, left in grids]
+    if min(map(len, blocks)) < _FEWEST_BLOCKS:
         return None
-    shares = [float((grid[:, _HIGH] < _SMALL).mean()) for grid in grids]
+    shares = [float((some[:, _HIGH] < _SMALL).mean()) for some in blocks]
     second, best = sorted(shares)[-2:]
-    return _quality(grids[shares.index(best)]) if best - second > _LEAST_GAP else None
+    if best - second < _LEAST_GAP:
+        return None
+    # Clipping changes coefficients after they were quantised.
+    top, left = grids[shares.index(best)]
+    clipped = _blocks(((part == 0) | (part == 255)).any(axis=2)[top:, left:]).any(axis=(1, 2))
+    whole = _visible(_transformed(luma[top:, left:])[~clipped])
+    return _quality(whole if len(whole) else blocks[shares.index(best)])
 
 
-def _middle(pixels: NDArray[Any]) -> Plane:
-    """H x W, luma; not a number where a sample was clipped, which undoes the quantisation."""
+def _middle(pixels: NDArray[Any]) -> NDArray[Any]:
+    """H x W x 1 or 3, without alpha."""
     top, left = (max(0, (side - _SIDE) // 2) for side in pixels.shape[:2])
     part = pixels[top : top + _SIDE, left : left + _SIDE]
-    part = part[..., None] if part.ndim == 2 else part[..., : 3 if part.shape[2] > 2 else 1]
-    luma = part @ _LUMA if part.shape[2] == 3 else part[..., 0].astype(np.float32)
-    return np.where(((part == 0) | (part == 255)).any(axis=2), np.float32(np.nan), luma)
+    return part[..., None] if part.ndim == 2 else part[..., : 3 if part.shape[2] > 2 else 1]
 
 
-def _coefficients(luma: Plane) -> Plane:
-    """n x 8 x 8, absolute, of blocks in which something is to be seen: flat ones have none on any grid."""
-    rows, columns = (side // 8 for side in luma.shape)
-    blocks = luma[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8).swapaxes(1, 2).reshape(-1, 8, 8)
-    coefficients: Plane = np.abs(_DCT @ blocks[np.isfinite(blocks).all(axis=(1, 2))] @ _DCT.T)
-    visible: NDArray[np.bool_] = (coefficients[:, _LOW] > _VISIBLE).sum(axis=1) >= 2
-    return coefficients[visible]
+def _blocks(plane: NDArray[Any]) -> NDArray[Any]:
+    """H x W to n x 8 x 8; what is left over at the right and at the bottom is cut off."""
+    rows, columns = (side // 8 for side in plane.shape)
+    return plane[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8).swapaxes(1, 2).reshape(-1, 8, 8)
+
+
+def _transformed(luma: Plane) -> Plane:
+    """Absolute coefficients of all blocks, n x 8 x 8."""
+    coefficients: Plane = np.abs(_DCT @ _blocks(luma) @ _DCT.T)
+    return coefficients
+
+
+def _visible(coefficients: Plane) -> Plane:
+    """Those of blocks in which something is to be seen: flat ones have none on any grid."""
+    chosen: NDArray[np.bool_] = (coefficients[:, _LOW] > _VISIBLE).sum(axis=1) >= 2
+    return coefficients[chosen]
 
 
 def _quality(coefficients: Plane) -> int:

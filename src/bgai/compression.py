@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from bgai.tiff_exif import read_tags
@@ -72,17 +71,15 @@ class Compression:
         return f"{self.format} of " + (f"quality about {self.quality}" if self.quality else "unknown quality")
 
 
-def read_compression(path: Path) -> Compression:
-    """Tell how strongly a file was compressed; its content counts, not its name, and damage is no error.
+def read_compression(stream: BinaryIO) -> Compression:
+    """Tell how strongly a picture file was compressed; damage is no error, but makes its quality unknown.
+
+    Args:
+        stream: The file, at its start.
 
     Raises:
         OSError: The file cannot be read.
     """
-    with path.open("rb") as stream:
-        return _compression(stream)
-
-
-def _compression(stream: BinaryIO) -> Compression:
     head = stream.read(12)
     stream.seek(0)
     if head.startswith(b"\xff\xd8\xff"):
@@ -290,7 +287,7 @@ def _tiff(stream: BinaryIO) -> Compression:
 
 
 def _bits_per_pixel(stream: BinaryIO) -> float | None:
-    """Of a file, by the largest of the sizes (`ispe`) that it names: tiles and thumbnails have smaller ones."""
+    """Of all behind the headers, by the largest size (`ispe`) that they name: tiles and thumbnails have smaller ones."""
     boxes = stream.read(_MOST_OF_BOXES)
     sizes = []
     at = boxes.find(b"ispe")
@@ -298,7 +295,8 @@ def _bits_per_pixel(stream: BinaryIO) -> float | None:
         sizes.append(int.from_bytes(boxes[at + 8 : at + 12], "big") * int.from_bytes(boxes[at + 12 : at + 16], "big"))
         at = boxes.find(b"ispe", at + 4)
     pixels = max(sizes, default=0)
-    return 8 * stream.seek(0, io.SEEK_END) / pixels if pixels else None
+    data = stream.seek(0, io.SEEK_END) - max(0, boxes.find(b"mdat"))
+    return 8 * data / pixels if pixels else None
 
 
 def _exactly(stream: BinaryIO, size: int) -> bytes:
