@@ -18,8 +18,8 @@ from bgai.tiff_exif import read_tags
 
 PLAIN_FROM = 90
 """Quality of JPEG and WebP from which `bgai` weights do better than `photo`: benchmarks/crossing.py measures it."""
-PLAIN_FROM_BITS = 2.0
-"""The same for AVIF, in bits a pixel."""
+PLAIN_FROM_BITS = 1.0
+"""The same for AVIF, in bits a pixel; with so many it is about as near to its original as JPEG of quality 90."""
 
 # The luma table of ITU-T T.81, K.1, which encoders scale by their quality.
 # fmt: off
@@ -287,7 +287,7 @@ def _tiff(stream: BinaryIO) -> Compression:
 
 
 def _bits_per_pixel(stream: BinaryIO) -> float | None:
-    """Of all behind the headers, by the largest size (`ispe`) that they name: tiles and thumbnails have smaller ones."""
+    """Of what follows the headers, by the largest size (`ispe`) in them: tiles and thumbnails have smaller ones."""
     boxes = stream.read(_MOST_OF_BOXES)
     sizes = []
     at = boxes.find(b"ispe")
