@@ -253,14 +253,17 @@ def test_a_jpeg_that_was_saved_as_png_is_known(tmp_path: Path, photo_weights: Pa
         assert fitting.pick(job.source, read_picture(job.source))[1] == expected
 
 
-def test_the_engine_that_waits_holds_no_memory_of_tiles(tmp_path: Path, photo_weights: Path) -> None:
+def test_the_engine_that_waits_holds_no_graphs(tmp_path: Path, photo_weights: Path) -> None:
     Image.fromarray(texture(20, 24)).save(tmp_path / "a.jpg", quality=40)
+    Image.fromarray(texture(20, 24)).save(tmp_path / "b.png")
+    picture = read_picture(tmp_path / "b.png")
     fitting = open_upscaler([])
-    released: list[str] = []
-    plain = fitting._ready["bgai"].engine
-    plain.release = lambda: released.append("bgai")  # type: ignore[method-assign]
-    fitting.pick(tmp_path / "a.jpg", read_picture(tmp_path / "a.jpg"))
-    assert released == ["bgai"]
+    for name in ("bgai", "photo", "bgai"):
+        picked, _ = fitting.pick(tmp_path / ("a.jpg" if name == "photo" else "b.png"), picture)
+        assert picked is fitting._ready[name]
+        picked.upscale(picture.pixels)
+        working = [kind for kind, upscaler in fitting._ready.items() if upscaler.engine._requests]
+        assert working == [name]
 
 
 def test_without_photo_weights_there_is_nothing_to_choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

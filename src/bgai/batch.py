@@ -130,7 +130,7 @@ class FittingUpscalers:
         found = _compression(source, picture)
         name = "photo" if found.strong else "bgai"
         for other in self._ready.keys() - {name}:
-            self._ready[other].engine.release()  # tiles have the memory of one engine at work
+            self._ready[other].engine.rest()  # tiles are planned for the memory that one engine leaves
         if name not in self._ready:
             self._ready[name] = self._open(name)
         return self._ready[name], f"{name} weights: {found}"

@@ -54,6 +54,10 @@ class Engine(Protocol):
         """Give back the memory of the last tiles; the next ones take it anew."""
         ...
 
+    def rest(self) -> None:
+        """Make room in a CPU's memory for another engine's tiles; the next ones here may take longer to begin."""
+        ...
+
     def free_memory(self) -> int:
         """Bytes that are free where the tiles are worked on."""
         ...

@@ -60,6 +60,9 @@ class TorchEngine:
     def release(self) -> None:
         """PyTorch gives memory on a CPU back by itself, and keeps a GPU's for the next tiles."""
 
+    def rest(self) -> None:
+        self.release()
+
     def free_memory(self) -> int:
         if self._device.type != "cuda":
             return psutil.virtual_memory().available
