@@ -22,11 +22,11 @@ from openvino import opset13 as op
 
 from bgai.bench_report import spread
 from bgai.config import NetworkConfig
+from bgai.engines import blended_weights
 from bgai.engines.graph import Size, build_graph, window_orders
 from bgai.engines.openvino_engine import SETTINGS, core
 from bgai.image import read_rgb8
 from bgai.metrics import psnr
-from bgai.tensors import read_weights
 from bgai.weights import find_weights
 
 SCALE = 4
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     weights = find_weights(options.weights, SCALE)
-    config, tensors = read_weights(weights.file, weights.key)
+    config, tensors = blended_weights(weights)
 
     build = functools.partial(build_graph, tensors, config)
     size = options.size, options.size

@@ -11,9 +11,10 @@ import pytest
 from conftest import texture
 from PIL import Image
 
-from bgai.batch import OutputSettings, plan_jobs, run_job
+import bgai.batch
+from bgai.batch import Done, FittingUpscalers, OutputSettings, plan_jobs, run_job
 from bgai.errors import OutputError, UsageError
-from bgai.image import PictureWriter
+from bgai.image import PictureWriter, read_picture
 from bgai.upscale import Upscaler
 
 
@@ -131,7 +132,7 @@ def test_a_job_enlarges_and_leaves_the_original(folder: Path) -> None:
     (job,) = plan_jobs([folder / "a.png"], 4, OutputSettings()).jobs
     upscaler = Upscaler(4, engine="openvino")
     calls: list[tuple[int, int]] = []
-    assert run_job(job, upscaler, OutputSettings(), lambda *call: calls.append(call)) == ()
+    assert run_job(job, upscaler, OutputSettings(), lambda *call: calls.append(call)) == Done("", ())
     assert calls[-1] == (job.pixels, job.pixels)
     expected = upscaler.upscale(np.array(Image.open(folder / "a.png")))
     np.testing.assert_array_equal(np.array(Image.open(job.target)), expected)
@@ -204,3 +205,70 @@ def test_one_strip_is_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.Mo
     run_job(job, upscaler, OutputSettings(), lambda *_: alive.append(any(strip() is not None for strip in written)))
     assert len(written) > 2
     assert not any(alive)
+
+
+def open_upscaler(opened: list[str]) -> FittingUpscalers:
+    def open(weights: str) -> Upscaler:
+        opened.append(weights)
+        return Upscaler(4, weights, "openvino")
+
+    return FittingUpscalers(open)
+
+
+def run(source: Path, upscaler: Upscaler | FittingUpscalers) -> tuple[str, np.ndarray]:
+    settings = OutputSettings(format="png", overwrite=True)
+    (job,) = plan_jobs([source], 4, settings).jobs
+    return run_job(job, upscaler, settings).weights, np.array(Image.open(job.target))
+
+
+def test_each_picture_gets_the_weights_that_fit_it(tmp_path: Path, photo_weights: Path) -> None:
+    picture = Image.fromarray(texture(20, 24))
+    picture.save(tmp_path / "clean.png")
+    picture.save(tmp_path / "good.jpg", quality=97)
+    picture.save(tmp_path / "bad.jpg", quality=40)
+    opened: list[str] = []
+    fitting = open_upscaler(opened)
+    assert opened == ["bgai"]
+    for name, weights, reason in (
+        ("clean.png", "bgai", "lossless PNG"),
+        ("bad.jpg", "photo", "JPEG of quality about 40"),
+        ("good.jpg", "bgai", "JPEG of quality about 97"),
+        ("bad.jpg", "photo", "JPEG of quality about 40"),
+    ):
+        said, pixels = run(tmp_path / name, fitting)
+        assert said == f"{weights} weights: {reason}"
+        np.testing.assert_array_equal(pixels, run(tmp_path / name, Upscaler(4, weights, "openvino"))[1])
+    assert opened == ["bgai", "photo"]
+
+
+def test_a_jpeg_that_was_saved_as_png_is_known(tmp_path: Path, photo_weights: Path) -> None:
+    fitting = open_upscaler([])
+    for quality, expected in (
+        (60, "photo weights: PNG, once a JPEG of quality about 60"),
+        (95, "bgai weights: lossless PNG"),
+    ):
+        Image.fromarray(texture(128, 128)).save(tmp_path / "a.jpg", quality=quality)
+        Image.open(tmp_path / "a.jpg").crop((3, 5, 128, 128)).save(tmp_path / "a.png")
+        (job,) = plan_jobs([tmp_path / "a.png"], 4, OutputSettings(overwrite=True)).jobs
+        assert fitting.pick(job.source, read_picture(job.source))[1] == expected
+
+
+def test_the_engine_that_waits_holds_no_graphs(tmp_path: Path, photo_weights: Path) -> None:
+    Image.fromarray(texture(20, 24)).save(tmp_path / "a.jpg", quality=40)
+    Image.fromarray(texture(20, 24)).save(tmp_path / "b.png")
+    picture = read_picture(tmp_path / "b.png")
+    fitting = open_upscaler([])
+    for name in ("bgai", "photo", "bgai"):
+        picked, _ = fitting.pick(tmp_path / ("a.jpg" if name == "photo" else "b.png"), picture)
+        assert picked is fitting._ready[name]
+        picked.upscale(picture.pixels)
+        working = [kind for kind, upscaler in fitting._ready.items() if upscaler.engine._requests]
+        assert working == [name]
+
+
+def test_without_photo_weights_there_is_nothing_to_choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bgai.batch, "shipped_scales", lambda _: ())
+    Image.fromarray(texture(20, 24)).save(tmp_path / "a.jpg", quality=40)
+    said, pixels = run(tmp_path / "a.jpg", open_upscaler([]))
+    assert said == ""
+    np.testing.assert_array_equal(pixels, run(tmp_path / "a.jpg", Upscaler(4, "bgai", "openvino"))[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 import torch
 from conftest import texture
 from PIL import Image
+from rich.console import Console
 from rich.text import Text
 from test_catalogue import copied
 from test_checkpoint import released
@@ -22,7 +24,7 @@ from test_model import filled_network
 from test_weights import served_folder
 
 import bgai
-from bgai import bench_report
+from bgai import bench_report, cli
 from bgai import weights as bgai_weights
 from bgai.checkpoint import load_network
 
@@ -71,10 +73,36 @@ def test_a_folder_with_a_bad_file_goes_on_and_says_what_failed(tmp_path: Path) -
     assert "0 enlarged, 1 finished before" in again.stderr
 
 
+def test_the_weights_of_each_picture_are_told_and_names_stay_bare(tmp_path: Path, photo_weights: Path) -> None:
+    Image.fromarray(texture(12, 18)).save(tmp_path / "a.jpg", quality=60)
+    picture(tmp_path / "b.png")
+    code = (
+        f"import sys, pathlib, bgai.weights; bgai.weights.SHIPPED = pathlib.Path({str(photo_weights)!r});"
+        "sys.argv = ['bgai', 'upscale', 'a.jpg', 'b.png']; from bgai.__main__ import main; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == ["a_x4.jpg", "b_x4.png"]
+    assert "a_x4.jpg  (photo weights: JPEG of quality about 60)\n" in result.stderr
+    assert "b_x4.png  (bgai weights: lossless PNG)\n" in result.stderr
+
+
+def test_on_a_terminal_the_weights_stand_beside_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, messages = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(cli, "out", Console(file=shown, force_terminal=True, width=20))
+    monkeypatch.setattr(cli, "err", Console(file=messages))
+    cli._name_output(Path("a [1].png"), "bgai weights: lossless PNG")
+    assert shown.getvalue() == "a [1].png  (bgai weights: lossless PNG)\n"
+    assert messages.getvalue() == ""
+
+
 WRONG = {
     "missing": (["upscale", "no.png"], "no.png: cannot be read: No such file"),
     "scale": (["upscale", "a.png", "--scale", "5"], "scale 5: expected one of 2, 3 and 4"),
     "weights": (["upscale", "a.png", "--weights", "best"], "best: no such file"),
+    "clean": (["upscale", "a.png", "--clean", "2"], "clean 2: expected 0 to 1"),
+    "clean-weights": (["upscale", "a.png", "--clean", "1", "--weights", "official"], "leave out weights official"),
+    "bench-auto": (["bench", "--weights", "auto"], "weights 'auto' look at each picture's file"),
     "not-weights": (["upscale", "a.png", "--weights", "a.png"], "expected an .onnx, .safetensors or .pth"),
     "engine": (["upscale", "a.png", "--engine", "magic"], "engine 'magic': expected one of"),
     "device": (["upscale", "a.png", "--device", "cuda:77"], "device 'cuda:77' cannot be used"),

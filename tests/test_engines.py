@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from onnx import helper
 import bgai.engines
 from bgai.checkpoint import load_network
 from bgai.config import NetworkConfig
-from bgai.engines import PRECISIONS, choose, cuda_network, graph, open_engine, openvino_engine
+from bgai.engines import PRECISIONS, blended_weights, choose, cuda_network, graph, open_engine, openvino_engine
 from bgai.engines.cuda_network import CudaNetwork
 from bgai.engines.onnx_engine import OnnxEngine
 from bgai.engines.openvino_engine import core
@@ -210,6 +211,32 @@ def test_nothing_is_reported_over_the_network() -> None:
     code = "import sys, bgai.engines.openvino_engine; print(sum('telemetry.backend' in name for name in sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "0\n"
+
+
+def test_weights_between_are_the_mean_of_both(photo_weights: Path) -> None:
+    plain, photo = (blended_weights(find_weights(name, 4))[1] for name in ("bgai", "photo"))
+    config, tensors = blended_weights(find_weights(None, 4, clean=0.25))
+    assert config == blended_weights(find_weights("bgai", 4))[0]
+    for name, tensor in tensors.items():
+        assert tensor.dtype == np.float32
+        np.testing.assert_allclose(tensor, 0.75 * plain[name] + 0.25 * photo[name], rtol=0, atol=1e-6)
+
+
+def test_weights_of_two_networks_have_nothing_between() -> None:
+    two, four = (find_weights(None, scale) for scale in (2, 4))
+    with pytest.raises(WeightsError, match="not of the same network"):
+        blended_weights(dataclasses.replace(four, other=two.file, clean=0.5))
+
+
+def test_graphs_of_other_weights_are_not_taken_for_these(tmp_path: Path) -> None:
+    config, tensors = blended_weights(find_weights(None, 4))
+    tile = np.full((1, 3, 8, 8), 0.5, np.float32)
+    results = []
+    for added in (0, 1e-3):
+        tensors["head.bias"][0] += added
+        results.append(openvino_engine.OpenVinoEngine(config, tensors, tmp_path)(tile))
+    assert len(list(tmp_path.glob("*.blob"))) == 2
+    assert np.abs(results[1] - results[0]).max() == pytest.approx(1e-3, abs=1e-5)
 
 
 def test_few_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ SOURCE = Path(bgai.__file__).parent
 RANKS = (
     ("errors", "config"),
     ("depthwise", "files", "download", "pth_file", "tiff_exif", "option_file", "provenance", "published", "worker"),
-    ("options",),
-    ("bounds", "degradation", "image", "resize", "metrics", "tiling", "model", "schedule", "soap"),
+    ("options", "compression"),
+    ("bounds", "degradation", "image", "blocks", "resize", "metrics", "tiling", "model", "schedule", "soap"),
     ("fused", "objective"),
     ("complexity",),
     ("tensors", "results"),

@@ -66,6 +66,19 @@ def test_the_halo_is_that_of_the_weights() -> None:
     assert Upscaler(engine="openvino", halo=8).halo == 8
 
 
+def test_clean_leads_from_one_set_of_weights_to_the_other(photo_weights: Path) -> None:
+    image = texture(20, 24).astype(np.float32) / 255
+    ends = [Upscaler(4, name, "openvino").upscale(image) for name in ("bgai", "photo")]
+    results = [Upscaler(4, engine="openvino", clean=clean).upscale(image) for clean in (0, 0.5, 1)]
+    np.testing.assert_array_equal(results[0], ends[0])
+    np.testing.assert_array_equal(results[2], ends[1])
+    np.testing.assert_array_equal(Upscaler(engine="openvino").upscale(image), ends[0])
+    steps = [np.abs(a - b).mean() for a, b in ((ends[0], ends[1]), (results[0], results[1]), (results[1], results[2]))]
+    assert min(steps[1:]) > 0.2 * steps[0] > 0
+    torch = Upscaler(4, engine="torch", device="cpu", clean=0.5).upscale(image)
+    assert np.abs(torch - results[1]).max() < 1e-4
+
+
 def test_strips_are_the_image_from_the_top() -> None:
     image = texture(150, 40)
     tiled = Upscaler(tile=64, halo=16, engine="openvino")

@@ -71,6 +71,38 @@ def test_scales_that_the_package_lacks_are_explained(monkeypatch: pytest.MonkeyP
         find_weights(None, 3)
 
 
+def test_photo_weights_are_found_where_the_package_has_them(photo_weights: Path) -> None:
+    assert shipped_scales("photo") == (4,)
+    assert find_weights("photo").file == photo_weights / "photo_x4.safetensors"
+    with pytest.raises(WeightsError, match="no photo weights for ×2 yet, only ×4"):
+        find_weights("photo", 2)
+
+
+def test_what_lies_between_names_both_files_and_its_ends_are_they(photo_weights: Path) -> None:
+    half = find_weights(None, 4, clean=0.5)
+    assert (half.file, half.other) == (find_weights("bgai", 4).file, find_weights("photo", 4).file)
+    assert half.name == "bgai ×4, clean 0.5"
+    assert find_weights(None, 4, clean=0) == find_weights("bgai", 4)
+    assert find_weights(None, 4, clean=1) == find_weights("photo", 4)
+
+
+@pytest.mark.parametrize("clean", [-0.1, 1.1, float("nan")])
+def test_clean_has_a_range(clean: float, photo_weights: Path) -> None:
+    with pytest.raises(UsageError, match="expected 0 to 1"):
+        find_weights(None, 4, clean)
+
+
+@pytest.mark.parametrize("weights", ["bgai", "photo", "official", "a.safetensors"])
+def test_clean_takes_no_weights(weights: str) -> None:
+    with pytest.raises(UsageError, match=f"leave out weights {weights}"):
+        find_weights(weights, 4, clean=0.5)
+
+
+def test_nothing_is_chosen_without_a_file() -> None:
+    with pytest.raises(UsageError, match="name 'bgai' or 'photo' here"):
+        find_weights("auto")
+
+
 def test_unknown_scales_are_refused() -> None:
     with pytest.raises(UsageError, match="expected one of 2, 3 and 4"):
         find_weights(None, 5)

@@ -7,17 +7,23 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from bgai.blocks import earlier_quality
+from bgai.compression import Compression, read_compression
 from bgai.errors import BgaiError, ImageError, OutputError, UsageError
 from bgai.image import (
     DEFAULT_MAX_PIXELS,
     INPUT_SUFFIXES,
     OUTPUT_SUFFIXES,
+    Picture,
     check_output,
     read_picture,
     read_size,
     write_picture,
 )
 from bgai.upscale import Upscaler
+from bgai.weights import shipped_scales
 
 FORMATS = {"png": ".png", "jpeg": ".jpg", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif", "tif": ".tif"}
 
@@ -101,22 +107,77 @@ def plan_jobs(inputs: Sequence[Path], scale: int, settings: OutputSettings, recu
     return plan
 
 
+class FittingUpscalers:
+    """Has for each picture the weights in the package that fit it: `photo` where its file was compressed strongly.
+
+    Args:
+        open: Gives the upscaler for the weights of a name; called once for each, for `photo` when first needed.
+
+    Raises:
+        BgaiError: What `open` raises.
+    """
+
+    def __init__(self, open: Callable[[str], Upscaler]) -> None:
+        self._open = open
+        self._ready = {"bgai": open("bgai")}
+        self.scale = self._ready["bgai"].scale
+        self._choosing = self.scale in shipped_scales("photo")
+
+    def pick(self, source: Path, picture: Picture) -> tuple[Upscaler, str]:
+        """The upscaler for a picture, and the reason in words; without one where there is nothing to choose from."""
+        if not self._choosing:
+            return self._ready["bgai"], ""
+        found = _compression(source, picture)
+        name = "photo" if found.strong else "bgai"
+        for other in self._ready.keys() - {name}:
+            self._ready[other].engine.rest()  # tiles are planned for the memory that one engine leaves
+        if name not in self._ready:
+            self._ready[name] = self._open(name)
+        return self._ready[name], f"{name} weights: {found}"
+
+
+def _compression(source: Path, picture: Picture) -> Compression:
+    """Of the file; or that of an earlier JPEG, if its traces are to be seen in what is lossless now."""
+    try:
+        with source.open("rb") as stream:
+            found = read_compression(stream)
+    except OSError as error:
+        raise ImageError(f"{source}: cannot be read: {error.strerror or error}") from None
+    if found.lossless and picture.pixels.dtype == np.uint8 and (quality := earlier_quality(picture.pixels)):
+        earlier = Compression(f"{found.format}, once a JPEG", quality=quality)
+        return earlier if earlier.strong else found
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What is to be told of an output that was written."""
+
+    weights: str
+    """Which were picked for the picture, and why; empty where they were given."""
+    notes: tuple[str, ...]
+    """What could not be kept as it was."""
+
+
 def run_job(
-    job: Job, upscaler: Upscaler, settings: OutputSettings, progress: Callable[[int, int], None] | None = None
-) -> tuple[str, ...]:
+    job: Job,
+    upscaler: Upscaler | FittingUpscalers,
+    settings: OutputSettings,
+    progress: Callable[[int, int], None] | None = None,
+) -> Done:
     """Enlarge one picture; the output appears whole or not at all.
 
     Args:
         progress: Called with the output pixels done and those in all.
-
-    Returns:
-        Notes on what could not be kept as it was.
 
     Raises:
         ImageError: The picture is damaged.
         OutputError: The output cannot be written.
     """
     picture = read_picture(job.source, settings.max_pixels, scratch=job.target.parent)
+    weights = ""
+    if isinstance(upscaler, FittingUpscalers):
+        upscaler, weights = upscaler.pick(job.source, picture)
     width = picture.pixels.shape[1] * upscaler.scale
 
     def after_tile(done: int, total: int) -> None:
@@ -128,7 +189,7 @@ def run_job(
         for strip in upscaler.strips(picture.pixels, after_tile):
             writer.write(strip)
             del strip  # before the next one takes its memory
-        return (*picture.notes, *writer.notes)
+        return Done(weights, (*picture.notes, *writer.notes))
 
 
 @dataclass(frozen=True, slots=True)

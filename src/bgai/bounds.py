@@ -7,9 +7,12 @@ alike. Dimensions: h x w source pixels, s the scale.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Planes = TypeVar("Planes", NDArray[np.float32], NDArray[np.bool_])
 
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 """Weights of red, green and blue in the grey of a colour. Source: ITU-R BT.601."""
@@ -51,7 +54,7 @@ def _subpixels(enlarged: NDArray[np.float32], scale: int) -> Iterator[NDArray[np
             yield enlarged[:, row::scale, column::scale]
 
 
-def _filtered(planes: NDArray[np.generic], reduce: np.ufunc) -> NDArray[np.generic]:
+def _filtered(planes: Planes, reduce: np.ufunc) -> Planes:
     """The reduction over 3 x 3 pixels, fewer at the borders; any number of planes of h x w."""
     result = planes.copy()
     for axis in (1, 2):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
+from bgai.config import NetworkConfig
 from bgai.model import BGAI
-from bgai.tensors import read_weights, write_weights
+from bgai.tensors import Tensors, read_weights, write_weights
 
 
 def load_network(source: str | Path, key: str = "params_ema") -> BGAI:
@@ -25,7 +26,11 @@ def load_network(source: str | Path, key: str = "params_ema") -> BGAI:
     Raises:
         WeightsError: The file is missing, damaged, or holds something else than this network.
     """
-    config, tensors = read_weights(source, key)
+    return build_network(*read_weights(source, key))
+
+
+def build_network(config: NetworkConfig, tensors: Tensors) -> BGAI:
+    """The network that these settings and tensors describe, in float32 on the CPU, in evaluation mode."""
     network = BGAI(config)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
     return network.eval()

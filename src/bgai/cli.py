@@ -28,7 +28,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from bgai import __version__
-from bgai.batch import Job, OutputSettings, plan_jobs, run_job
+from bgai.batch import FittingUpscalers, Job, OutputSettings, plan_jobs, run_job
 from bgai.config import SCALES
 from bgai.errors import BgaiError, EngineError, UsageError
 from bgai.image import DEFAULT_MAX_PIXELS
@@ -114,9 +114,17 @@ def upscale(
     ] = None,
     scale: Annotated[int | None, typer.Option(help="2, 3 or 4.", show_default="that of the weights, or 4")] = None,
     weights: Annotated[
-        str | None,
+        str,
         typer.Option(
-            help="'bgai' (in the package), 'official' (the authors', downloaded), or a file.", show_default="bgai"
+            help="'bgai' (for clean pictures), 'photo' (for compressed and noisy ones), 'auto' (one of them, by the"
+            " picture's compression), 'official' (the authors', downloaded), or a file."
+        ),
+    ] = "auto",
+    clean: Annotated[
+        float | None,
+        typer.Option(
+            help="How much compression and noise to remove: from 0, as 'bgai', to 1, as 'photo'.",
+            show_default="by --weights",
         ),
     ] = None,
     engine: Annotated[str, typer.Option(help="auto, openvino or torch.")] = "auto",
@@ -145,8 +153,16 @@ def upscale(
 ) -> None:
     """Enlarge pictures. Originals are never touched; outputs appear whole or not at all."""
     settings = OutputSettings(output, format, quality, overwrite, max_megapixels)
-    found = _find_weights(weights, scale)
-    upscaler = Upscaler(scale, found, engine, device, tile=tile, halo=halo, precision=precision, compile=compile)
+
+    def open_upscaler(weights: str | None) -> Upscaler:
+        found = _find_weights(weights, scale, clean)
+        return Upscaler(scale, found, engine, device, tile=tile, halo=halo, precision=precision, compile=compile)
+
+    upscaler: Upscaler | FittingUpscalers
+    if weights == "auto" and clean is None:
+        upscaler = FittingUpscalers(open_upscaler)
+    else:
+        upscaler = open_upscaler(None if weights == "auto" else weights)
     plan = plan_jobs(inputs, upscaler.scale, settings, recursive)
     for failure in plan.failures:
         _complain(failure)
@@ -162,7 +178,7 @@ def upscale(
         raise typer.Exit(1)
 
 
-def _run_jobs(jobs: Sequence[Job], upscaler: Upscaler, settings: OutputSettings) -> int:
+def _run_jobs(jobs: Sequence[Job], upscaler: Upscaler | FittingUpscalers, settings: OutputSettings) -> int:
     """Do the jobs under one progress bar and return how many failed."""
     failed = 0
     before = 0
@@ -176,17 +192,25 @@ def _run_jobs(jobs: Sequence[Job], upscaler: Upscaler, settings: OutputSettings)
                 progress.update(bar, completed=before + done)
 
             try:
-                notes = run_job(job, upscaler, settings, advance)
+                done = run_job(job, upscaler, settings, advance)
             except (BgaiError, MemoryError) as error:
                 failed += 1
                 _complain(error if isinstance(error, BgaiError) else f"{job.source}: {_NO_MEMORY}")
             else:
-                for note in notes:
+                for note in done.notes:
                     err.print(f"{job.source}: {note}", markup=False, highlight=False, soft_wrap=True)
-                out.print(str(job.target), markup=False, highlight=False, soft_wrap=True)
+                _name_output(job.target, done.weights)
             before += job.pixels
             progress.update(bar, completed=before)
     return failed
+
+
+def _name_output(target: Path, weights: str) -> None:
+    """A person reads all of it on one line; a program that reads the output gets the bare name."""
+    explained = f"{target}  ({weights})" if weights else str(target)
+    out.print(explained if out.is_terminal else str(target), markup=False, highlight=False, soft_wrap=True)
+    if weights and not out.is_terminal:
+        err.print(explained, markup=False, highlight=False, soft_wrap=True)
 
 
 class _MegapixelsColumn(TextColumn):
@@ -222,9 +246,7 @@ def info(
     table.add_row(
         "machine", f"{os.cpu_count()} CPUs, {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"
     )
-    table.add_row(
-        "weights", ", ".join(f"bgai ×{scale}" for scale in shipped_scales()) + "; official ×2, ×3, ×4 on request"
-    )
+    table.add_row("weights", _weights_here())
     table.add_row("cache", str(cache_folder()))
     table.add_row("openvino", _version("openvino"))
     torch_found = _version("torch")
@@ -234,6 +256,15 @@ def info(
     engine, device, reason = choose(find_weights(None, shipped_scales()[-1]))
     table.add_row("picked", f"{engine} on {device}: {reason}")
     out.print(table, highlight=False)
+
+
+def _weights_here() -> str:
+    from bgai.weights import SHIPPED_NAMES, shipped_scales
+
+    held = {name: ", ".join(f"×{scale}" for scale in shipped_scales(name)) for name in SHIPPED_NAMES}
+    by_default = "auto, by the picture's compression" if held["photo"] else "bgai"
+    parts = [f"{name} {scales}" for name, scales in held.items() if scales]
+    return ", ".join(parts) + f"; official ×2, ×3, ×4 on request; default: {by_default}"
 
 
 def _show_complexity() -> None:
@@ -281,7 +312,7 @@ def bench(
         ),
     ] = None,
     scale: Annotated[int | None, typer.Option(help="2, 3 or 4.", show_default="that of the weights, or 4")] = None,
-    weights: Annotated[str | None, typer.Option(help="As for upscale.", show_default="bgai")] = None,
+    weights: Annotated[str | None, typer.Option(help="As for upscale, but for 'auto'.", show_default="bgai")] = None,
     engine: Annotated[
         list[str] | None,
         typer.Option(
@@ -345,9 +376,9 @@ def _version(package: str) -> str:
 
 @app.command()
 def export(
-    weights: Annotated[str, typer.Argument(help="'official', or a .safetensors or .pth file.")],
+    weights: Annotated[str, typer.Argument(help="'bgai', 'photo', 'official', or a .safetensors or .pth file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx or .safetensors file to write.")],
-    scale: Annotated[int | None, typer.Option(help="2, 3 or 4, with 'official'.")] = None,
+    scale: Annotated[int | None, typer.Option(help="2, 3 or 4, with a name.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
 ) -> None:
     """Turn weights into an ONNX graph for other runtimes, or a .pth into .safetensors."""
@@ -428,7 +459,7 @@ def _as_json(entries: Sequence[Entry]) -> str:
     return dumps([asdict(entry) for entry in entries], indent=2, ensure_ascii=False, default=str)
 
 
-def _find_weights(weights: str | None, scale: int | None) -> Weights:
+def _find_weights(weights: str | None, scale: int | None, clean: float | None = None) -> Weights:
     """Find weights, with a bar while the official ones are downloaded."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     shown = err.is_terminal and weights == "official"
@@ -438,7 +469,7 @@ def _find_weights(weights: str | None, scale: int | None) -> Weights:
         def advance(name: str, done: int, total: int) -> None:
             progress.update(bar, description=name, completed=done, total=total, visible=True)
 
-        return find_weights(weights, scale, progress=advance)
+        return find_weights(weights, scale, clean, progress=advance)
 
 
 @app.command()

@@ -442,7 +442,7 @@ class TrainOptions(Section):
 
 class TestPathOptions(Section):
     pretrain_network_g: Annotated[str, BeforeValidator(_forward_slashes)] = "bgai"
-    """`bgai` for the weights in the package, `official` for the authors', or a file."""
+    """`bgai` or `photo` for the weights in the package, `official` for the authors', or a file."""
     strict_load_g: bool = True
     """Of BasicSR; weights that do not fit are always refused."""
     param_key_g: Literal["params", "params_ema"] = "params_ema"

@@ -13,6 +13,7 @@ from typing import Any
 
 from bgai import provenance
 from bgai.data import Image, PairedImages, make_lr
+from bgai.engines import blended_weights
 from bgai.errors import BgaiError, ImageError, UsageError, listed
 from bgai.evaluate import Scorer, unmeasurable
 from bgai.image import Picture, write_picture
@@ -21,7 +22,6 @@ from bgai.overlap import enlarge_averaging
 from bgai.resize import imresize
 from bgai.results import Measurement, Results
 from bgai.results_page import Example, write_page
-from bgai.tensors import read_weights
 from bgai.upscale import Upscaler
 from bgai.weights import Weights, find_weights
 
@@ -108,7 +108,7 @@ def _count_parameters(options: TestOptions, weights: Weights) -> int | None:
     """None for a graph, which does not say; settings that are not those of the weights are refused."""
     if weights.is_graph:
         return None
-    config, tensors = read_weights(weights.file, weights.key)
+    config, tensors = blended_weights(weights)
     given = options.network_g.model_dump(exclude={"type", "upscale_factor"}, exclude_none=True)
     held = dataclasses.asdict(config)
     if differing := [name for name, value in given.items() if held[name] != value]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Container
+from collections.abc import Collection, Container
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -190,6 +190,17 @@ def read_tiff_exif(path: Path) -> bytes | None:
         exif[_EXIF].pop(_MAKER_NOTE, None)
         block = _pack_block(exif)
     return block if any(exif.values()) and len(block) <= _LONGEST_BLOCK else None
+
+
+def read_tags(stream: BinaryIO, tags: Collection[int]) -> dict[int, bytes]:
+    """Little-endian values of fields of a TIFF file's first IFD, by tag; what is not there or very long is left out.
+
+    Raises:
+        ValueError: It is no TIFF, or damaged.
+    """
+    tiff = _Tiff(stream)
+    fields = {tag: tiff.field(entry)[1] for tag, entry in tiff.main.items() if tag in tags}
+    return {tag: values for tag, values in fields.items() if values}
 
 
 def add_tiff_exif(path: Path, exif: bytes) -> None:

@@ -34,7 +34,9 @@ class Upscaler:
 
     Args:
         scale: 2, 3 or 4; None takes the scale of the weights' file, or 4.
-        weights: None for those in the package, `official` for the authors' (downloaded once), or a file.
+        weights: None or `bgai` for those in the package, `photo` for those in the package that were trained on
+            compressed and noisy pictures, `official` for the authors' (downloaded once), or a file. An array does not
+            say how it was compressed, so that nothing is chosen for it as `bgai upscale` does for files.
         engine: `auto`, `openvino` or `torch`.
         device: `auto`, `cpu`, `cuda`, `mps`, …
         tile: Longest side of a tile in low-resolution pixels, halo included: a multiple of 16; 0 for the whole image
@@ -43,6 +45,8 @@ class Upscaler:
             image's in all but one sample in ten thousand, which depends on the weights.
         precision: `float32`; or `half`, faster and not quite as exact: float16 on CUDA, bfloat16 on CPUs that compute
             in it.
+        clean: How much compression and noise are removed: from 0, the weights `bgai`, to 1, `photo`; not together with
+            `weights`.
         compile: On CUDA, compile for each size of tile first, which takes minutes: for many or large images.
 
     Raises:
@@ -66,8 +70,9 @@ class Upscaler:
         halo: int | None = None,
         precision: str = "float32",
         compile: bool = False,
+        clean: float | None = None,
     ) -> None:
-        self.weights = find_weights(weights, scale)
+        self.weights = find_weights(weights, scale, clean)
         self.halo = self.weights.halo if halo is None else halo
         check_sizes(tile or 2 * self.halo + GRID, self.halo)
         self.engine: Engine = open_engine(self.weights, engine, device, precision, compile)

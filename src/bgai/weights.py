@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -45,6 +45,9 @@ class Weights:
     """Which of the weights in a `.pth` file: `params_ema` (averaged) or `params`."""
     halo: int = DEFAULT_HALO
     """Pixels along a tile's cut edge whose results with these weights differ from the whole image's."""
+    other: Path | None = None
+    """A second file of the same network: its tensors are `clean` of the result, and those of `file` the rest."""
+    clean: float = 0.0
 
     @property
     def is_graph(self) -> bool:
@@ -58,7 +61,11 @@ def shipped_scales(name: str = "bgai") -> tuple[int, ...]:
 
 
 def find_weights(
-    weights: str | Path | Weights | None, scale: int | None = None, *, progress: Progress | None = None
+    weights: str | Path | Weights | None,
+    scale: int | None = None,
+    clean: float | None = None,
+    *,
+    progress: Progress | None = None,
 ) -> Weights:
     """Find weights by name or file; the official ones are downloaded when first asked for.
 
@@ -67,15 +74,22 @@ def find_weights(
             compressed and noisy pictures, `official` for the authors', or the path of an `.onnx`, `.safetensors` or
             `.pth` file; what was found before is given back.
         scale: 2, 3 or 4; without it 4 for named weights. A file has a scale of its own.
+        clean: From 0, which is `bgai`, to 1, which is `photo`: what lies between them. Only without `weights`.
         progress: Called while the official ones are downloaded.
 
     Raises:
-        UsageError: No such scale.
+        UsageError: No such scale or `clean`; or `auto`, which `bgai upscale` alone understands.
         WeightsError: No such name or file, or the download failed.
     """
     check_scale(scale)
+    if clean is not None:
+        return _between(weights, scale or 4, clean)
     if isinstance(weights, Weights):
         return weights
+    if weights == "auto":
+        raise UsageError(
+            "weights 'auto' look at each picture's file, in bgai upscale alone; name 'bgai' or 'photo' here"
+        )
     if weights is None or weights in SHIPPED_NAMES:
         return _shipped(str(weights or "bgai"), scale or 4)
     if weights == "official":
@@ -141,6 +155,19 @@ def _shipped(name: str, scale: int) -> Weights:
         )
     file = _shipped_file(name, scale)
     return Weights(f"{name} ×{scale}", file, halo=_halo(file, _SHIPPED_HALO))
+
+
+def _between(weights: str | Path | Weights | None, scale: int, clean: float) -> Weights:
+    if weights is not None:
+        given = weights.name if isinstance(weights, Weights) else weights
+        raise UsageError(f"clean {clean:g}: lies between the package's two sets of weights; leave out weights {given}")
+    if not 0 <= clean <= 1:
+        raise UsageError(f"clean {clean:g}: expected 0 to 1")
+    plain, photo = (_shipped(name, scale) for name in SHIPPED_NAMES)
+    if clean in (0, 1):
+        return photo if clean else plain
+    halo = max(plain.halo, photo.halo)
+    return replace(plain, name=f"bgai ×{scale}, clean {clean:g}", halo=halo, other=photo.file, clean=clean)
 
 
 def _shipped_file(name: str, scale: int) -> Path:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import sys
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bgai.errors import EngineError, UsageError
+from bgai.config import NetworkConfig
+from bgai.errors import EngineError, UsageError, WeightsError
 from bgai.weights import Weights, cache_folder
 
 # Each time that OpenVINO is imported it forks a process that reports it over the network, unless this is not there.
@@ -18,6 +19,9 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 ENGINES = ("auto", "openvino", "torch")
 PRECISIONS = ("float32", "half")
+
+if TYPE_CHECKING:
+    from bgai.tensors import Tensors
 
 Tiles = NDArray[np.float32]
 
@@ -47,6 +51,10 @@ class Engine(Protocol):
 
     def release(self) -> None:
         """Give back the memory of the last tiles; the next ones take it anew."""
+        ...
+
+    def rest(self) -> None:
+        """Make room in a CPU's memory for another engine's tiles; the next ones here may take longer to begin."""
         ...
 
     def free_memory(self) -> int:
@@ -145,16 +153,15 @@ def open_engine(
     if name == "torch":
         from bgai.engines.torch_engine import TorchEngine
 
-        return TorchEngine(weights.file, place, weights.key, precision, compile)
+        return TorchEngine(*blended_weights(weights), place, precision, compile)
     cache = cache_folder() / "openvino"
     if weights.is_graph:
         from bgai.engines.onnx_engine import OnnxEngine
 
         return OnnxEngine(weights.file, cache)
     from bgai.engines.openvino_engine import OpenVinoEngine
-    from bgai.tensors import read_weights
 
-    return OpenVinoEngine(*read_weights(weights.file, weights.key), cache, precision)
+    return OpenVinoEngine(*blended_weights(weights), cache, precision)
 
 
 def check_precision(precision: str) -> None:
@@ -165,3 +172,21 @@ def check_precision(precision: str) -> None:
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+
+
+def blended_weights(weights: Weights) -> tuple[NetworkConfig, Tensors]:
+    """Settings and tensors of weights that are no graph, of both files where there are two.
+
+    Raises:
+        WeightsError: A file is damaged or not of this network, or the two are not of the same network.
+    """
+    from bgai.tensors import read_weights
+
+    config, tensors = read_weights(weights.file, weights.key)
+    if weights.other is None:
+        return config, tensors
+    other_config, others = read_weights(weights.other, weights.key)
+    if other_config != config:
+        raise WeightsError(f"{weights.other}: not of the same network as {weights.file}")
+    clean = np.float32(weights.clean)
+    return config, {name: (1 - clean) * tensor + clean * others[name] for name, tensor in tensors.items()}

@@ -48,6 +48,9 @@ class OnnxEngine:
     def release(self) -> None:
         self._graph.release_memory()
 
+    def rest(self) -> None:
+        self.release()
+
     def free_memory(self) -> int:
         return psutil.virtual_memory().available
 

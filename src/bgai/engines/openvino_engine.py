@@ -97,6 +97,10 @@ class OpenVinoEngine:
         if self._last in self._requests:
             self._requests[self._last].get_compiled_model().release_memory()
 
+    def rest(self) -> None:
+        self._requests.clear()  # some 75 MiB each; from their files they are soon there again
+        _trim_heap()
+
     def free_memory(self) -> int:
         return psutil.virtual_memory().available
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 import torch
 from torch import Tensor
 
-from bgai.checkpoint import load_network
+from bgai.checkpoint import build_network
+from bgai.config import NetworkConfig
 from bgai.engines import Tiles
 from bgai.engines.cuda_network import CudaNetwork
 from bgai.errors import EngineError
+from bgai.tensors import Tensors
 
 # What tensors take on CUDA, counted, and half as much again for the libraries and for gaps between them.
 _CUDA_BYTES_PER_PIXEL = {"float32": 10_000, "half": 6_000}
@@ -24,9 +25,9 @@ class TorchEngine:
     name = "torch"
 
     def __init__(
-        self, checkpoint: Path, device: str, key: str, precision: str = "float32", compile: bool = False
+        self, config: NetworkConfig, tensors: Tensors, device: str, precision: str = "float32", compile: bool = False
     ) -> None:
-        network = load_network(checkpoint, key)
+        network = build_network(config, tensors)
         self.device = device
         self.scale = network.config.scale
         self.bytes_per_pixel = 15_000
@@ -58,6 +59,9 @@ class TorchEngine:
 
     def release(self) -> None:
         """PyTorch gives memory on a CPU back by itself, and keeps a GPU's for the next tiles."""
+
+    def rest(self) -> None:
+        self.release()
 
     def free_memory(self) -> int:
         if self._device.type != "cuda":
