@@ -37,15 +37,11 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        self._pixel_weight = pixel_weight
         self._teacher = [teacher] if teacher else []  # in a list, a module is nobody's parameter
-        self._options = options or TeacherOptions()
-        weights = {
-            "pixels": pixel_weight,
-            "features": self._options.features if teacher else 0,
-            "maps": self._options.maps if teacher else 0,
-            "output": self._options.output if teacher else 0,
-        }
+        self._ensemble = options is not None and options.ensemble
+        weights = {"pixels": pixel_weight}
+        if options is not None:
+            weights |= {"features": options.features, "maps": options.maps, "output": options.output}
         self._weights = {name: weight for name, weight in weights.items() if weight > 0}
 
     @property
@@ -69,7 +65,7 @@ class Objective(nn.Module):
     @torch.no_grad()
     def _target(self, lr: Tensor, known: Tensor | None) -> Tensor:
         """What the teacher makes of the batch, `known` if its features were asked for; B x 3 x sp x sp, float32."""
-        if self._options.ensemble:
+        if self._ensemble:
             return self_ensemble(self._teacher[0], lr)
         return (self._teacher[0](lr) if known is None else known).float()
 
