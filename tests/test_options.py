@@ -207,6 +207,13 @@ def test_an_override_with_null_is_the_default(path: Path) -> None:
         ("datasets:val:degradation={jpeg: {quality: 9, twice: 2}}", "less than or equal to 1; found 2"),
         ("datasets:val:degradation={noise: {sigma: 0}}", "greater than or equal to 0.1; found 0"),
         ("datasets:val:degradation={blur: {sigma: [1, 11]}}", "less than or equal to 10; found 11"),
+        ("train:teacher={}", "expected a weight above 0 for one of 'features', 'maps' and 'output'"),
+        ("train:teacher={maps: 1}", "expected a weight 'features' above 0"),
+        ("train:teacher={features: 1, ensemble: true}", "expected a weight 'output' above 0"),
+        ("train:teacher={output: -1}", "greater than or equal to 0; found -1"),
+        ("train:teacher={outputs: 1}", "unknown key 'outputs'; did you mean 'output'?"),
+        ("train:pixel_opt:loss_weight=0", "pixel_opt.loss_weight: expected more than 0 without a teacher"),
+        ("train:optim_g:type=SGD", "'Adam', 'AdamW' or 'SOAP'; found 'SGD'"),
         ("train", "expected keys and a value"),
         ("scale:a=1", "'scale' is a value, not a section"),
     ],
@@ -253,6 +260,22 @@ def test_the_files_for_photographs(scale: int) -> None:
     assert (compressed := sets["B100_jpeg40"])
     assert compressed.jpeg
     assert (compressed.jpeg.quality, compressed.jpeg.subsampling) == ((40, 40), "4:2:0")
+
+
+def test_attention_without_maps_has_none_to_compare(path: Path) -> None:
+    teacher = "train:teacher={features: 1, maps: 0.3}"
+    with pytest.raises(UsageError, match="fused: attentions without stored maps"):
+        read(path, overrides=(teacher, "train:fused=true"))
+    assert read(path, overrides=(teacher,)).train.teacher
+    assert read(path, overrides=("train:teacher={output: 1}", "train:fused=true")).train.teacher
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_files_that_learn_from_a_teacher(scale: int) -> None:
+    options = read_options(ROOT / f"options/train/BGAI/teacher_x{scale}.yml", TrainOptions)
+    assert (options.scale, options.datasets.train.gt_size) == (scale, 32 * scale)
+    assert options.train.teacher
+    assert options.train.teacher.weights == "official"
 
 
 def test_settings_survive_the_way_through_json(path: Path) -> None:

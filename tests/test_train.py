@@ -23,6 +23,7 @@ from bgai.checkpoint import load_network, save_network
 from bgai.config import NetworkConfig
 from bgai.distributed import World
 from bgai.errors import BgaiError, EngineError, ImageError, OutputError, UsageError, WeightsError
+from bgai.experiment import load_state
 from bgai.journal import read_records
 from bgai.model import BGAI
 from bgai.options import TrainOptions
@@ -299,12 +300,51 @@ def assert_equal_weights(ours: dict[str, torch.Tensor], theirs: dict[str, torch.
         assert torch.equal(tensor, theirs[name]), name
 
 
+@pytest.fixture
+def taught(values: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """The option file, with a teacher of the same shape, and SOAP."""
+    torch.manual_seed(9)
+    save_network(BGAI(NetworkConfig(2, **TINY)), tmp_path / "teacher.safetensors")
+    teacher = {"weights": str(tmp_path / "teacher.safetensors"), "features": 1, "maps": 0.3, "output": 1}
+    optimizer = {"type": "SOAP", "lr": 3e-3, "betas": [0.9, 0.9]}
+    return {**values, "train": {**values["train"], "teacher": teacher, "optim_g": optimizer}}
+
+
+def test_a_teacher_is_learnt_from(taught: dict[str, Any], tmp_path: Path) -> None:
+    taught["train"] |= {"total_iter": 60, "pixel_opt": {"loss_weight": 0}}
+    metadata = read_metadata(train(options(taught)))
+    assert metadata["teacher"] == "teacher.safetensors"
+    records = read_records(tmp_path / "experiments/run/log.jsonl")
+    first, *_, last = [record["terms"] for record in records if "terms" in record]
+    assert set(first) == {"features", "maps", "output"}
+    assert all(last[name] < first[name] / 2 for name in ("features", "output"))
+    assert "features" in (tmp_path / "experiments/run/train.log").read_text()
+
+
+def test_a_teacher_of_another_shape_is_refused(taught: dict[str, Any], tmp_path: Path) -> None:
+    save_network(BGAI(NetworkConfig(2)), tmp_path / "teacher.safetensors")
+    with pytest.raises(WeightsError, match=r"train.teacher.weights teacher.safetensors: holds .*; expected"):
+        train(options(taught))
+
+
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_going_on_gives_the_same_weights_to_the_bit(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool
 ) -> None:
     degradation = {"noise": {"sigma": [1, 9]}, "jpeg": {"probability": 0.7, "quality": [30, 90]}}
     values["datasets"]["train"] |= {"in_memory": in_memory, "num_worker_per_gpu": 0, "degradation": degradation}
+    assert_going_on_changes_nothing(values, tmp_path, monkeypatch)
+
+
+def test_going_on_with_a_teacher_gives_the_same_weights_to_the_bit(
+    taught: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_going_on_changes_nothing(taught, tmp_path, monkeypatch)
+    state = load_state(tmp_path / "experiments/run/training_states/12.state")
+    assert set(state["network"]) == set(load_file(tmp_path / "teacher.safetensors"))
+
+
+def assert_going_on_changes_nothing(values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(options(values))
     whole = final_weights(tmp_path)
     step, taken = Trainer.step, []
