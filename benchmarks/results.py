@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from progress import show
 
@@ -35,7 +37,7 @@ def main() -> None:
     for scale in SCALES:
         rows = {}
         for weights in WEIGHTS:
-            options = test_options(arguments.testsets, scale, weights)
+            options = benchmark_options(f"benchmarks_{weights}_x{scale}", arguments.testsets, scale, weights)
             rows[weights] = run_test(options, device="cpu", progress=show)
         tables.append(table(scale, rows))
     text = "\n\n".join((*tables, made_by())) + "\n"
@@ -45,24 +47,46 @@ def main() -> None:
         print(text)
 
 
-def test_options(testsets: Path, scale: int, weights: str) -> TestOptions:
+def benchmark_options(
+    name: str,
+    testsets: Path,
+    scale: int,
+    weights: str,
+    sets: Sequence[str] = SETS,
+    qualities: Sequence[int | None] = (None,),
+) -> TestOptions:
+    """What `bgai test` would read: each set once for each quality of JPEG, and for None as it is."""
     metrics = {
         name: {"type": f"calculate_{name}", "crop_border": scale, "test_y_channel": True} for name in ("psnr", "ssim")
     }
     datasets = {
-        f"test_{name}": {"name": name, "dataroot_gt": originals(testsets / name, scale), "dataroot_lq": low}
-        for name in SETS
-        for low in [testsets / name / f"X{scale}"]
+        f"test_{compressed(one, quality)}": {
+            "name": compressed(one, quality),
+            "dataroot_gt": originals(testsets / one, scale),
+            "dataroot_lq": testsets / one / f"X{scale}",
+            **degradation(quality),
+        }
+        for one in sets
+        for quality in qualities
     }
     return TestOptions.model_validate(
         {
-            "name": f"benchmarks_{weights}_x{scale}",
+            "name": name,
             "scale": scale,
             "datasets": datasets,
             "path": {"pretrain_network_g": weights},
             "val": {"metrics": metrics},
         }
     )
+
+
+def compressed(name: str, quality: int | None) -> str:
+    """What a set is called at a quality of JPEG."""
+    return name if quality is None else f"{name}_jpeg{quality}"
+
+
+def degradation(quality: int | None) -> dict[str, Any]:
+    return {} if quality is None else {"degradation": {"jpeg": {"quality": quality, "subsampling": "4:2:0"}}}
 
 
 def originals(folder: Path, scale: int) -> Path:

@@ -12,6 +12,7 @@ import bgai.weights
 from bgai.catalogue import NAMES, catalogue, describe
 from bgai.config import SCALES
 from bgai.errors import UsageError, WeightsError
+from bgai.history import Run, as_json
 from bgai.tensors import read_weights, write_weights
 from bgai.weights import OFFICIAL_MIRRORS, SHIPPED, Pinned
 
@@ -87,6 +88,13 @@ def test_a_file_says_what_its_metadata_do(tmp_path: Path) -> None:
     assert (entry.name, entry.scale, entry.parameters, entry.halo) == (str(path), 2, 297_572, 40)
     assert (entry.purpose, entry.data, entry.teacher) == ("old [31mscans", "a book", "official ×2")
     assert (entry.minutes, entry.commit, entry.scores) == (7.5, "abc", scores)
+
+
+def test_trainings_in_a_row_count_together(tmp_path: Path) -> None:
+    runs = [Run(2, 10, 1.5, "a \x1b[31mbook", "pixels 1", 0, "abc", teacher="a film"), Run(2, 5, 2, "b", "l", 1, "d")]
+    entry = describe(copied(tmp_path / "a.safetensors", minutes="2.0", data="b", history=as_json(runs)))
+    assert (entry.minutes, entry.data, entry.teacher) == (3.5, "b", "a film")
+    assert [run.data for run in entry.history] == ["a [31mbook", "b"]
 
 
 def test_a_file_that_says_nothing(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ RANKS = (
     ("fused", "objective"),
     ("complexity",),
     ("tensors", "results"),
-    ("checkpoint", "weights", "initial", "lmdb_store"),
+    ("checkpoint", "history", "weights", "initial", "lmdb_store"),
     ("engines", "catalogue"),
     ("upscale", "overlap"),
     ("data", "distributed", "journal"),

@@ -24,6 +24,7 @@ from bgai.config import NetworkConfig
 from bgai.distributed import World
 from bgai.errors import BgaiError, EngineError, ImageError, OutputError, UsageError, WeightsError
 from bgai.experiment import load_state
+from bgai.history import read_history
 from bgai.journal import read_records
 from bgai.model import BGAI
 from bgai.options import TrainOptions
@@ -128,6 +129,36 @@ def test_weights_tell_how_they_were_made(values: dict[str, Any]) -> None:
     assert metadata["processes"] == "1"
     between = read_metadata("experiments/run/models/net_g_5.safetensors")
     assert "validation" not in between  # it was not measured
+
+
+def test_weights_tell_of_the_trainings_before_theirs(taught: dict[str, Any], tmp_path: Path) -> None:
+    first = train(options(taught, manual_seed=5))
+    assert [(run.iterations, run.seed, run.start) for run in read_history(first)] == [(12, 5, None)]
+    plain = {"total_iter": 6, "teacher": None, "optim_g": {"lr": 1e-4}}
+    values = options(taught, name="second", train=plain, path={"pretrain_network_g": str(first)})
+    second = train(values)
+    before, last = read_history(second)
+    assert before == read_history(first)[0]
+    assert before.loss == "pixels 1, features 1, maps 0.3, output 1"
+    assert (before.teacher, last.teacher, last.loss) == ("teacher.safetensors", None, "pixels 1")
+    assert (last.iterations, last.start, last.scale) == (6, "net_g_latest.safetensors", 2)
+    assert (last.data, last.commit) == ("4 images, 0 megapixels", commit())
+    assert last.minutes == float(read_metadata(second)["minutes"])
+
+
+def test_a_training_remembers_what_it_started_from(values: dict[str, Any], tmp_path: Path) -> None:
+    start = {"path": {"pretrain_network_g": str(train(options(values)))}}
+    state = Trainer(options(values, **start), CPU).state()
+    save_network(BGAI(NetworkConfig(2, **TINY)), start["path"]["pretrain_network_g"])
+    again = Trainer(options(values, **start), CPU)
+    assert again.history == []
+    again.restore(state)
+    assert [run.iterations for run in again.history] == [12]
+
+
+def test_degraded_data_is_told(values: dict[str, Any]) -> None:
+    values["datasets"]["train"]["degradation"] = {"jpeg": {"quality": 15}}
+    assert read_metadata(train(options(values)))["data"] == "4 images, 0 megapixels, degraded"
 
 
 def test_steps_lower_the_loss(values: dict[str, Any]) -> None:

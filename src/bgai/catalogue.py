@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from bgai.config import SCALES, NetworkConfig
 from bgai.errors import UsageError, WeightsError
+from bgai.history import Run, read_history
 from bgai.tensors import read_metadata, read_weights, tensor_shapes
 from bgai.weights import (
     DEFAULT_HALO,
@@ -27,7 +28,7 @@ NAMES = (*SHIPPED_NAMES, "official")
 Scores = Mapping[str, Mapping[str, float]]
 """`{set: {metric: mean}}`, with `psnr` in dB."""
 
-_PURPOSES = {
+PURPOSES = {
     "bgai": "sharp and clean pictures, such as reduced photographs",
     "photo": "photographs with noise, blur or traces of compression",
 }
@@ -71,8 +72,11 @@ class Entry:
     """What they were trained on."""
     teacher: str | None = None
     minutes: float | None = None
+    """Of all trainings in `history`, if it tells of any."""
     commit: str | None = None
     scores: Scores = field(default_factory=dict)
+    history: Sequence[Run] = ()
+    """The trainings that made them, the first one first."""
 
 
 def catalogue(name: str | None = None, scale: int | None = None) -> list[Entry]:
@@ -84,7 +88,7 @@ def catalogue(name: str | None = None, scale: int | None = None) -> list[Entry]:
     """
     check_scale(scale)
     entries = [
-        _entry(shipped, find_weights(shipped, each), _PURPOSES[shipped])
+        _entry(shipped, find_weights(shipped, each), PURPOSES[shipped])
         for shipped in SHIPPED_NAMES
         for each in shipped_scales(shipped)
         if name in (None, shipped) and scale in (None, each)
@@ -113,8 +117,8 @@ def describe(path: Path, scale: int | None = None) -> Entry:
 def _entry(name: str, weights: Weights, purpose: str | None) -> Entry:
     config, tensors = read_weights(weights.file, weights.key)
     header = read_metadata(weights.file) if weights.file.suffix == ".safetensors" else {}
-    # What a file says goes to terminals, which obey some characters.
-    said = {key: "".join(filter(str.isprintable, value)) for key, value in header.items()}
+    said = {key: _printable(value) for key, value in header.items()}
+    history = [_printable_run(run) for run in read_history(weights.file)] if header else []
     return Entry(
         name,
         config.scale,
@@ -123,10 +127,11 @@ def _entry(name: str, weights: Weights, purpose: str | None) -> Entry:
         weights.file,
         purpose=said.get("purpose") or purpose,
         data=said.get("data"),
-        teacher=said.get("teacher"),
-        minutes=_minutes(said.get("minutes")),
+        teacher=said.get("teacher") or next((run.teacher for run in reversed(history) if run.teacher), None),
+        minutes=sum(run.minutes for run in history) or _minutes(said.get("minutes")),
         commit=said.get("commit"),
         scores=_scores(weights.file, said.get("scores") or said.get("validation")),
+        history=history,
     )
 
 
@@ -142,6 +147,15 @@ def _official(scale: int) -> Entry:
         _OFFICIAL_DATA,
         scores=_OFFICIAL_SCORES[scale],
     )
+
+
+def _printable(text: str) -> str:
+    """What a file says goes to terminals, which obey some characters."""
+    return "".join(filter(str.isprintable, text))
+
+
+def _printable_run(run: Run) -> Run:
+    return replace(run, **{key: _printable(value) for key, value in asdict(run).items() if isinstance(value, str)})
 
 
 def _minutes(said: str | None) -> float | None:

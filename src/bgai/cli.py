@@ -442,6 +442,13 @@ def _show_weights(entry: Entry) -> None:
         f"trained on {', '.join(filter(None, trained))}" if any(trained) else "",
         f"commit {entry.commit[:10]}" if entry.commit else "",
     )
+    for run in entry.history if len(entry.history) > 1 else ():
+        show(
+            f"{run.iterations:,} iterations at ×{run.scale} in {run.minutes:g} minutes on {run.data}",
+            f"loss {run.loss}",
+            f"seed {run.seed}",
+            f"commit {run.commit[:10]}",
+        )
     show(f"{entry.parameters:,} parameters; halo {entry.halo}")
     out.print(Text(f"    {entry.file or f'to be downloaded from {entry.urls[0]}'}"), soft_wrap=True)
 

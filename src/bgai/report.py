@@ -13,6 +13,7 @@ from bgai.data import Image, PairedImages
 from bgai.evaluate import validate
 from bgai.experiment import Experiment
 from bgai.files import whole_or_nothing
+from bgai.history import as_json, run_of
 from bgai.journal import Journal, draw_curves, read_records
 from bgai.trainer import Trainer
 
@@ -140,6 +141,9 @@ class Report:
             metadata["teacher"] = (
                 "the authors' weights" if teacher.weights == "official" else Path(teacher.weights).name
             )
+        if (start := self.options.path.pretrain_network_g) is not None:
+            metadata["start"] = start.name
+        metadata["history"] = as_json([*self.trainer.history, run_of(metadata)])
         if self._scores:
             metadata["validation"] = json.dumps(self._scores)
         save_network(self.trainer.average, self.experiment.weights(self.trainer.iteration), metadata)

@@ -92,7 +92,9 @@ class TrainingData:
         else:
             self.batches = FileBatches(pairs, plan, train.num_worker_per_gpu, world.device)
         megapixels = sum(height * width for height, width in sizes) * options.scale**2 / 1e6
-        self.description = f"{len(pairs)} images, {megapixels:.0f} megapixels"
+        self.description = (
+            f"{len(pairs)} images, {megapixels:.0f} megapixels{', degraded' if train.degradation else ''}"
+        )
         if side % GRID or train.gt_size % options.scale:
             self.notes.append(
                 f"gt_size {train.gt_size}: patches of {side} x {side} pixels at low resolution are padded to multiples"

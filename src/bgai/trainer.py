@@ -19,6 +19,7 @@ from bgai.distributed import World
 from bgai.errors import BgaiError, WeightsError
 from bgai.experiment import State
 from bgai.fused import fuse
+from bgai.history import Run, as_json, parse_history, read_history
 from bgai.initial import start_from_interpolation, start_from_network
 from bgai.model import BGAI
 from bgai.objective import Objective
@@ -40,6 +41,8 @@ class Trainer:
             fuse(self.network)
         self.average = copy.deepcopy(self.network).eval()
         self.optimizer = _optimizer(options.train.optim_g, self.network)
+        self.history = _earlier(options.path.pretrain_network_g)
+        """The trainings before this one."""
         self.iteration = 0
         self.seconds = 0.0
         self.progress = 0.0
@@ -121,6 +124,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
             "options": self.options.as_json(),
+            "history": as_json(self.history),
             "commit": provenance.commit(),
             "versions": provenance.versions("torch"),
         }
@@ -134,6 +138,8 @@ class Trainer:
             self.optimizer.load_state_dict({**state["optimizer"], "param_groups": settings})
             torch.set_rng_state(state["rng"])
             self.iteration, self.seconds = state["iteration"], state["seconds"]
+            if "history" in state:  # the file that it started from may be another one by now
+                self.history = parse_history(state["history"])
             self.progress = self._progress()
         except (KeyError, ValueError, RuntimeError, TypeError):
             raise WeightsError(
@@ -168,6 +174,10 @@ def _start_from_file(network: BGAI, path: Path, options: PathOptions) -> None:
         start_from_network(network, other)
     except RuntimeError:
         raise WeightsError(f"{path}: holds {other.config}, of another shape than {network.config}") from None
+
+
+def _earlier(start: Path | None) -> list[Run]:
+    return read_history(start) if start is not None and start.suffix == ".safetensors" else []
 
 
 def _attends_fused(options: TrainingOptions, device: torch.device) -> bool:
