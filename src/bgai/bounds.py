@@ -20,9 +20,8 @@ LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 # How far a sample may lie beyond the range around it, in lengths of that range. Overshoots of sharp edges stay below:
 # the authors' weights lose nothing on Set5 and Set14 (1, at ×4, costs Set5 0.003 dB).
 _OVERSHOOT = 2
-_SMALL = (
-    8  # The network, made for windows of 16 pixels, misses the mean of random pictures below 8 x 8 by up to 10 levels.
-)
+# The network, made for windows of 16 pixels, misses the mean of random pictures below 8 x 8 by up to 10 levels.
+_SMALL = 8
 
 
 def bound(enlarged: NDArray[np.float32], source: NDArray[np.float32]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bgai.config import SCALES, NetworkConfig
 from bgai.errors import UsageError, WeightsError
@@ -155,7 +156,10 @@ def _printable(text: str) -> str:
 
 
 def _printable_run(run: Run) -> Run:
-    return replace(run, **{key: _printable(value) for key, value in asdict(run).items() if isinstance(value, str)})
+    told: dict[str, Any] = {
+        key: _printable(value) if isinstance(value, str) else value for key, value in asdict(run).items()
+    }
+    return Run(**told)
 
 
 def _minutes(said: str | None) -> float | None:
