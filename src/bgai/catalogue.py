@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from bgai.config import SCALES, NetworkConfig
 from bgai.errors import UsageError, WeightsError
@@ -155,7 +156,8 @@ def _printable(text: str) -> str:
 
 
 def _printable_run(run: Run) -> Run:
-    return replace(run, **{key: _printable(value) for key, value in asdict(run).items() if isinstance(value, str)})
+    said: dict[str, Any] = {key: _printable(value) for key, value in asdict(run).items() if isinstance(value, str)}
+    return replace(run, **said)
 
 
 def _minutes(said: str | None) -> float | None:
