@@ -32,10 +32,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "coffee.jpg"
         save_jpeg(imresize(cup, 1 / 2), small)
-        first = {"bicubic ×4": imresize(read_rgb8(cat), 4), "bgai ×4": upscaled(cat, 4)}
-        second = {"bicubic ×2": imresize(read_rgb8(small), 2), "bgai ×2": upscaled(small, 2), "original": cup}
+        first = {"bicubic": imresize(read_rgb8(cat), 4), "bgai": upscaled(cat, 4)}
+        second = {"bicubic": imresize(read_rgb8(small), 2), "bgai": upscaled(small, 2), "original": cup}
     rows = [
-        {name: crop(pixels, 470, 230, 716, 400) for name, pixels in first.items()},
+        {name: crop(pixels, 420, 230, 716, 400) for name, pixels in first.items()},
         {name: crop(pixels, 210, 210, 237, 160, times=2) for name, pixels in second.items()},
     ]
     write_sheet(output, rows)

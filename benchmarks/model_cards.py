@@ -14,8 +14,9 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from page import made_by, replace_figures
 from progress import show
-from results import SETS, benchmark_options, compressed, made_by, replace_figures
+from sets import SETS, benchmark_options, compressed
 from sheet import Pixels, crop, write_sheet
 from ship import QUALITIES, scores
 

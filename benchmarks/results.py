@@ -10,21 +10,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from page import made_by, replace_figures
 from progress import show
+from sets import SETS, benchmark_options
 
-from bgai import provenance
 from bgai.config import SCALES
-from bgai.errors import BgaiError, ImageError
-from bgai.files import whole_or_nothing
-from bgai.options import TestOptions
+from bgai.errors import BgaiError
 from bgai.results import Results, mean, means
 from bgai.testing import run_test
 
-SETS = ("Set5", "Set14", "B100")
 WEIGHTS = {"bgai": "in the package", "official": "the authors'"}
 
 
@@ -47,55 +43,6 @@ def main() -> None:
         print(text)
 
 
-def benchmark_options(
-    name: str,
-    testsets: Path,
-    scale: int,
-    weights: str,
-    sets: Sequence[str] = SETS,
-    qualities: Sequence[int | None] = (None,),
-) -> TestOptions:
-    """What `bgai test` would read: each set once for each quality of JPEG, and for None as it is."""
-    metrics = {
-        name: {"type": f"calculate_{name}", "crop_border": scale, "test_y_channel": True} for name in ("psnr", "ssim")
-    }
-    datasets = {
-        f"test_{compressed(one, quality)}": {
-            "name": compressed(one, quality),
-            "dataroot_gt": originals(testsets / one, scale),
-            "dataroot_lq": testsets / one / f"X{scale}",
-            **degradation(quality),
-        }
-        for one in sets
-        for quality in qualities
-    }
-    return TestOptions.model_validate(
-        {
-            "name": name,
-            "scale": scale,
-            "datasets": datasets,
-            "path": {"pretrain_network_g": weights},
-            "val": {"metrics": metrics},
-        }
-    )
-
-
-def compressed(name: str, quality: int | None) -> str:
-    """What a set is called at a quality of JPEG."""
-    return name if quality is None else f"{name}_jpeg{quality}"
-
-
-def degradation(quality: int | None) -> dict[str, Any]:
-    return {} if quality is None else {"degradation": {"jpeg": {"quality": quality, "subsampling": "4:2:0"}}}
-
-
-def originals(folder: Path, scale: int) -> Path:
-    for candidate in (folder / f"HR_mod{scale}", folder / "HR"):
-        if candidate.is_dir():
-            return candidate
-    raise ImageError(f"{folder}: expected HR_mod{scale} or HR there")
-
-
 def table(scale: int, rows: dict[str, Results]) -> str:
     lines = [f"**×{scale}**", "", f"| weights | engine | {' | '.join(SETS)} |", "|---|---|" + "---|" * len(SETS)]
     lines.append("| bicubic | | " + " | ".join(cell(rows["bgai"], name, bicubic=True) for name in SETS) + " |")
@@ -110,22 +57,6 @@ def cell(results: Results, dataset: str, bicubic: bool = False) -> str:
     scores = means([one.bicubic if bicubic else one.scores for one in found])
     seconds = mean([one.bicubic_seconds if bicubic else one.seconds for one in found])
     return f"{scores['psnr']:.3f} / {scores['ssim']:.4f}, {seconds:.2f} s"
-
-
-def made_by() -> str:
-    versions = provenance.versions("torch", "openvino", "numpy", "pyvips")
-    return f"Made on {provenance.machine()} with {versions}."
-
-
-def replace_figures(page: Path, text: str) -> None:
-    """Put the figures between the page's two marks."""
-    begin, end = "<!-- figures -->\n", "<!-- end of figures -->\n"
-    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise BgaiError(f"{page}: expected the lines {begin.strip()} and {end.strip()} in it")
-    with whole_or_nothing(page) as partial:
-        partial.write_text(before + begin + text + end + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from progress import show
-from results import SETS, benchmark_options
+from sets import SETS, benchmark_options
 from tiles import differences, read_part
 
 from bgai.catalogue import PURPOSES

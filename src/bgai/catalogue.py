@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,10 +156,8 @@ def _printable(text: str) -> str:
 
 
 def _printable_run(run: Run) -> Run:
-    told: dict[str, Any] = {
-        key: _printable(value) if isinstance(value, str) else value for key, value in asdict(run).items()
-    }
-    return Run(**told)
+    said: dict[str, Any] = {key: _printable(value) for key, value in asdict(run).items() if isinstance(value, str)}
+    return replace(run, **said)
 
 
 def _minutes(said: str | None) -> float | None:
