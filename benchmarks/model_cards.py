@@ -26,6 +26,7 @@ from bgai.config import SCALES
 from bgai.degradation import jpeg
 from bgai.errors import BgaiError, WeightsError
 from bgai.image import read_rgb8
+from bgai.provenance import short
 from bgai.resize import imresize
 from bgai.results import Results
 from bgai.testing import run_test
@@ -94,7 +95,7 @@ def card(entry: Entry) -> str:
         "taught by": entry.teacher,
         "training": f"{entry.minutes:g} minutes, {count(entry)}" if entry.minutes else None,
         "commit": entry.commit,
-        "Set5, Set14, B100": ", ".join(pair(entry.scores.get(name)) for name in SETS),
+        "clean pictures": ", ".join(f"{name} {pair(entry.scores[name])}" for name in SETS if name in entry.scores),
         "parameters": f"{entry.parameters:,}",
         "halo": f"{entry.halo} pixels",
         "file": f"`{entry.file.name}`, {size:,} bytes, SHA-256 `{digest}`",
@@ -114,7 +115,7 @@ def trainings(entry: Entry) -> list[str]:
         return []
     lines = [
         f"| {run.iterations:,} | {run.minutes:g} | ×{run.scale} | {run.data} | {run.teacher or ''} | {run.loss} |"
-        f" {run.seed} | {run.commit[:10]} |"
+        f" {run.seed} | {short(run.commit)} |"
         for run in entry.history
     ]
     return ["", "| iterations | minutes | scale | data | teacher | loss | seed | commit |", "|" + "---|" * 8, *lines]

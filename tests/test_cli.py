@@ -295,7 +295,7 @@ def test_weights_are_listed(tmp_path: Path) -> None:
 
 def test_weights_of_a_file_on_a_narrow_terminal(tmp_path: Path) -> None:
     purpose = "pictures of many" + " words" * 20
-    history = as_json([Run(4, 1000, 12.5, "a book", "output 1", seed, "abc") for seed in (3, 4)])
+    history = as_json([Run(4, 1000, 12.5, "a book", "output 1", seed, "0123456789abc-dirty") for seed in (3, 4)])
     scores = '{"Set5": {"psnr": 37.5, "ssim": 0.95}}'
     copied(tmp_path / "a.safetensors", purpose=purpose, scores=scores, history=history)
     narrow = bgai_command("weights", "a.safetensors", cwd=tmp_path, FORCE_COLOR="1", COLUMNS="40")
@@ -306,7 +306,10 @@ def test_weights_of_a_file_on_a_narrow_terminal(tmp_path: Path) -> None:
     assert "    Set5 37.50 dB / 0.9500" in lines
     piped = bgai_command("weights", "a.safetensors", cwd=tmp_path, COLUMNS="40")
     assert f"    {purpose}\n" in piped.stdout
-    assert "    1,000 iterations at ×4 in 12.5 minutes on a book; loss output 1; seed 4; commit abc\n" in piped.stdout
+    assert (
+        "    1,000 iterations at ×4 in 12.5 minutes on a book; loss output 1; seed 4; commit 0123456789-dirty\n"
+        in piped.stdout
+    )
 
 
 def test_official_weights_run_and_are_exported_without_torch(tmp_path: Path) -> None:
