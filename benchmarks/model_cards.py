@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from page import made_by, replace_figures
 from progress import show
 from sets import SETS, benchmark_options, compressed
@@ -25,22 +26,25 @@ from bgai.config import SCALES
 from bgai.degradation import jpeg
 from bgai.errors import BgaiError, WeightsError
 from bgai.image import read_rgb8
+from bgai.provenance import short
 from bgai.resize import imresize
 from bgai.results import Results
 from bgai.testing import run_test
+from bgai.tiling import GRID
 from bgai.upscale import Upscaler
 from bgai.weights import SHIPPED_NAMES
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHEETS = {2: "weights-x2.webp", 4: "weights-x4.webp"}
 CELL = 352, 240
+MARGIN = 64
 # File, quality of JPEG, and the centre of what is shown, in low-resolution pixels.
 INPUTS = (
-    ("cat.webp", None, (150, 118)),
-    ("cat.webp", 60, (150, 118)),
-    ("house.png", None, (235, 225)),
-    ("house.png", 75, (235, 225)),
-    ("coffee.webp", 40, (330, 250)),
+    ("cat.webp", None, (172, 116)),
+    ("cat.webp", 60, (172, 116)),
+    ("house.png", None, (252, 228)),
+    ("house.png", 75, (252, 228)),
+    ("coffee.webp", 40, (362, 275)),
 )
 
 
@@ -48,8 +52,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("testsets", type=Path)
     parser.add_argument("-o", "--output", type=Path, help="the page; without it, the console, and no pictures")
-    parser.add_argument("--scale", nargs="+", type=int, default=SCALES)
-    parser.add_argument("--sets", nargs="+", default=SETS, help="to measure on")
+    parser.add_argument("--scale", nargs="+", type=int, default=SCALES, help="tables of these alone")
+    parser.add_argument("--sets", nargs="+", default=SETS, help="measure on these alone")
     options = parser.parse_args()
     entries = [entry for name in SHIPPED_NAMES for entry in shipped(name)]
     parts = [card(entry) for entry in entries]
@@ -91,7 +95,7 @@ def card(entry: Entry) -> str:
         "taught by": entry.teacher,
         "training": f"{entry.minutes:g} minutes, {count(entry)}" if entry.minutes else None,
         "commit": entry.commit,
-        "Set5, Set14, B100": ", ".join(pair(entry.scores.get(name)) for name in SETS),
+        "clean pictures": ", ".join(f"{name} {pair(entry.scores[name])}" for name in SETS if name in entry.scores),
         "parameters": f"{entry.parameters:,}",
         "halo": f"{entry.halo} pixels",
         "file": f"`{entry.file.name}`, {size:,} bytes, SHA-256 `{digest}`",
@@ -111,7 +115,7 @@ def trainings(entry: Entry) -> list[str]:
         return []
     lines = [
         f"| {run.iterations:,} | {run.minutes:g} | ×{run.scale} | {run.data} | {run.teacher or ''} | {run.loss} |"
-        f" {run.seed} | {run.commit[:10]} |"
+        f" {run.seed} | {short(run.commit)} |"
         for run in entry.history
     ]
     return ["", "| iterations | minutes | scale | data | teacher | loss | seed | commit |", "|" + "---|" * 8, *lines]
@@ -143,8 +147,12 @@ def row(
 ) -> dict[str, Pixels]:
     image = read_rgb8(EXAMPLES / file)
     image = image if quality is None else jpeg(image, quality)
-    enlarged = {"bicubic": imresize(image, scale)} | {name: one.upscale(image) for name, one in upscalers.items()}
-    place = [side * scale - cell // 2 for side, cell in zip(centre, CELL, strict=True)]
+    # No more is enlarged than what is seen and what has a say in it.
+    left, top = (max(at - cell // scale // 2 - MARGIN, 0) // GRID * GRID for at, cell in zip(centre, CELL, strict=True))
+    right, bottom = (at + cell // scale // 2 + MARGIN for at, cell in zip(centre, CELL, strict=True))
+    part = np.ascontiguousarray(image[top:bottom, left:right])
+    enlarged = {"bicubic": imresize(part, scale)} | {name: one.upscale(part) for name, one in upscalers.items()}
+    place = (scale * (centre[0] - left) - CELL[0] // 2, scale * (centre[1] - top) - CELL[1] // 2)
     return {name: crop(pixels, *place, *CELL) for name, pixels in enlarged.items()}
 
 

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("name", choices=PURPOSES)
     parser.add_argument("testsets", type=Path)
-    parser.add_argument("--sets", nargs="+", default=SETS, help="to measure on")
+    parser.add_argument("--sets", nargs="+", default=SETS, help="measure on these alone")
     parser.add_argument("--picture", type=Path, default="house_hr.png", help="to measure the halo on")
     parser.add_argument(
         "--after", nargs="+", type=Path, default=[], help="weights of earlier trainings that WEIGHTS do not tell of"
@@ -59,8 +59,8 @@ def main() -> None:
 
 
 def whole_history(weights: Path, before: Sequence[Path]) -> list[Run]:
-    told = read_history(weights)
-    return [run for file in before for run in read_history(file) if run not in told] + told
+    """Each training once, though several files may tell of it."""
+    return list(dict.fromkeys(run for file in (*before, weights) for run in read_history(file)))
 
 
 def smallest_halo(weights: Path, picture: Path) -> int:

@@ -27,6 +27,7 @@ import bgai
 from bgai import bench_report, cli
 from bgai import weights as bgai_weights
 from bgai.checkpoint import load_network
+from bgai.history import Run, as_json
 
 
 def bgai_command(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -294,7 +295,9 @@ def test_weights_are_listed(tmp_path: Path) -> None:
 
 def test_weights_of_a_file_on_a_narrow_terminal(tmp_path: Path) -> None:
     purpose = "pictures of many" + " words" * 20
-    copied(tmp_path / "a.safetensors", purpose=purpose, scores='{"Set5": {"psnr": 37.5, "ssim": 0.95}}')
+    history = as_json([Run(4, 1000, 12.5, "a book", "output 1", seed, "0123456789abc-dirty") for seed in (3, 4)])
+    scores = '{"Set5": {"psnr": 37.5, "ssim": 0.95}}'
+    copied(tmp_path / "a.safetensors", purpose=purpose, scores=scores, history=history)
     narrow = bgai_command("weights", "a.safetensors", cwd=tmp_path, FORCE_COLOR="1", COLUMNS="40")
     assert narrow.returncode == 0, narrow.stderr
     lines = [Text.from_ansi(line).plain.rstrip() for line in narrow.stdout.splitlines()]
@@ -303,6 +306,10 @@ def test_weights_of_a_file_on_a_narrow_terminal(tmp_path: Path) -> None:
     assert "    Set5 37.50 dB / 0.9500" in lines
     piped = bgai_command("weights", "a.safetensors", cwd=tmp_path, COLUMNS="40")
     assert f"    {purpose}\n" in piped.stdout
+    assert (
+        "    1,000 iterations at ×4 in 12.5 minutes on a book; loss output 1; seed 4; commit 0123456789-dirty\n"
+        in piped.stdout
+    )
 
 
 def test_official_weights_run_and_are_exported_without_torch(tmp_path: Path) -> None:

@@ -429,6 +429,7 @@ def list_weights(
 
 def _show_weights(entry: Entry) -> None:
     """A heading and indented lines, for any width; names, paths and addresses stay whole, to be copied."""
+    from bgai.provenance import short
 
     def show(*parts: str) -> None:
         if line := "; ".join(filter(None, parts)):
@@ -440,14 +441,14 @@ def _show_weights(entry: Entry) -> None:
     trained = [entry.data, f"{entry.minutes:g} minutes" if entry.minutes else None]
     show(
         f"trained on {', '.join(filter(None, trained))}" if any(trained) else "",
-        f"commit {entry.commit[:10]}" if entry.commit else "",
+        f"commit {short(entry.commit)}" if entry.commit else "",
     )
     for run in entry.history if len(entry.history) > 1 else ():
         show(
             f"{run.iterations:,} iterations at ×{run.scale} in {run.minutes:g} minutes on {run.data}",
             f"loss {run.loss}",
             f"seed {run.seed}",
-            f"commit {run.commit[:10]}",
+            f"commit {short(run.commit)}",
         )
     show(f"{entry.parameters:,} parameters; halo {entry.halo}")
     out.print(Text(f"    {entry.file or f'to be downloaded from {entry.urls[0]}'}"), soft_wrap=True)

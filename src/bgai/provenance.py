@@ -22,6 +22,11 @@ def commit() -> str:
     return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*") or "unknown"
 
 
+def short(commit: str) -> str:
+    """The first ten digits of what `commit` gave, with its `-dirty`."""
+    return commit[:10] + "-dirty" * commit.endswith("-dirty")
+
+
 def _git(*arguments: str) -> str:
     try:
         result = subprocess.run(
