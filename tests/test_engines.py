@@ -273,7 +273,7 @@ def test_a_graph_of_one_size_agrees_with_the_network() -> None:
 
 @pytest.mark.parametrize(
     ("size", "precision", "tolerance"),
-    [((150, 33), "float32", 2e-5), ((1, 70), "float32", 2e-5), ((40, 50), "half", 3e-2)],
+    [((150, 33), "float32", 2e-5), ((1, 70), "float32", 2e-5), ((40, 50), "half", 1e-1)],
 )
 def test_parts_make_no_difference(
     size: tuple[int, int], precision: str, tolerance: float, monkeypatch: pytest.MonkeyPatch
