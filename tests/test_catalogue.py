@@ -25,7 +25,7 @@ def copied(path: Path, **metadata: str) -> Path:
 
 def test_the_package_s_weights_say_what_they_are() -> None:
     for scale, entry in zip(SCALES, catalogue("bgai"), strict=True):
-        assert (entry.name, entry.scale, entry.halo) == ("bgai", scale, 32)
+        assert (entry.name, entry.scale, entry.halo) == ("bgai", scale, 40)
         assert entry.file == SHIPPED / f"bgai_x{scale}.safetensors"
         assert entry.urls == []
         assert 290_000 < entry.parameters < 320_000

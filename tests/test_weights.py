@@ -179,7 +179,7 @@ def test_weights_say_their_halo(name: str, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(WeightsError, match=f"holds no {name} weights for ×2 yet; use"):
         find_weights(name, 2)
     file = tmp_path / f"{name}_x2.safetensors"
-    for said, halo in (({}, 32), ({"halo": "40"}, 40), ({"halo": "0"}, 0)):
+    for said, halo in (({}, 40), ({"halo": "24"}, 24), ({"halo": "0"}, 0)):
         copied(file, **said)
         found = find_weights(name, 2)
         assert (found.name, found.file, found.halo) == (f"{name} ×2", file, halo)

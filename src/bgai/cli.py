@@ -135,7 +135,7 @@ def upscale(
     ] = None,
     halo: Annotated[
         int | None,
-        typer.Option(help="Pixels cut off where tiles meet, a multiple of 8.", show_default="by weights, 32 or 48"),
+        typer.Option(help="Pixels cut off where tiles meet, a multiple of 8.", show_default="by weights"),
     ] = None,
     precision: Annotated[
         str, typer.Option(help="float32, or half: faster, not quite as exact; on CUDA and newer CPUs.")
