@@ -345,6 +345,7 @@ def test_a_teacher_is_learnt_from(taught: dict[str, Any], tmp_path: Path) -> Non
     taught["train"] |= {"total_iter": 60, "pixel_opt": {"loss_weight": 0}}
     metadata = read_metadata(train(options(taught)))
     assert metadata["teacher"] == "teacher.safetensors"
+    assert str(tmp_path) not in "".join(metadata.values())
     records = read_records(tmp_path / "experiments/run/log.jsonl")
     first, *_, last = [record["terms"] for record in records if "terms" in record]
     assert set(first) == {"features", "maps", "output"}

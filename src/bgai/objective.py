@@ -37,7 +37,7 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        self._teacher = [teacher] if teacher else []  # in a list, a module is nobody's parameter
+        self._teacher = [teacher] if teacher else []  # in a list, so that its tensors are not this module's
         self._ensemble = options is not None and options.ensemble
         weights = {"pixels": pixel_weight}
         if options is not None:

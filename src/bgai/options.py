@@ -499,4 +499,4 @@ def _without_places(values: Any) -> Any:
     return {key: _without_places(value) for key, value in values.items() if key not in _PLACES}
 
 
-_PLACES = ("dataroot_gt", "dataroot_lq", "meta_info_file", "pretrain_network_g", "resume_state")
+_PLACES = ("dataroot_gt", "dataroot_lq", "meta_info_file", "pretrain_network_g", "resume_state", "weights")

@@ -1,8 +1,8 @@
 """The optimizer SOAP: Adam in the basis in which a matrix's gradients vary independently.
 
 Source: N. Vyas et al., SOAP: Improving and Stabilizing Shampoo using Adam (2024), algorithm 3. Kernels are matrices
-here, of output channels by all else. Matrices of one shape are worked on together, which for small ones, as this
-network's, takes a tenth of the time.
+here, of output channels by all else. Matrices of one shape are worked on together: the network's are many and
+small, and each by itself would cost more calls than arithmetic.
 
 Dimensions: k parameters of one shape, m rows, n columns.
 """
