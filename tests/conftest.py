@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 import bgai.weights
@@ -56,16 +55,3 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("reference data (released checkpoints, benchmark images) is not on this machine")
     return SHARED
-
-
-def texture(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[np.uint8]:
-    """A picture with edges, gradients and fine detail; H x W x channels."""
-    y, x = np.mgrid[:height, :width]
-    random = np.random.default_rng(seed)
-    planes = []
-    for _ in range(channels):
-        fx, fy, phase = random.uniform(0.05, 0.9, 3)
-        wave = np.sin(x * fx + 3 * np.sin(y * 0.05) + phase) * np.cos(y * fy)
-        edges = ((x // 11 + y // 17) % 2) * 0.6
-        planes.append(0.5 + 0.3 * wave + 0.3 * (edges - 0.3) + 0.1 * (x / width - 0.5))
-    return np.rint(np.clip(np.stack(planes, axis=-1), 0, 1) * 255).astype(np.uint8)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import texture
 from PIL import Image
+from support import texture
 
 import bgai.batch
 from bgai.batch import Done, FittingUpscalers, OutputSettings, plan_jobs, run_job

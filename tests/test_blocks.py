@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from conftest import texture
 from numpy.typing import NDArray
 from PIL import Image
+from support import texture
 
 from bgai.blocks import earlier_quality
 

@@ -7,20 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support import copied
 
 import bgai.weights
 from bgai.catalogue import NAMES, catalogue, describe
 from bgai.config import SCALES
 from bgai.errors import UsageError, WeightsError
 from bgai.history import Run, as_json
-from bgai.tensors import read_weights, write_weights
 from bgai.weights import OFFICIAL_MIRRORS, SHIPPED, Pinned
-
-
-def copied(path: Path, **metadata: str) -> Path:
-    """The weights of the package at ×2, with other metadata."""
-    write_weights(*read_weights(SHIPPED / "bgai_x2.safetensors"), path, metadata)
-    return path
 
 
 def test_the_package_s_weights_say_what_they_are() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_model import filled_network, golden_input
+from support import filled_network, golden_input, released
 
 import bgai
 from bgai.checkpoint import load_network, save_network
@@ -43,21 +43,6 @@ def test_the_authors_give_their_scale(scale: int, shared: Path) -> None:
     averaged, last = load_network(path), load_network(path, key="params")
     assert averaged.config == NetworkConfig(scale)
     assert not torch.equal(averaged.head.weight, last.head.weight)
-
-
-def released(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Tensors of ours as the authors' checkpoints name and shape them."""
-    found = {}
-    for name, tensor in tensors.items():
-        for theirs, ours in reversed(RELEASED_NAMES):
-            pattern = ours.replace(".", r"\.").replace(r"\1", r"(groups\.\d+)" if "(groups" in theirs else r"(\d+)")
-            replacement = re.sub(r"\(.*?\)", r"\\1", theirs.removeprefix("^")).replace(r"\.", ".")
-            name = re.sub("^" * theirs.startswith("^") + pattern, replacement, name)
-        found[name] = tensor[:, :, 0, 0] if re.search(LINEAR, name) and tensor.ndim == 4 else tensor
-    return found
-
-
-LINEAR = r"\.(fc[12]|proj)\.weight$"
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -14,14 +14,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import texture
 from PIL import Image
 from rich.console import Console
 from rich.text import Text
-from test_catalogue import copied
-from test_checkpoint import released
-from test_model import filled_network
-from test_weights import served_folder
+from support import copied, filled_network, released, served_folder, texture
 
 import bgai
 from bgai import bench_report, cli

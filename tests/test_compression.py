@@ -8,8 +8,8 @@ import struct
 import numpy as np
 import pytest
 import pyvips
-from conftest import texture
 from PIL import Image, features
+from support import texture
 
 from bgai.compression import PLAIN_FROM, Compression, read_compression
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import texture
 from PIL import Image
+from support import texture
 
 from bgai.data import Batch, FileBatches, MemoryBatches, PairedImages, PatchPlan, read_names
 from bgai.errors import ImageError

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import texture
+from support import texture
 
 from bgai.degradation import (
     Coding,

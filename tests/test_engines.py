@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from conftest import texture
 from onnx import helper
+from support import save_graph, save_repeating_graph, texture
 
 import bgai.engines
 from bgai.checkpoint import load_network
@@ -144,24 +143,6 @@ def test_a_graph_of_something_else_is_refused(tmp_path: Path) -> None:
     save_graph(tmp_path / "abs.onnx", [helper.make_node("Abs", ["lr"], ["sr"])])
     with pytest.raises(WeightsError, match="bgai export"):
         open_engine(find_weights(tmp_path / "abs.onnx"))
-
-
-def save_graph(path: Path, nodes: list[onnx.NodeProto], **constants: list[float]) -> None:
-    """An ONNX graph from `lr` to `sr` of four dimensions, with vectors of constants."""
-    ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * 4) for name in ("lr", "sr")]
-    tensors = [
-        helper.make_tensor(name, onnx.TensorProto.FLOAT, (1, len(values), 1, 1), values)
-        for name, values in constants.items()
-    ]
-    graph = helper.make_graph(nodes, "graph", ends[:1], ends[1:], tensors)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-
-
-def save_repeating_graph(path: Path, shift: float) -> None:
-    """Enlarges twice by repeating pixels, brighter by `shift`."""
-    repeated = helper.make_node("Concat", ["shifted"] * 4, ["four"], axis=1)
-    spread = helper.make_node("DepthToSpace", ["four"], ["sr"], blocksize=2)
-    save_graph(path, [helper.make_node("Add", ["lr", "shift"], ["shifted"]), repeated, spread], shift=[shift])
 
 
 def test_a_device_that_is_not_there() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import texture
 from PIL import Image
+from support import texture
 from torch import Tensor, nn
 
 from bgai.checkpoint import load_network

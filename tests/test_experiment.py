@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import texture
 from PIL import Image
+from support import texture
 
 from bgai.errors import UsageError, WeightsError
 from bgai.experiment import Experiment, load_state

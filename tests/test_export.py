@@ -8,8 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from test_engines import save_repeating_graph
-from test_model import filled_network
+from support import filled_network, save_repeating_graph
 
 import bgai.export
 from bgai.checkpoint import save_network

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_model import filled_network
+from support import filled_network
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode

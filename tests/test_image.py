@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvips
-from conftest import texture
 from PIL import Image, ImageCms, ImageOps
+from support import texture
 
 from bgai import image
 from bgai.errors import ImageError, OutputError

@@ -13,8 +13,8 @@ from pathlib import Path
 import lmdb
 import numpy as np
 import pytest
-from conftest import texture
 from PIL import Image
+from support import texture
 
 from bgai.errors import EngineError, ImageError, OutputError, UsageError
 from bgai.image import encode_png, read_rgb8

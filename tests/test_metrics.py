@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import texture
+from support import texture
 
 from bgai.errors import UsageError
 from bgai.metrics import luma, psnr, ssim

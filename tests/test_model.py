@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from support import filled_network, golden_input
 
 from bgai.checkpoint import load_network
 from bgai.config import NetworkConfig
@@ -16,29 +16,6 @@ from bgai.model import BGAI
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = ("square", "ragged", "tiny", "one", "batch")
-
-
-def filled_network(scale: int) -> BGAI:
-    """A network whose weights are the same on every machine and PyTorch."""
-    network = BGAI(NetworkConfig(scale))
-    random = np.random.default_rng(7)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            fan_in = max(parameter[0].numel(), 1)
-            values = random.standard_normal(parameter.shape, np.float32) * 0.6 / fan_in**0.5
-            parameter.copy_(torch.from_numpy(values))
-    return network.eval()
-
-
-def golden_input(case: str) -> torch.Tensor:
-    shapes = {
-        "square": (1, 3, 16, 16),
-        "ragged": (1, 3, 19, 37),
-        "tiny": (1, 3, 5, 7),
-        "one": (1, 3, 1, 1),
-        "batch": (2, 3, 16, 8),
-    }
-    return torch.from_numpy(np.random.default_rng(3).random(shapes[case], np.float32))
 
 
 @pytest.mark.parametrize(("scale", "count"), [(2, 297_572), (3, 304_607), (4, 314_456)])

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from test_model import filled_network
+from support import filled_network
 
 from bgai.model import BGAI
 from bgai.objective import Objective, forced_errors, self_ensemble

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import texture
+from support import texture
 
 from bgai.engines import Tiles
 from bgai.overlap import enlarge_averaging, starts

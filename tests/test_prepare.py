@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import texture
 from numpy.typing import NDArray
 from PIL import Image
+from support import texture
 
 import bgai.prepare
 from bgai.errors import ImageError, OutputError, UsageError

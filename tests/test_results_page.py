@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from conftest import texture
+from support import texture
 
 from bgai.results_page import Example, _readable
 

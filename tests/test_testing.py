@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import texture
 from PIL import Image
+from support import texture
 
 from bgai.degradation import jpeg
 from bgai.errors import EngineError, ImageError, UsageError, WeightsError

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import pyvips
-from conftest import texture
 from PIL import Image
+from support import texture
 
 from bgai.tiff_exif import add_tiff_exif, read_tiff_exif
 

@@ -15,9 +15,9 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
-from conftest import texture
 from PIL import Image
 from safetensors.torch import load_file
+from support import texture
 
 from bgai.checkpoint import load_network, save_network
 from bgai.config import NetworkConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import texture
+from support import texture
 
 import bgai
 from bgai.errors import UsageError

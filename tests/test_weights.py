@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from test_catalogue import copied
+from support import copied, served_folder
 
 import bgai.weights
 from bgai.errors import UsageError, WeightsError
 from bgai.weights import OFFICIAL, OFFICIAL_MIRRORS, Pinned, find_weights, official_urls, shipped_scales
 
 CONTENT = b"a checkpoint, for the purposes of this test"
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@contextmanager
-def served_folder(folder: Path) -> Iterator[str]:
-    """The address of a server on this machine."""
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{httpd.server_port}"
-    finally:
-        httpd.shutdown()
-        thread.join()
-        httpd.server_close()
 
 
 @pytest.fixture

@@ -1,0 +1,116 @@
+"""Pictures, networks and servers that several tests make."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import helper
+
+from bgai.config import NetworkConfig
+from bgai.model import BGAI
+from bgai.tensors import RELEASED_NAMES, read_weights, write_weights
+from bgai.weights import SHIPPED
+
+
+def texture(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[np.uint8]:
+    """A picture with edges, gradients and fine detail; H x W x channels."""
+    y, x = np.mgrid[:height, :width]
+    random = np.random.default_rng(seed)
+    planes = []
+    for _ in range(channels):
+        fx, fy, phase = random.uniform(0.05, 0.9, 3)
+        wave = np.sin(x * fx + 3 * np.sin(y * 0.05) + phase) * np.cos(y * fy)
+        edges = ((x // 11 + y // 17) % 2) * 0.6
+        planes.append(0.5 + 0.3 * wave + 0.3 * (edges - 0.3) + 0.1 * (x / width - 0.5))
+    return np.rint(np.clip(np.stack(planes, axis=-1), 0, 1) * 255).astype(np.uint8)
+
+
+def filled_network(scale: int) -> BGAI:
+    """A network whose weights are the same on every machine and PyTorch."""
+    network = BGAI(NetworkConfig(scale))
+    random = np.random.default_rng(7)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            fan_in = max(parameter[0].numel(), 1)
+            values = random.standard_normal(parameter.shape, np.float32) * 0.6 / fan_in**0.5
+            parameter.copy_(torch.from_numpy(values))
+    return network.eval()
+
+
+def golden_input(case: str) -> torch.Tensor:
+    shapes = {
+        "square": (1, 3, 16, 16),
+        "ragged": (1, 3, 19, 37),
+        "tiny": (1, 3, 5, 7),
+        "one": (1, 3, 1, 1),
+        "batch": (2, 3, 16, 8),
+    }
+    return torch.from_numpy(np.random.default_rng(3).random(shapes[case], np.float32))
+
+
+LINEAR = r"\.(fc[12]|proj)\.weight$"
+
+
+def released(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors of ours as the authors' checkpoints name and shape them."""
+    found = {}
+    for name, tensor in tensors.items():
+        for theirs, ours in reversed(RELEASED_NAMES):
+            pattern = ours.replace(".", r"\.").replace(r"\1", r"(groups\.\d+)" if "(groups" in theirs else r"(\d+)")
+            replacement = re.sub(r"\(.*?\)", r"\\1", theirs.removeprefix("^")).replace(r"\.", ".")
+            name = re.sub("^" * theirs.startswith("^") + pattern, replacement, name)
+        found[name] = tensor[:, :, 0, 0] if re.search(LINEAR, name) and tensor.ndim == 4 else tensor
+    return found
+
+
+def copied(path: Path, **metadata: str) -> Path:
+    """The weights of the package at ×2, with other metadata."""
+    write_weights(*read_weights(SHIPPED / "bgai_x2.safetensors"), path, metadata)
+    return path
+
+
+def save_graph(path: Path, nodes: list[onnx.NodeProto], **constants: list[float]) -> None:
+    """An ONNX graph from `lr` to `sr` of four dimensions, with vectors of constants."""
+    ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * 4) for name in ("lr", "sr")]
+    tensors = [
+        helper.make_tensor(name, onnx.TensorProto.FLOAT, (1, len(values), 1, 1), values)
+        for name, values in constants.items()
+    ]
+    graph = helper.make_graph(nodes, "graph", ends[:1], ends[1:], tensors)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+def save_repeating_graph(path: Path, shift: float) -> None:
+    """Enlarges twice by repeating pixels, brighter by `shift`."""
+    repeated = helper.make_node("Concat", ["shifted"] * 4, ["four"], axis=1)
+    spread = helper.make_node("DepthToSpace", ["four"], ["sr"], blocksize=2)
+    save_graph(path, [helper.make_node("Add", ["lr", "shift"], ["shifted"]), repeated, spread], shift=[shift])
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def served_folder(folder: Path) -> Iterator[str]:
+    """The address of a server on this machine."""
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
+    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{httpd.server_port}"
+    finally:
+        httpd.shutdown()
+        thread.join()
+        httpd.server_close()
