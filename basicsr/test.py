@@ -2,7 +2,7 @@
 
 import sys
 
-from bgai.cli import app
+from bgai.cli.app import app
 
 if __name__ == "__main__":
     app(["test", *sys.argv[1:]])

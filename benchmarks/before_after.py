@@ -16,9 +16,9 @@ from pathlib import Path
 import pyvips
 from sheet import Pixels, crop, write_sheet
 
+from bgai.datasets.matlab_resize import imresize
 from bgai.errors import BgaiError
-from bgai.image import read_rgb8
-from bgai.resize import imresize
+from bgai.pictures.picture_files import read_rgb8
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 QUALITY = 60

@@ -21,13 +21,13 @@ import pyvips
 from numpy.typing import NDArray
 from progress import show
 
-from bgai.compression import Compression, read_compression
+from bgai.datasets.matlab_resize import imresize
 from bgai.errors import BgaiError, ImageError
-from bgai.image import INPUT_SUFFIXES, decode_rgb8, read_rgb8
-from bgai.metrics import psnr
-from bgai.resize import imresize
-from bgai.upscale import Upscaler
-from bgai.weights import Weights, find_weights
+from bgai.evaluation.metrics import psnr
+from bgai.pictures.compression import Compression, read_compression
+from bgai.pictures.picture_files import INPUT_SUFFIXES, decode_rgb8, read_rgb8
+from bgai.upscaling.upscaler import Upscaler
+from bgai.weights.sources import Weights, find_weights
 
 CLEAN = (0, 0.25, 0.5, 0.75, 1)
 QUALITIES = (50, 60, 70, 75, 80, 85, 90, 92, 95, 97, 100)

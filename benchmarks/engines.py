@@ -23,13 +23,13 @@ from authors import authors_network
 from progress import show
 from torch.utils.flop_counter import FlopCounterMode
 
-from bgai.bench import PICTURES, WARM_UPS, Comparison, compare
-from bgai.bench_report import markdown, outputs
-from bgai.checkpoint import load_network
-from bgai.engines import open_engine
+from bgai.benchmark.report import markdown, outputs
+from bgai.benchmark.rounds import PICTURES, WARM_UPS, Comparison, compare
+from bgai.benchmark.side_process import Facts, Run, serve
+from bgai.engines.selection import open_engine
 from bgai.errors import BgaiError
-from bgai.weights import Weights, find_weights
-from bgai.worker import Facts, Run, serve
+from bgai.weights.checkpoint import load_network
+from bgai.weights.sources import Weights, find_weights
 
 SCALE = 4
 AUTHORS, PRODUCT = "authors", "matrix product"

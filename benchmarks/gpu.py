@@ -24,12 +24,12 @@ from authors import authors_network
 from torch import Tensor
 
 from bgai import provenance
-from bgai.bench_report import spread
-from bgai.checkpoint import load_network
+from bgai.benchmark.report import spread
 from bgai.engines.cuda_network import CudaNetwork
-from bgai.image import read_rgb8
-from bgai.metrics import psnr
-from bgai.weights import Weights, find_weights
+from bgai.evaluation.metrics import psnr
+from bgai.pictures.picture_files import read_rgb8
+from bgai.weights.checkpoint import load_network
+from bgai.weights.sources import Weights, find_weights
 
 AUTHORS = "authors, eager float32"
 BASE = "float32"

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from progress import show
 
-from bgai.data import Image, PairedImages
+from bgai.atomic_files import whole_or_nothing
+from bgai.datasets.pairs import Image, PairedImages
 from bgai.errors import BgaiError
-from bgai.files import whole_or_nothing
-from bgai.image import encode_png, read_rgb8
-from bgai.options import PairedDataset, TestOptions
-from bgai.results import Results, mean, means
-from bgai.testing import run_test
+from bgai.evaluation.result_folder import Results, mean, means
+from bgai.evaluation.run import run_test
+from bgai.options.sections import PairedDataset, TestOptions
+from bgai.pictures.picture_files import encode_png, read_rgb8
 
 SCALE = 4
 WAYS: dict[str, dict[str, Any]] = {

@@ -21,18 +21,17 @@ from sets import SETS, benchmark_options, compressed
 from sheet import Pixels, crop, write_sheet
 from ship import QUALITIES, scores
 
-from bgai.catalogue import Entry, Scores, catalogue
-from bgai.config import SCALES
-from bgai.degradation import jpeg
+from bgai.datasets.degradation import jpeg
+from bgai.datasets.matlab_resize import imresize
 from bgai.errors import BgaiError, WeightsError
-from bgai.image import read_rgb8
+from bgai.evaluation.result_folder import Results
+from bgai.evaluation.run import run_test
+from bgai.network.config import GRID, SCALES
+from bgai.pictures.picture_files import read_rgb8
 from bgai.provenance import short
-from bgai.resize import imresize
-from bgai.results import Results
-from bgai.testing import run_test
-from bgai.tiling import GRID
-from bgai.upscale import Upscaler
-from bgai.weights import SHIPPED_NAMES
+from bgai.upscaling.upscaler import Upscaler
+from bgai.weights.catalogue import Entry, Scores, catalogue
+from bgai.weights.sources import SHIPPED_NAMES
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHEETS = {2: "weights-x2.webp", 4: "weights-x4.webp"}

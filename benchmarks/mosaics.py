@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bgai.data import FolderImages, Image
+from bgai.atomic_files import whole_or_nothing
+from bgai.datasets.pairs import FolderImages, Image
 from bgai.errors import BgaiError, ImageError
-from bgai.files import whole_or_nothing
-from bgai.image import encode_png
+from bgai.pictures.picture_files import encode_png
 
 CELL = (320, 480)
 

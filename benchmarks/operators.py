@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import openvino
 
-from bgai.engines.graph import build_graph, window_orders
 from bgai.engines.openvino_engine import SETTINGS
-from bgai.tensors import read_weights
-from bgai.weights import find_weights
+from bgai.engines.openvino_graph import build_graph, window_orders
+from bgai.weights.safetensors_file import read_weights
+from bgai.weights.sources import find_weights
 
 ROUNDS = 5
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bgai import provenance
+from bgai.atomic_files import whole_or_nothing
 from bgai.errors import BgaiError
-from bgai.files import whole_or_nothing
 
 
 def made_by() -> str:

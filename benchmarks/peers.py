@@ -28,7 +28,7 @@ from typing import Any
 SOURCE = Path(__file__).parents[1] / "src"
 sys.path.insert(0, str(SOURCE))  # the peers' environment has no bgai of its own
 
-from bgai.worker import Facts, Run, serve  # noqa: E402
+from bgai.benchmark.side_process import Facts, Run, serve  # noqa: E402
 
 SCALE = 4
 WARM_UPS = 1
@@ -42,8 +42,8 @@ def main() -> None:
         return serve(lambda: begin(options.side, options.size))
     from progress import show
 
-    from bgai.bench import Case, compare
-    from bgai.bench_report import markdown, outputs
+    from bgai.benchmark.report import markdown, outputs
+    from bgai.benchmark.rounds import Case, compare
 
     with outputs(options.json, options.markdown, options.plot) as write:
         here = [options.python, __file__, "--size", str(options.size)]

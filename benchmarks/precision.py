@@ -20,14 +20,14 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as op
 
-from bgai.bench_report import spread
-from bgai.config import NetworkConfig
-from bgai.engines import blended_weights
-from bgai.engines.graph import Size, build_graph, window_orders
+from bgai.benchmark.report import spread
 from bgai.engines.openvino_engine import SETTINGS, core
-from bgai.image import read_rgb8
-from bgai.metrics import psnr
-from bgai.weights import find_weights
+from bgai.engines.openvino_graph import Size, build_graph, window_orders
+from bgai.engines.selection import blended_weights
+from bgai.evaluation.metrics import psnr
+from bgai.network.config import NetworkConfig
+from bgai.pictures.picture_files import read_rgb8
+from bgai.weights.sources import find_weights
 
 SCALE = 4
 

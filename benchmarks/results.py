@@ -16,10 +16,10 @@ from page import made_by, replace_figures
 from progress import show
 from sets import SETS, benchmark_options
 
-from bgai.config import SCALES
 from bgai.errors import BgaiError
-from bgai.results import Results, mean, means
-from bgai.testing import run_test
+from bgai.evaluation.result_folder import Results, mean, means
+from bgai.evaluation.run import run_test
+from bgai.network.config import SCALES
 
 WEIGHTS = {"bgai": "in the package", "official": "the authors'"}
 

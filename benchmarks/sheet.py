@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from bgai.files import whole_or_nothing
+from bgai.atomic_files import whole_or_nothing
 
 Pixels = NDArray[np.uint8]
 Row = Mapping[str, Pixels]

@@ -18,14 +18,14 @@ from progress import show
 from sets import SETS, benchmark_options
 from tiles import differences, read_part
 
-from bgai.catalogue import PURPOSES
-from bgai.config import NetworkConfig
 from bgai.errors import BgaiError, ImageError, WeightsError
-from bgai.history import Run, as_json, read_history
-from bgai.results import Results, means
-from bgai.tensors import read_metadata, read_weights, write_weights
-from bgai.testing import run_test
-from bgai.weights import SHIPPED
+from bgai.evaluation.result_folder import Results, means
+from bgai.evaluation.run import run_test
+from bgai.network.config import NetworkConfig
+from bgai.weights.catalogue import PURPOSES
+from bgai.weights.history import Run, as_json, read_history
+from bgai.weights.safetensors_file import read_metadata, read_weights, write_weights
+from bgai.weights.sources import SHIPPED
 
 QUALITIES = (None, 90, 75, 60, 40)
 PLACES = {"psnr": 3, "ssim": 4}

@@ -9,8 +9,8 @@ import argparse
 
 from progress import show
 
-from bgai import bench
-from bgai.bench_report import spread
+from bgai.benchmark import rounds as bench
+from bgai.benchmark.report import spread
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bgai.image import read_rgb8
-from bgai.upscale import Upscaler
+from bgai.pictures.picture_files import read_rgb8
+from bgai.upscaling.upscaler import Upscaler
 
 BORDER = 64
 HALOS = (16, 24, 32, 40, 48, 64)

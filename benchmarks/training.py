@@ -26,9 +26,9 @@ from authors import authors_class
 from torch import Tensor, nn
 
 from bgai import provenance
-from bgai.checkpoint import load_network
-from bgai.fused import fuse
-from bgai.worker import peak_bytes
+from bgai.benchmark.side_process import peak_bytes
+from bgai.network.fused_attention import fuse
+from bgai.weights.checkpoint import load_network
 
 SIDES = ("authors", "bgai")
 CHECKED_STEPS = 5

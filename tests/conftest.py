@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-import bgai.weights
+import bgai.weights.sources
 
 # Tensors this small gain nothing from more threads, and lose much where other work holds the cores.
 torch.set_num_threads(1)
@@ -38,14 +38,14 @@ def _no_handler_for_children() -> Iterator[None]:
 def photo_weights(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in place of the package's, with its ×4 weights and a stand-in for `photo`; not ×2 nor ×3."""
     folder = tmp_path_factory.mktemp("shipped")
-    plain = bgai.weights.SHIPPED / "bgai_x4.safetensors"
+    plain = bgai.weights.sources.SHIPPED / "bgai_x4.safetensors"
     random = np.random.default_rng(0)
     tensors = {
         name: tensor + 0.02 * tensor.std() * random.standard_normal() for name, tensor in load_file(plain).items()
     }
     save_file({name: tensor.astype(np.float32) for name, tensor in tensors.items()}, folder / "photo_x4.safetensors")
     shutil.copy(plain, folder)
-    monkeypatch.setattr(bgai.weights, "SHIPPED", folder)
+    monkeypatch.setattr(bgai.weights.sources, "SHIPPED", folder)
     return folder
 
 

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper
 
-from bgai.config import NetworkConfig
-from bgai.model import BGAI
-from bgai.tensors import RELEASED_NAMES, read_weights, write_weights
-from bgai.weights import SHIPPED
+from bgai.network.config import NetworkConfig
+from bgai.network.model import BGAI
+from bgai.weights.safetensors_file import RELEASED_NAMES, read_weights, write_weights
+from bgai.weights.sources import SHIPPED
 
 
 def texture(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[np.uint8]:

@@ -29,7 +29,7 @@ def git(folder: Path, *arguments: str) -> None:
 def test_the_commit_is_that_of_the_packages_own_clone(tmp_path: Path) -> None:
     package = tmp_path / "src/bgai"
     package.mkdir(parents=True)
-    for name in ("__init__.py", "provenance.py"):
+    for name in ("__init__.py", "_version.py", "provenance.py"):
         shutil.copy(Path(bgai.__file__).parent / name, package)
     git(tmp_path, "init")
     git(tmp_path, "commit", "--allow-empty", "-m", "of something else")

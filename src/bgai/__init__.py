@@ -2,7 +2,7 @@
 
 >>> import bgai
 >>> bgai.Upscaler(scale=4)  # doctest: +ELLIPSIS
-<bgai.upscale.Upscaler object at ...>
+<bgai.upscaling.upscaler.Upscaler object at ...>
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from bgai.checkpoint import load_network
-    from bgai.errors import BgaiError, EngineError, ImageError, OutputError, UsageError, WeightsError
-    from bgai.upscale import Upscaler
+from bgai._version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from bgai.errors import BgaiError, EngineError, ImageError, OutputError, UsageError, WeightsError
+    from bgai.upscaling.upscaler import Upscaler
+    from bgai.weights.checkpoint import load_network
 
 # Where each public name lives: `import bgai` itself loads nothing heavy.
 _HOMES = {
@@ -23,10 +23,10 @@ _HOMES = {
     "EngineError": "bgai.errors",
     "ImageError": "bgai.errors",
     "OutputError": "bgai.errors",
-    "Upscaler": "bgai.upscale",
+    "Upscaler": "bgai.upscaling.upscaler",
     "UsageError": "bgai.errors",
     "WeightsError": "bgai.errors",
-    "load_network": "bgai.checkpoint",
+    "load_network": "bgai.weights.checkpoint",
 }
 
 __all__ = [

@@ -13,7 +13,7 @@ def main() -> None:
     """Run the command, and end the process with its exit code."""
     # What is loaded at the start is kept: looking for garbage in it over and over takes a twentieth of a second.
     gc.set_threshold(100_000)
-    from bgai.cli import app
+    from bgai.cli.app import app
 
     # Whoever ends the process politely gets what Ctrl-C does: nothing half done is left.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -9,7 +9,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bgai import __version__
+from bgai._version import __version__
 
 
 @functools.cache  # as it was when the program was loaded

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from bgai.fused import fuse
-from bgai.model import BGAI
+from bgai.network.fused_attention import fuse
+from bgai.network.model import BGAI
 
 # The first run of a shape lets libraries choose their kernels (or compiles them), the second shows that it comes again.
 _RUNS_BEFORE_RECORDING = 2

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from bgai.config import SCALES
-from bgai.engines import Tiles
+from bgai.atomic_files import make_folder
 from bgai.engines.openvino_engine import SETTINGS, core, no_memory
+from bgai.engines.selection import Tiles
 from bgai.errors import EngineError, WeightsError
-from bgai.files import make_folder
+from bgai.network.config import SCALES
 
 
 class OnnxEngine:

@@ -15,11 +15,11 @@ import openvino
 import psutil
 from numpy.typing import NDArray
 
-from bgai.config import NetworkConfig
-from bgai.engines import Tiles
-from bgai.engines.graph import Size, build_graph, window_orders
+from bgai.atomic_files import make_folder
+from bgai.engines.openvino_graph import Size, build_graph, window_orders
+from bgai.engines.selection import Tiles
 from bgai.errors import EngineError
-from bgai.files import make_folder
+from bgai.network.config import NetworkConfig
 
 SETTINGS = {
     # Left alone, OpenVINO computes in bfloat16 or float16 where the CPU can, off by whole 8-bit levels.

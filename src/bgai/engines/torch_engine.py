@@ -8,12 +8,12 @@ import psutil
 import torch
 from torch import Tensor
 
-from bgai.checkpoint import build_network
-from bgai.config import NetworkConfig
-from bgai.engines import Tiles
 from bgai.engines.cuda_network import CudaNetwork
+from bgai.engines.selection import Tiles
 from bgai.errors import EngineError
-from bgai.tensors import Tensors
+from bgai.network.config import NetworkConfig
+from bgai.weights.checkpoint import build_network
+from bgai.weights.safetensors_file import Tensors
 
 # What tensors take on CUDA, counted, and half as much again for the libraries and for gaps between them.
 _CUDA_BYTES_PER_PIXEL = {"float32": 10_000, "half": 6_000}

@@ -1,0 +1,1 @@
+"""What enlarging costs in time and memory."""

@@ -1,0 +1,245 @@
+"""What cameras and the web do to pictures: blur, noise and lossy compression of low-resolution images.
+
+What is done to an image depends on the seed it is given alone. Nothing moves: a pixel stays where it was.
+
+Images are H x W x 3, uint8.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from bgai.options.sections import BlurOptions, DegradationOptions, JpegOptions, NoiseOptions, WebpOptions
+
+Image = NDArray[np.uint8]
+Phase = tuple[int, int]
+
+BLOCK = 16
+"""Side in pixels of the largest blocks: JPEG's at 4:2:0, where they are 8 x 8 of the halved colours, and WebP's."""
+MID_GREY = 128
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as JPEG has it
+
+
+def blur(image: Image, sigmas: tuple[float, float], angle: float = 0) -> Image:
+    """Convolve with a Gaussian; what lies outside the image is its reflection.
+
+    Args:
+        image: H x W x 3.
+        sigmas: Along the Gaussian's two axes, in pixels.
+        angle: Of the first axis against the image's rows, in radians.
+    """
+    kernel = _gaussian(sigmas, angle)
+    radius = len(kernel) // 2
+    padded = np.pad(image, ((radius, radius), (radius, radius), (0, 0)), mode="symmetric").astype(np.float32)
+    height, width = image.shape[:2]
+    out = np.zeros(image.shape, np.float32)
+    for (y, x), weight in np.ndenumerate(kernel):
+        out += weight * padded[y : y + height, x : x + width]
+    return _to_bytes(out)
+
+
+def _gaussian(sigmas: tuple[float, float], angle: float) -> NDArray[np.float32]:
+    radius = int(np.ceil(3 * max(sigmas)))
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    kernel = np.exp(-((along / sigmas[0]) ** 2 + (across / sigmas[1]) ** 2) / 2)
+    normalised: NDArray[np.float32] = (kernel / kernel.sum()).astype(np.float32)
+    return normalised
+
+
+def add_noise(
+    image: Image, sigma: float, random: np.random.Generator, *, grey: bool = False, poisson: bool = False
+) -> Image:
+    """Add noise whose standard deviation is `sigma` levels of 255.
+
+    Args:
+        image: H x W x 3.
+        sigma: With `poisson`, that at mid-grey.
+        random: Where the noise comes from.
+        grey: The same for the three colours, instead of one for each.
+        poisson: That of counted light, whose variance grows with brightness, instead of Gaussian noise.
+    """
+    light = image @ _LUMA[:, None] if grey else image.astype(np.float64)
+    if poisson:
+        gain = sigma**2 / MID_GREY  # levels for each count
+        noise = random.poisson(light / gain) * gain - light
+    else:
+        noise = sigma * random.standard_normal(light.shape)
+    return _to_bytes(image + noise)
+
+
+def jpeg(image: Image, quality: int, *, subsampled: bool = True, phase: Phase = (0, 0)) -> Image:
+    """Encode as JPEG and decode again.
+
+    Args:
+        image: H x W x 3.
+        quality: 1 to 100.
+        subsampled: 4:2:0, with half of the colours' rows and columns, instead of 4:4:4.
+        phase: Where in a block the image's first row and column lie.
+    """
+    mode = "on" if subsampled else "off"
+    data = _as_vips(_with_phase(image, phase)).jpegsave_buffer(Q=quality, subsample_mode=mode, keep="none")
+    return _decoded(pyvips.Image.jpegload_buffer(data), phase)
+
+
+def webp(image: Image, quality: int, *, phase: Phase = (0, 0)) -> Image:
+    """Encode as lossy WebP and decode again; arguments as for `jpeg`."""
+    data = _as_vips(_with_phase(image, phase)).webpsave_buffer(Q=quality, keep="none")
+    return _decoded(pyvips.Image.webpload_buffer(data), phase)
+
+
+def _with_phase(image: Image, phase: Phase) -> Image:
+    """The image and, before it, so much of its reflection that blocks meet it at this phase."""
+    top, left = phase
+    return np.pad(image, ((top, 0), (left, 0), (0, 0)), mode="symmetric") if top or left else image
+
+
+def _as_vips(image: Image) -> pyvips.Image:
+    height, width, channels = image.shape
+    pixels = pyvips.Image.new_from_memory(np.ascontiguousarray(image).data, width, height, channels, "uchar")
+    return pixels.copy(interpretation="srgb")
+
+
+def _decoded(image: pyvips.Image, phase: Phase) -> Image:
+    pixels = np.frombuffer(image.write_to_memory(), np.uint8).reshape(image.height, image.width, image.bands)
+    return pixels[phase[0] :, phase[1] :]
+
+
+def _to_bytes(image: NDArray[Any]) -> Image:
+    pixels: Image = np.rint(image).clip(0, 255).astype(np.uint8)
+    return pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Blur:
+    """Arguments of `blur`."""
+
+    sigmas: tuple[float, float]
+    angle: float
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Arguments of `add_noise`."""
+
+    sigma: float
+    grey: bool
+    poisson: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """Arguments of `jpeg`, or else of `webp`."""
+
+    is_jpeg: bool
+    quality: int
+    subsampled: bool
+    phase: Phase
+
+    def __call__(self, image: Image) -> Image:
+        if self.is_jpeg:
+            return jpeg(image, self.quality, subsampled=self.subsampled, phase=self.phase)
+        return webp(image, self.quality, phase=self.phase)
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """What is done to one image, in this order; the default is nothing."""
+
+    blur: Blur | None = None
+    noise: Noise | None = None
+    codings: tuple[Coding, ...] = ()
+
+    def __call__(self, image: Image, random: np.random.Generator) -> Image:
+        if self.blur:
+            image = blur(image, self.blur.sigmas, self.blur.angle)
+        if self.noise:
+            image = add_noise(image, self.noise.sigma, random, grey=self.noise.grey, poisson=self.noise.poisson)
+        for coding in self.codings:
+            image = coding(image)
+        return image
+
+
+def draw(options: DegradationOptions, random: np.random.Generator, *, whole: bool = False) -> Degradation:
+    """Draw what is done to one image.
+
+    Args:
+        options: Of an option file.
+        random: Where it comes from.
+        whole: Blocks begin at the image's corner, as in a file of its own, instead of anywhere, as in a patch.
+    """
+    if _happens(options.clean, random):
+        return Degradation()
+    return Degradation(
+        _draw_blur(options.blur, random), _draw_noise(options.noise, random), _draw_codings(options, random, whole)
+    )
+
+
+def _draw_blur(options: BlurOptions | None, random: np.random.Generator) -> Blur | None:
+    if options is None or not _happens(options.probability, random):
+        return None
+    first, second = random.uniform(*options.sigma, 2)
+    round_one = _happens(0.5, random)
+    return Blur((first, first if round_one else second), random.uniform(0, np.pi))
+
+
+def _draw_noise(options: NoiseOptions | None, random: np.random.Generator) -> Noise | None:
+    if options is None or not _happens(options.probability, random):
+        return None
+    return Noise(random.uniform(*options.sigma), _happens(options.grey, random), _happens(options.poisson, random))
+
+
+def _draw_codings(options: DegradationOptions, random: np.random.Generator, whole: bool) -> tuple[Coding, ...]:
+    if options.webp is not None and _happens(options.webp.probability, random):
+        return (_draw_coding(options.webp, random, whole),)
+    if options.jpeg is not None and _happens(options.jpeg.probability, random):
+        times = 1 + _happens(options.jpeg.twice, random)
+        return tuple(_draw_coding(options.jpeg, random, whole) for _ in range(times))
+    return ()
+
+
+def _draw_coding(options: JpegOptions | WebpOptions, random: np.random.Generator, whole: bool) -> Coding:
+    quality = int(random.integers(*options.quality, endpoint=True))
+    top, left = random.integers(BLOCK, size=2).tolist()
+    phase = (0, 0) if whole else (top, left)
+    if isinstance(options, WebpOptions):
+        return Coding(False, quality, True, phase)
+    subsampled = _happens(0.5, random) if options.subsampling == "either" else options.subsampling == "4:2:0"
+    return Coding(True, quality, subsampled, phase)
+
+
+def _happens(probability: float, random: np.random.Generator) -> bool:
+    return bool(random.random() < probability)
+
+
+class DegradationPlan:
+    """Degrades the patches of a training: each by what the seed, the iteration and its number in the batch say.
+
+    Args:
+        options: Of an option file.
+        seed: Of the training.
+        first: The number of this process's first patch in the batch of all processes.
+    """
+
+    def __init__(self, options: DegradationOptions, seed: int, first: int = 0) -> None:
+        self._options, self._seed, self._first = options, seed, first
+
+    def degrade(self, patches: Image, iteration: int) -> Image:
+        """The patches of an iteration, B x p x p x 3 in and out, whose orientation is that of the training."""
+        return np.stack([self._degraded(patch, iteration, number) for number, patch in enumerate(patches)])
+
+    def _degraded(self, patch: Image, iteration: int, number: int) -> Image:
+        random = np.random.default_rng((self._seed, 2, iteration, self._first + number))
+        return draw(self._options, random)(patch, random)
+
+
+def degrade_whole(image: Image, options: DegradationOptions, seed: int, name: str) -> Image:
+    """A whole image as its name and the seed say: the same each time."""
+    random = np.random.default_rng((seed, zlib.crc32(name.encode())))
+    return draw(options, random, whole=True)(image, random)

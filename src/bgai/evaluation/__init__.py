@@ -1,0 +1,1 @@
+"""Scores over sets of images, and the pages that show them."""

@@ -1,0 +1,150 @@
+"""The folder of a test: what was measured on each image, as it comes, and the summary at the end.
+
+results/NAME/images.jsonl    what the run is, then a line for each image: an interrupted test goes on from these
+             metrics.json    means over each set, and the values of each image
+             run.json        weights, settings, machine, versions, commit
+             report.html     all of it to look at
+             visualization/  the enlarged images, if asked for
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bgai.atomic_files import set_aside, whole_or_nothing
+from bgai.errors import OutputError
+
+Run = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What was measured on one image."""
+
+    dataset: str
+    image: str
+    megapixels: float
+    """Of the enlarged image."""
+    seconds: float
+    """To enlarge it, without reading it and computing the metrics."""
+    scores: dict[str, float]
+    bicubic_seconds: float
+    bicubic: dict[str, float]
+    """The scores of MATLAB's bicubic enlargement."""
+
+    @property
+    def gain(self) -> float:
+        """Of the first of the scores over bicubic; 0 where both images are equal to the original."""
+        first = next(iter(self.scores))
+        return 0.0 if math.isinf(self.bicubic[first]) else self.scores[first] - self.bicubic[first]
+
+
+class Results:
+    """The files of one test. What an interrupted run of the same left is found at once; `begin` writes.
+
+    Args:
+        root: Folder of all results.
+        name: Of the test.
+        run: All that the figures depend on.
+        afresh: Whether what was found is measured again.
+    """
+
+    def __init__(self, root: Path, name: str, run: Run, afresh: bool = False) -> None:
+        self.folder = root / name
+        self.run = dict(run)
+        self._lines = self.folder / "images.jsonl"
+        earlier = _read_lines(self._lines)
+        self._same = not afresh and earlier[:1] == [self.run]
+        self._other = bool(earlier) and not self._same
+        self.found = [Measurement(**_restored(line)) for line in earlier[1:]] if self._same else []
+
+    def begin(self) -> None:
+        """Set results of another run under this name aside, and write what this one is."""
+        if self._other:
+            set_aside(self.folder)
+        with whole_or_nothing(self._lines) as partial:
+            lines = [self.run, *map(_storable, self.found)]  # without a last one that was cut short
+            partial.write_text("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines), encoding="utf-8")
+        with whole_or_nothing(self.folder / "run.json") as partial:
+            partial.write_text(json.dumps(self.run, indent=2) + "\n", encoding="utf-8")
+
+    def add(self, measurement: Measurement) -> None:
+        self.found.append(measurement)
+        try:
+            with self._lines.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(_storable(measurement), allow_nan=False) + "\n")
+        except OSError as error:
+            raise OutputError(f"{self._lines}: cannot be written: {error.strerror or error}") from None
+
+    def has(self, dataset: str, image: str) -> bool:
+        return any(one.dataset == dataset and one.image == image for one in self.found)
+
+    def of(self, dataset: str) -> list[Measurement]:
+        return [one for one in self.found if one.dataset == dataset]
+
+    @property
+    def datasets(self) -> list[str]:
+        return list(dict.fromkeys(one.dataset for one in self.found))
+
+    def summarise(self) -> None:
+        """Write `metrics.json`: means of the scores and seconds over each set, and the scores of each image."""
+        summary = {}
+        for dataset in self.datasets:
+            found = self.of(dataset)
+            summary[dataset] = {
+                **_finite(means([one.scores for one in found])),
+                "seconds": round(mean([one.seconds for one in found]), 4),
+                "images": {one.image: _finite(one.scores) for one in found},
+            }
+        with whole_or_nothing(self.folder / "metrics.json") as partial:
+            partial.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def means(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: mean([values[name] for values in scores]) for name in scores[0]}
+
+
+def printed(score: float) -> str:
+    """Decibels to the thousandth, what lies around 0 and 1 to four places."""
+    return "∞" if math.isinf(score) else f"{score:.3f}" if abs(score) > 2 else f"{score:.4f}"
+
+
+def compared(scores: Mapping[str, float], bicubic: Mapping[str, float]) -> list[str]:
+    """Each score as it is printed, with bicubic's in parentheses."""
+    return [f"{printed(value)} ({printed(bicubic[name])})" for name, value in scores.items()]
+
+
+def _storable(measurement: Measurement) -> dict[str, Any]:
+    return {name: _finite(value) if isinstance(value, dict) else value for name, value in asdict(measurement).items()}
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no infinity, which is the PSNR of equal images."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _restored(line: dict[str, Any]) -> dict[str, Any]:
+    for scores in (line["scores"], line["bicubic"]):
+        scores.update({name: math.inf for name, value in scores.items() if value is None})
+    return line
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    lines = []
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            lines.append(json.loads(line))
+    except (FileNotFoundError, json.JSONDecodeError):  # a last line that was cut short
+        pass
+    except (OSError, UnicodeDecodeError) as error:
+        raise OutputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return lines

@@ -1,0 +1,228 @@
+"""Tests: from an option file to scores over sets of images and a report, over as many stops as it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bgai import provenance
+from bgai.datasets.matlab_resize import imresize
+from bgai.datasets.pairs import Image, PairedImages, make_lr
+from bgai.engines.selection import blended_weights
+from bgai.errors import BgaiError, ImageError, UsageError, listed
+from bgai.evaluation.averaged_tiles import enlarge_averaging
+from bgai.evaluation.html_report import Example, write_page
+from bgai.evaluation.result_folder import Measurement, Results
+from bgai.evaluation.scores import Scorer, unmeasurable
+from bgai.options.sections import PairedDataset, TestOptions
+from bgai.pictures.picture_files import Picture, write_picture
+from bgai.upscaling.upscaler import Upscaler
+from bgai.weights.sources import Weights, find_weights
+
+Sets = Mapping[str, PairedImages]
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done of it, and of how many."""
+
+
+def run_test(
+    options: TestOptions,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    only: Sequence[str] = (),
+    afresh: bool = False,
+    root: Path = Path("results"),
+    progress: Progress = lambda what, done, total: None,
+) -> Results:
+    """Measure weights on sets of images, and leave everything in `root`/NAME.
+
+    Args:
+        options: A parsed option file.
+        engine: `auto`, `openvino` or `torch`.
+        device: `auto`, `cpu`, `cuda`, …; with `num_gpu: 0` always `cpu`.
+        only: Names of the sets to measure on, of those in the file; none for all.
+        afresh: Measure again what was measured before.
+        root: Folder of all results.
+
+    Raises:
+        BgaiError: Images are missing, damaged or do not match, all of them named; the weights do not fit; …
+    """
+    sets = _open_sets(_chosen(options, only), options, progress)
+    enlarge = Enlarger(options, engine, "cpu" if options.num_gpu == 0 else device)
+    scorer = Scorer(options.val.metrics)
+    results = Results(root, options.name, _describe(options, enlarge), afresh)
+    _check_images(sets, options, results, progress)
+    enlarge.check_memory(sets)
+    results.begin()
+    for name, pairs in sets.items():
+        _measure(name, pairs, options, enlarge, scorer, results, progress)
+    results.summarise()
+    write_page(results, _examples(sets, enlarge, results))
+    return results
+
+
+class Enlarger:
+    """Whole images to whole images, in the way the option file says."""
+
+    def __init__(self, options: TestOptions, engine: str, device: str) -> None:
+        weights = find_weights(options.path.pretrain_network_g, options.scale)
+        self.weights = dataclasses.replace(weights, key=options.path.param_key_g)
+        self.parameters = _count_parameters(options, self.weights)
+        averaging = options.model_type == "TileModel"
+        tile = options.tile if options.tile is not None else 64 if averaging else 0
+        self._averaged_tile = tile if averaging and isinstance(tile, int) else 0
+        self.whole = tile == 0
+        own_tile = None if tile == "auto" else 0 if averaging else tile
+        self.upscaler = Upscaler(options.scale, self.weights, engine, device, tile=own_tile)
+
+    def __call__(self, lr: Image) -> Image:
+        if self._averaged_tile:
+            return enlarge_averaging(self.upscaler.engine, lr, self._averaged_tile)
+        return self.upscaler.upscale(lr)
+
+    def prepare(self, lr: Image) -> None:
+        """Spare the clock what happens once for a size."""
+        if not self._averaged_tile:
+            self.upscaler.prepare(lr)
+
+    def check_memory(self, sets: Sets) -> None:
+        """Refuse whole images that memory cannot hold."""
+        engine = self.upscaler.engine
+        free = engine.free_memory()
+        for name, pairs in sets.items() if self.whole else ():
+            height, width = max(pairs.sizes(), key=lambda size: size[0] * size[1])
+            if (needed := height * width * engine.bytes_per_pixel) > free:
+                raise ImageError(
+                    f"{name}: an image of {width} x {height} pixels as a whole takes {needed / 2**30:.1f} GiB, of which"
+                    f" {free / 2**30:.1f} are free; set  model_type: SRModel  and  tile: auto"
+                )
+
+
+def _count_parameters(options: TestOptions, weights: Weights) -> int | None:
+    """None for a graph, which does not say; settings that are not those of the weights are refused."""
+    if weights.is_graph:
+        return None
+    config, tensors = blended_weights(weights)
+    given = options.network_g.model_dump(exclude={"type", "upscale_factor"}, exclude_none=True)
+    held = dataclasses.asdict(config)
+    if differing := [name for name, value in given.items() if held[name] != value]:
+        raise UsageError(f"network_g: {differing[0]} {given[differing[0]]}; {weights.name} has {held[differing[0]]}")
+    return sum(tensor.size for tensor in tensors.values())
+
+
+def _describe(options: TestOptions, enlarge: Enlarger) -> dict[str, Any]:
+    """All that the figures depend on, in what JSON can hold."""
+    return {
+        "name": options.name,
+        "scale": options.scale,
+        "weights": enlarge.weights.name,
+        "weights_sha256": hashlib.sha256(enlarge.weights.file.read_bytes()).hexdigest(),
+        "parameters": enlarge.parameters,
+        "engine": enlarge.upscaler.engine.name,
+        "device": enlarge.upscaler.engine.device,
+        "commit": provenance.commit(),
+        "machine": provenance.machine(),
+        "versions": provenance.versions("torch", "openvino", "numpy", "pyvips", "pyiqa"),
+        "options": json.loads(options.model_dump_json(exclude_none=True)),
+    }
+
+
+def _chosen(options: TestOptions, only: Sequence[str]) -> list[PairedDataset]:
+    datasets = options.datasets.all()
+    names = [dataset.name for dataset in datasets]
+    if unknown := [name for name in only if name not in names]:
+        raise UsageError(f"--only {listed(unknown)}: the option file has {', '.join(names)}")
+    return [dataset for dataset in datasets if not only or dataset.name in only]
+
+
+def _open_sets(datasets: Sequence[PairedDataset], options: TestOptions, progress: Progress) -> dict[str, PairedImages]:
+    """Open all sets, making folders of low-resolution images that are not there; every problem is named."""
+    sets, problems = {}, []
+    for dataset in datasets:
+        lr = dataset.dataroot_lq
+        try:
+            if lr is not None and not lr.exists() and dataset.io_backend.type == "disk":
+                progress(f"{dataset.name}: making {lr}", 0, 1)
+                make_lr(dataset, options.scale)
+            sets[dataset.name] = PairedImages(dataset, options.scale, seed=options.manual_seed)
+        except BgaiError as error:
+            problems.append(f"{dataset.name}: {error}")
+    if problems and len(datasets) > 1:
+        problems.append("sets can be left out: " + " ".join(f"--only {name}" for name in sets or ["NAME"]))
+    _refuse(problems)
+    return sets
+
+
+def _check_images(sets: Sets, options: TestOptions, results: Results, progress: Progress) -> None:
+    """Read all that is still to be measured: what is damaged should not be met after hours."""
+    problems = []
+    for name, pairs in sets.items():
+        left = [image for image in pairs.names if not results.has(name, image)]
+        done = 0
+
+        def count(name: str = name, total: int = len(left)) -> None:
+            nonlocal done
+            done += 1
+            progress(f"{name}: reading", done, total)
+
+        found = pairs.problems(left, count) or unmeasurable(pairs, options.val.metrics)
+        problems += [f"{name}: {problem}" for problem in found]
+    _refuse(problems)
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise ImageError("nothing was measured:\n  " + listed(problems, "\n  "))
+
+
+def _measure(
+    name: str,
+    pairs: PairedImages,
+    options: TestOptions,
+    enlarge: Enlarger,
+    scorer: Scorer,
+    results: Results,
+    progress: Progress,
+) -> None:
+    """Measure the images of a set that were not measured before."""
+    for index, image in enumerate(pairs.names):
+        progress(name, index, len(pairs))
+        if results.has(name, image):
+            continue
+        lr, hr = pairs.read(index)
+        enlarge.prepare(lr)
+        sr, seconds = _timed(enlarge, lr)
+        bicubic, bicubic_seconds = _timed(partial(imresize, factor=options.scale), lr)
+        if options.val.save_img:
+            _save(results.folder / "visualization" / name / f"{image}_{options.val.suffix or options.name}.png", sr)
+        megapixels = sr.shape[0] * sr.shape[1] / 1e6
+        results.add(Measurement(name, image, megapixels, seconds, scorer(sr, hr), bicubic_seconds, scorer(bicubic, hr)))
+    progress(name, len(pairs), len(pairs))
+
+
+def _timed(enlarge: Callable[[Image], Image], lr: Image) -> tuple[Image, float]:
+    start = time.perf_counter()
+    return enlarge(lr), time.perf_counter() - start
+
+
+def _save(target: Path, pixels: Image) -> None:
+    with write_picture(target, Picture(pixels), pixels.shape[1], overwrite=True) as writer:
+        writer.write(pixels)
+
+
+def _examples(sets: Sets, enlarge: Enlarger, results: Results) -> list[Example]:
+    """Of each set, the images that gain most and least over bicubic, enlarged once more."""
+    examples = []
+    for name, pairs in sets.items():
+        ordered = sorted(results.of(name), key=lambda one: one.gain)
+        for one in dict.fromkeys((ordered[-1].image, ordered[0].image)):
+            lr, hr = pairs.read(list(pairs.names).index(one))
+            most = one == ordered[-1].image
+            examples.append(Example.cut(name, one, most, imresize(lr, results.run["scale"]), enlarge(lr), hr))
+    return examples

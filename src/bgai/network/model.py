@@ -1,0 +1,261 @@
+"""The BGAI network: RGB tensors in, enlarged RGB tensors out.
+
+Dimensions: B batch, C feature channels, H x W pixels, d channels of one attention,
+h x w window, n windows in the whole batch, N = h*w tokens in a window.
+
+Source: "BGAI: Broadcast-Gated Attention with Identity Adaptive Integration for Efficient Image
+Super-Resolution" and the checkpoints its authors released. Parts come in the paper's order, small to large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bgai.network.config import NetworkConfig
+from bgai.network.depthwise import DepthwiseConv2d
+
+Window = tuple[int, int]
+
+
+def pointwise(in_channels: int, out_channels: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 1)
+
+
+def to_windows(x: Tensor, window: Window) -> Tensor:
+    B, d, H, W = x.shape
+    h, w = window
+    x = x.view(B, d, H // h, h, W // w, w)
+    return x.permute(0, 2, 4, 3, 5, 1).reshape(-1, h * w, d)  # n, N, d
+
+
+def from_windows(x: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
+    (h, w), (H, W) = window, size
+    d = x.shape[-1]
+    x = x.view(-1, H // h, W // w, h, w, d)
+    return x.permute(0, 5, 1, 3, 2, 4).reshape(-1, d, H, W)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of B, C, H, W."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class MixingBlock(nn.Module):
+    """Four channel slices, each at a reach of its own: none, 15 x 1, 1 x 15 and twice 3 x 3."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        part = channels // 4
+        self.spread = pointwise(channels, channels)
+        self.vertical = DepthwiseConv2d(part, 15, 1)
+        self.horizontal = DepthwiseConv2d(part, 1, 15)
+        self.near = nn.Sequential(DepthwiseConv2d(part, 3, 3), DepthwiseConv2d(part, 3, 3))
+        self.join = pointwise(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        same, vertical, horizontal, near = self.spread(x).chunk(4, dim=1)
+        mixed = torch.cat((same, self.vertical(vertical), self.horizontal(horizontal), self.near(near)), dim=1)
+        return self.join(F.gelu(mixed + x))
+
+
+class WindowAttention(nn.Module):
+    """Single-head window attention with identity adaptive integration of the previous group's map."""
+
+    def __init__(self, channels: int, window: Window, shifted: bool) -> None:
+        super().__init__()
+        self.window = window
+        self.shift = (window[0] // 2, window[1] // 2) if shifted else (0, 0)
+        self.factor = channels**-0.5
+        self.temperature = nn.Parameter(torch.ones(1, 1, 1))
+        self.query = pointwise(channels, channels)
+        self.value = pointwise(channels, channels)
+        self.position = DepthwiseConv2d(channels, 5, 5)
+
+    def forward(self, x: Tensor, previous: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Attend within windows of x (B, d, H, W); maps, the previous one and the one returned, are n, N, N."""
+        value = self.value(x)
+        position = self.position(value)
+        # Content wraps around the image's edges, unmasked: the released weights were trained so.
+        query_key_value = self._roll(torch.cat((self.query(x) + position, x + position, value), dim=1), -1)
+        query, key, value = to_windows(query_key_value, self.window).chunk(3, dim=-1)  # n, N, d each
+        attention = (query * self.factor @ key.transpose(-2, -1)).softmax(dim=-1)
+        if previous is not None:
+            attention = attention + self.temperature.to(attention.dtype) * previous
+        out = self._roll(from_windows(attention @ value, self.window, (x.shape[-2], x.shape[-1])), 1)
+        return position + out, attention  # in the layout of its first term, which the convolutions like
+
+    def _roll(self, x: Tensor, sign: int) -> Tensor:
+        if self.shift == (0, 0):
+            return x
+        return x.roll((sign * self.shift[0], sign * self.shift[1]), dims=(-2, -1))
+
+
+class Gate(nn.Module):
+    """A recurrent cell's gating: local features decide how much of the broadcast they take in."""
+
+    def __init__(self, local_channels: int, broadcast_channels: int) -> None:
+        super().__init__()
+        both = local_channels + broadcast_channels
+        self.reset = pointwise(both, broadcast_channels)
+        self.update = pointwise(both, local_channels)
+        self.candidate = pointwise(both, local_channels)
+        self.extract = pointwise(broadcast_channels, local_channels)
+
+    def forward(self, local: Tensor, broadcast: Tensor) -> Tensor:
+        both = torch.cat((local, broadcast), dim=1)
+        reset = self.reset(both).sigmoid()
+        update = self.update(both).sigmoid()
+        candidate = self.candidate(torch.cat((local, reset * broadcast), dim=1)).tanh()
+        return (1 - update) * self.extract(broadcast) + update * candidate
+
+
+class MLP(nn.Module):
+    """Widen, look around at four reaches, narrow."""
+
+    def __init__(self, channels: int, ratio: int) -> None:
+        super().__init__()
+        part = channels * ratio // 4
+        self.widen = pointwise(channels, channels * ratio)
+        self.square = DepthwiseConv2d(part, 3, 3)
+        self.tall = DepthwiseConv2d(part, 5, 3)
+        self.wide = DepthwiseConv2d(part, 3, 5)
+        self.twice = nn.Sequential(DepthwiseConv2d(part, 3, 3), DepthwiseConv2d(part, 3, 3))
+        self.narrow = pointwise(channels * ratio, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        square, tall, wide, twice = self.widen(x).chunk(4, dim=1)
+        x = torch.cat((self.square(square), self.tall(tall), self.wide(wide), self.twice(twice)), dim=1)
+        return self.narrow(F.gelu(x))
+
+
+class Block(nn.Module):
+    """Broadcast residual attention block (BRAB): one attention whose result is broadcast to three others."""
+
+    def __init__(self, config: NetworkConfig, shifted: bool) -> None:
+        super().__init__()
+        C, broadcast, local, window = (
+            config.channels,
+            config.broadcast_channels,
+            config.local_channels,
+            config.window,
+        )
+        self.window = window
+        self.norm1 = LayerNorm(C)
+        self.router = pointwise(C, broadcast)
+        self.local = pointwise(C, 3 * local)
+        self.broadcast_attention = WindowAttention(broadcast, (window, window), shifted)
+        self.local_attentions = nn.ModuleList(
+            WindowAttention(local, shape, shifted)
+            for shape in ((window, window // 4), (window // 4, window), (window // 2, window // 2))
+        )
+        self.gates = nn.ModuleList(Gate(local, broadcast) for _ in range(3))
+        self.project = pointwise(broadcast + 3 * local, C)
+        self.norm2 = LayerNorm(C)
+        self.mlp = MLP(C, config.mlp_ratio)
+
+    def forward(self, x: Tensor, previous: Sequence[Tensor | None]) -> tuple[Tensor, list[Tensor]]:
+        """Map features to features (B, C, H, W); previous and returned are the four attention maps."""
+        H, W = x.shape[-2:]
+        # Padding precedes the normalisation, whose bias then fills it: padded pixels do take part in attention.
+        normed = self.norm1(F.pad(x, (0, -W % self.window, 0, -H % self.window)))
+        broadcast, attention = self.broadcast_attention(self.router(normed), previous[0])
+        outputs, attentions = [broadcast], [attention]
+        carried: Tensor | int = 0
+        for local, gate, attend, earlier in zip(
+            self.local(normed).chunk(3, dim=1), self.gates, self.local_attentions, previous[1:], strict=True
+        ):
+            carried, attention = attend(gate(local + carried, broadcast), earlier)
+            outputs.append(carried)
+            attentions.append(attention)
+        x = x + self.project(torch.cat(outputs, dim=1))[..., :H, :W]
+        return x + self.mlp(self.norm2(x)), attentions
+
+
+class Group(nn.Module):
+    """Broadcast attention group (BAG): blocks between two mixing blocks, beside a narrow bypass."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        C = config.channels
+        self.bypass = pointwise(C, C // 2)
+        self.mixing1 = MixingBlock(C)
+        self.blocks = nn.ModuleList(Block(config, shifted=index % 2 == 1) for index in range(config.blocks))
+        self.mixing2 = MixingBlock(C)
+        self.fuse = pointwise(C // 2 + C, C)
+
+    def forward(self, x: Tensor, previous: Sequence[Sequence[Tensor | None]]) -> tuple[Tensor, list[list[Tensor]]]:
+        """Map features to features (B, C, H, W); previous and returned hold each block's attention maps."""
+        features = self.enter(x)
+        attentions = []
+        for block, earlier in zip(self.blocks, previous, strict=True):
+            features, maps = block(features, earlier)
+            attentions.append(maps)
+        return self.leave(x, features), attentions
+
+    def enter(self, x: Tensor) -> Tensor:
+        """What the first block is given, of the group's input; B, C, H, W both."""
+        return self.mixing1(x) + x
+
+    def leave(self, x: Tensor, features: Tensor) -> Tensor:
+        """The group's output, of its input and of what the last block made; B, C, H, W all."""
+        return self.fuse(torch.cat((self.bypass(x), self.mixing2(features + x)), dim=1)) + x
+
+
+class BGAI(nn.Module):
+    """The whole network, for one scale.
+
+    Input: RGB, B x 3 x H x W, float in [0, 1], any H and W from 1. Output: B x 3 x sH x sW, same dtype and
+    device, not clamped.
+    """
+
+    mean: Tensor
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        C = config.channels
+        # DIV2K's mean RGB in ten-thousandths: an integer, which .half() leaves alone where it would round a float.
+        self.register_buffer("mean", torch.tensor((4488, 4371, 4040)).view(3, 1, 1), persistent=False)
+        self.shallow = nn.Conv2d(3, C, 3, padding=1)
+        self.groups = nn.ModuleList(Group(config) for _ in range(config.groups))
+        self.fuse = pointwise(config.groups * C, C)
+        self.refine = MixingBlock(C)
+        self.head = nn.Conv2d(C, 3 * config.scale**2, 3, padding=1)
+        # The first group has no map to integrate; its temperatures exist, unused, in every released checkpoint.
+        for module in self.groups[0].modules():
+            if isinstance(module, WindowAttention):
+                module.temperature.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shallow = self.shallow_features(x)
+        return self.reconstruct(self.deep_features(shallow, self.group_features(shallow)))
+
+    def shallow_features(self, x: Tensor) -> Tensor:
+        """B, C, H, W of the picture, B, 3, H, W."""
+        return self.shallow(x - self._mean(x))
+
+    def group_features(self, shallow: Tensor) -> list[Tensor]:
+        """Outputs of the groups, each B, C, H, W, for the shallow features of the same shape."""
+        previous: Sequence[Sequence[Tensor | None]] = [[None] * 4] * self.config.blocks
+        outputs = [shallow]
+        for group in self.groups:
+            features, previous = group(outputs[-1], previous)
+            outputs.append(features)
+        return outputs[1:]
+
+    def deep_features(self, shallow: Tensor, groups: Sequence[Tensor]) -> Tensor:
+        """B, C, H, W of the shallow features and the groups' outputs, of the same shape each."""
+        return self.refine(self.fuse(torch.cat(tuple(groups), dim=1))) + shallow
+
+    def reconstruct(self, deep: Tensor) -> Tensor:
+        """The enlarged picture, B, 3, sH, sW, of the deep features."""
+        return F.pixel_shuffle(self.head(deep), self.config.scale) + self._mean(deep)
+
+    def _mean(self, like: Tensor) -> Tensor:
+        return (self.mean / 10000).to(like.dtype)

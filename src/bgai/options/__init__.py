@@ -1,0 +1,1 @@
+"""Option files and what they may say."""

@@ -1,0 +1,1 @@
+"""From an option file to weights."""

@@ -1,0 +1,103 @@
+"""The folder of a training: states to go on from, weights, pictures and the log, in BasicSR's layout.
+
+experiments/NAME/options.json                       all settings, those left at their defaults too
+                 training_states/5000.state         all that is needed to go on after iteration 5000
+                 models/net_g_5000.safetensors      the averaged weights, for enlarging and testing
+                 visualization/                     validation pictures
+                 train.log, log.jsonl, curves.png   what happened
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bgai.atomic_files import remove_leftovers, set_aside, whole_or_nothing
+from bgai.datasets.pairs import Image
+from bgai.errors import UsageError, WeightsError
+from bgai.pictures.picture_files import Picture, write_picture
+
+State = dict[str, Any]
+STATES_KEPT = 3
+
+
+class Experiment:
+    """The files of one training."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.folder = root / name
+        self.states = self.folder / "training_states"
+        self.log = self.folder / "log.jsonl"
+
+    def begin(self) -> None:
+        """Make room for a new training: an earlier one of this name that saved anything is kept under another."""
+        if any(self.states.glob("*.state")):
+            set_aside(self.folder)
+
+    def weights(self, iteration: int | str) -> Path:
+        return self.folder / "models" / f"net_g_{iteration}.safetensors"
+
+    def save_state(self, iteration: int, state: State) -> None:
+        """Write a state, whole or not at all, and then remove those that are older than the newest few."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        with whole_or_nothing(self.states / f"{iteration}.state") as partial:
+            partial.write_bytes(buffer.getbuffer())
+        for path in self._saved()[STATES_KEPT:]:
+            path.unlink()
+
+    def forget_after(self, iteration: int) -> None:
+        """Remove states of later iterations, and what killed processes left: a training that goes on makes its own."""
+        for path in self._saved():
+            if int(path.stem) > iteration:
+                path.unlink()
+        for folder in (self.states, self.folder / "models"):
+            remove_leftovers(folder)
+
+    def newest_state(self, complain: Callable[[str], None]) -> State | None:
+        """The newest state that can be read; `complain` hears of those that cannot."""
+        for path in self._saved():
+            try:
+                return load_state(path)
+            except WeightsError as error:
+                complain(f"{error}; trying the one before")
+        return None
+
+    def save_triptych(self, dataset: str, name: str, lr: Image, sr: Image, hr: Image) -> None:
+        """A picture of LR, enlarged by repeating pixels, SR and HR beside each other."""
+        scale = hr.shape[0] // lr.shape[0]
+        repeated = lr.repeat(scale, axis=0).repeat(scale, axis=1)
+        gap = np.full((len(hr), 4, 3), 255, np.uint8)
+        pixels = np.concatenate((repeated, gap, sr, gap, hr), axis=1)
+        target = self.folder / "visualization" / dataset / f"{name.replace('/', '_')}.png"
+        with write_picture(target, Picture(pixels), pixels.shape[1], overwrite=True) as writer:
+            writer.write(pixels)
+
+    def _saved(self) -> list[Path]:
+        """Files of states, the newest first."""
+        found = [path for path in self.states.glob("*.state") if path.stem.isdigit()]
+        return sorted(found, key=lambda path: int(path.stem), reverse=True)
+
+
+def load_state(path: Path) -> State:
+    """Read a state that `save_state` wrote, onto the CPU.
+
+    Raises:
+        WeightsError: The file is damaged or something else.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such training state")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except Exception:  # a damaged pickle makes its reader raise anything
+        raise WeightsError(f"{path}: damaged, or not a training state") from None
+    if not isinstance(state, dict) or "iteration" not in state:
+        raise WeightsError(f"{path}: not a training state of this program")
+    return state

@@ -1,0 +1,103 @@
+"""Where tiles lie, so that together they give what the whole image would.
+
+The network pads to multiples of 16 and rolls its windows, so a tile sees the same windows as the whole image only if
+it starts on a multiple of 16. What lies near a tile's cut edge differs all the same, and is cut off: that is the halo.
+At the image's own edges nothing is cut off, because there the tile's edge is the picture's.
+
+All tiles of an image are of one size: the fastest engine compiles a graph for each size. So where the image's side is
+no multiple of 16, none of its tiles' is, and the part of a window that each of them ends with counts as cut edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bgai.errors import UsageError
+from bgai.network.config import GRID
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One tile along one axis, in low-resolution pixels: read start:stop, keep keep_start:keep_stop of the image."""
+
+    start: int
+    stop: int
+    keep_start: int
+    keep_stop: int
+
+    @property
+    def length(self) -> int:
+        return self.stop - self.start
+
+
+def check_sizes(tile: int, halo: int) -> None:
+    """Refuse a tile or a halo that `plan_spans` cannot work with.
+
+    Raises:
+        UsageError: One is off the grid, or the halos leave nothing to keep.
+    """
+    # Halves of the grid add up where two halos meet.
+    for name, value, step in (("halo", halo, GRID // 2), ("tile", tile, GRID)):
+        if value % step or value < 0:
+            raise UsageError(f"{name} {value}: expected a multiple of {step}")
+    if tile <= 2 * halo:
+        raise UsageError(f"tile {tile} with halo {halo} leaves nothing: expected a tile above {2 * halo}")
+
+
+def plan_spans(length: int, tile: int, halo: int) -> list[Span]:
+    """Cut an axis into overlapping tiles of one length whose kept parts cover it once, in order.
+
+    Args:
+        length: Pixels of the image along the axis, from 1.
+        tile: Longest tile, halo included; a multiple of 16 and longer than two halos. Where `length` is no multiple of
+            16, tiles are longer by the remainder.
+        halo: Pixels cut off at each edge that is not the image's; a multiple of 8.
+
+    Raises:
+        UsageError: tile or halo is off the grid, or the halos leave nothing to keep.
+
+    Example:
+        >>> [(span.start, span.stop, span.keep_start, span.keep_stop) for span in plan_spans(100, 64, 16)]
+        [(0, 68, 0, 48), (32, 100, 48, 100)]
+    """
+    check_sizes(tile, halo)
+    whole, rest = length - length % GRID, length % GRID
+    count = max(1, -(-(whole - 2 * halo) // (tile - 2 * halo)))
+    # As short as the grid allows, and the overlap that is too much spread evenly.
+    side = -(-(whole + 2 * halo * (count - 1)) // (count * GRID)) * GRID
+    starts = [(whole - side) * index // (max(count - 1, 1) * GRID) * GRID for index in range(count)]
+    edges = [0, *(start + halo for start in starts[1:]), length]
+    return [
+        Span(start, start + side + rest, keep_start, keep_stop)
+        for start, keep_start, keep_stop in zip(starts, edges[:-1], edges[1:], strict=True)
+    ]
+
+
+def plan_tiles(
+    height: int, width: int, pixels: int, halo: int, pixels_per_row: float = 0
+) -> tuple[list[Span], list[Span]]:
+    """Cut an image into the tiles that read least in all; rows first, then columns.
+
+    Args:
+        height: Pixels of the image.
+        width: The same.
+        pixels: What there is room for: a tile, and what is made of a row of tiles.
+        halo: As for `plan_spans`.
+        pixels_per_row: What each row of pixels that a tile keeps takes of this room.
+
+    Where halos alone take more room than there is, tiles are as small as they can be.
+    """
+    least = 2 * halo + GRID
+    best: tuple[list[Span], list[Span]] | None = None
+    cost = 0
+    for tile_height in range(least, max(min(height, pixels // least), least) + GRID, GRID):
+        rows = plan_spans(height, tile_height, halo)
+        room = int(pixels - pixels_per_row * max(span.keep_stop - span.keep_start for span in rows))
+        tile_width = max((room // rows[0].length - width % GRID) // GRID * GRID, least)
+        columns = plan_spans(width, tile_width, halo)
+        area = rows[0].length * columns[0].length
+        total = len(rows) * len(columns) * area
+        if best is None or (area <= room and (total < cost or cost == 0)):
+            best, cost = (rows, columns), total if area <= room else 0
+    assert best is not None
+    return best

@@ -1,0 +1,1 @@
+"""Where weights are found, and how they are stored and described."""

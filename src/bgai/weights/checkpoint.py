@@ -1,0 +1,44 @@
+"""The network and its checkpoint files: loading it from ours and the authors', writing ours. Needs PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from bgai.network.config import NetworkConfig
+from bgai.network.model import BGAI
+from bgai.weights.safetensors_file import Tensors, read_weights, write_weights
+
+
+def load_network(source: str | Path, key: str = "params_ema") -> BGAI:
+    """Load a network from our safetensors or from a checkpoint that the authors released.
+
+    Args:
+        source: A `.safetensors` file that `save_network` wrote, or a `.pth` file of the original project. The scale
+            is inferred from the tensors.
+        key: Which of the weights in a `.pth` file: `params_ema` (averaged) or `params`.
+
+    Returns:
+        The network in float32 on the CPU, in evaluation mode.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or holds something else than this network.
+    """
+    return build_network(*read_weights(source, key))
+
+
+def build_network(config: NetworkConfig, tensors: Tensors) -> BGAI:
+    """The network that these settings and tensors describe, in float32 on the CPU, in evaluation mode."""
+    network = BGAI(config)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+    return network.eval()
+
+
+def save_network(
+    network: BGAI, path: str | Path, metadata: Mapping[str, str] | None = None, *, overwrite: bool = True
+) -> None:
+    """Write a safetensors file with the network's settings and `metadata`, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
+    write_weights(network.config, tensors, path, metadata, overwrite=overwrite)

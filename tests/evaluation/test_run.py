@@ -1,0 +1,282 @@
+"""Tests of weights on sets of images, from an option file to the page."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import texture
+
+from bgai.datasets.degradation import jpeg
+from bgai.datasets.matlab_resize import imresize
+from bgai.errors import EngineError, ImageError, UsageError, WeightsError
+from bgai.evaluation.metrics import psnr
+from bgai.evaluation.result_folder import Measurement, Results, means
+from bgai.evaluation.run import run_test
+from bgai.options.sections import TestOptions
+from bgai.upscaling.upscaler import Upscaler
+
+METRICS = {
+    "psnr": {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True},
+    "ssim": {"type": "calculate_ssim", "crop_border": 2, "test_y_channel": True},
+}
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Two pictures, one of them of odd sides, and one in grey."""
+    folder = tmp_path / "set/HR"
+    folder.mkdir(parents=True)
+    for name, size in (("even", (64, 80)), ("odd", (61, 75))):
+        Image.fromarray(texture(*size)).save(folder / f"{name}.png")
+    Image.fromarray(texture(50, 60)[..., 0]).save(folder / "grey.png")
+    return folder
+
+
+def options(images: Path, **more: Any) -> TestOptions:
+    return TestOptions.model_validate(
+        {
+            "name": "run",
+            "scale": 2,
+            "datasets": {"test_1": {"name": "Set5", "dataroot_gt": images, "dataroot_lq": images.with_name("X2")}},
+            "val": {"metrics": METRICS},
+            **more,
+        }
+    )
+
+
+def test_scores_are_those_of_the_upscaler(images: Path, tmp_path: Path) -> None:
+    results = run_test(options(images, val={"metrics": METRICS, "save_img": True}), root=tmp_path / "results")
+    upscaler = Upscaler(2)
+    for one in results.found:
+        hr = np.asarray(Image.open(images / f"{one.image}.png").convert("RGB"))
+        hr = hr[: hr.shape[0] // 2 * 2, : hr.shape[1] // 2 * 2]
+        lr = imresize(hr, 0.5)
+        assert one.scores["psnr"] == pytest.approx(psnr(upscaler.upscale(lr), hr, 2))
+        assert one.bicubic["psnr"] == pytest.approx(psnr(imresize(lr, 2), hr, 2))
+        saved = Image.open(tmp_path / f"results/run/visualization/Set5/{one.image}_run.png")
+        np.testing.assert_array_equal(np.asarray(saved), upscaler.upscale(lr))
+    summary = json.loads((tmp_path / "results/run/metrics.json").read_text())["Set5"]
+    assert summary["psnr"] == pytest.approx(np.mean([one.scores["psnr"] for one in results.found]))
+    assert set(summary["images"]) == {"even", "odd", "grey"}
+    assert np.asarray(Image.open(images.with_name("X2") / "odd.png")).shape == (30, 37, 3)
+    run = json.loads((tmp_path / "results/run/run.json").read_text())
+    assert run["parameters"] == 297_572
+    assert run["engine"] == "openvino"
+
+
+def test_the_page_holds_everything(images: Path, tmp_path: Path) -> None:
+    run_test(options(images), root=tmp_path / "results")
+    page = (tmp_path / "results/run/report.html").read_text()
+    assert "SwinIR-light" in page  # Set5 at ×2 is a set with known figures
+    assert "largest gain" in page
+    assert "smallest gain" in page
+    assert not re.findall(r"(?:src|href)=\"(?!data:|https://)", page)
+    assert not re.findall(r"src=\"https://", page)
+
+
+def test_it_goes_on_image_by_image(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    added: list[str] = []
+    add = Results.add
+
+    def interrupted(self: Results, measurement: Measurement) -> None:
+        if len(added) == 2:
+            raise KeyboardInterrupt
+        add(self, measurement)
+        added.append(measurement.image)
+
+    monkeypatch.setattr(Results, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_test(options(images), root=tmp_path)
+    assert added == ["even", "grey"]
+    added.clear()
+    whole = run_test(options(images), root=tmp_path)
+    assert added == ["odd"]
+    assert [one.image for one in whole.found] == ["even", "grey", "odd"]
+    assert not list(tmp_path.glob("run_archived*"))
+
+
+def degraded(images: Path, **degradation: Any) -> dict[str, Any]:
+    """A set as it is, and the same degraded."""
+    places = {"dataroot_gt": images, "dataroot_lq": images.with_name("X2")}
+    return {
+        "test_1": {"name": "clean", **places},
+        "test_2": {"name": "Set5", **places, "degradation": degradation},
+    }
+
+
+def test_degraded_images_are_what_is_measured(images: Path, tmp_path: Path) -> None:
+    sets = degraded(images, jpeg={"quality": 20, "subsampling": "4:4:4"})
+    values = {"metrics": METRICS, "save_img": True}
+    results = run_test(options(images, datasets=sets, val=values), root=tmp_path / "results")
+    upscaler = Upscaler(2)
+    for one in results.of("Set5"):
+        hr = np.asarray(Image.open(images / f"{one.image}.png").convert("RGB"))
+        hr = hr[: hr.shape[0] // 2 * 2, : hr.shape[1] // 2 * 2]
+        lr = jpeg(imresize(hr, 0.5), 20, subsampled=False)
+        assert one.scores["psnr"] == pytest.approx(psnr(upscaler.upscale(lr), hr, 2))
+        assert one.bicubic["psnr"] == pytest.approx(psnr(imresize(lr, 2), hr, 2))
+        saved = Image.open(tmp_path / f"results/run/visualization/Set5/{one.image}_run.png")
+        np.testing.assert_array_equal(np.asarray(saved), upscaler.upscale(lr))
+        made = np.asarray(Image.open(images.with_name("X2") / f"{one.image}.png"))
+        np.testing.assert_array_equal(made, imresize(hr, 0.5))
+    clean, compressed = (means([one.scores for one in results.of(name)]) for name in ("clean", "Set5"))
+    assert compressed["psnr"] < clean["psnr"] - 3
+    page = (tmp_path / "results/run/report.html").read_text()
+    assert "SwinIR-light" not in page  # whose published figures are of clean images
+
+
+def test_noise_is_repeatable_and_follows_the_seed(images: Path, tmp_path: Path) -> None:
+    sets = degraded(images, noise={"sigma": 10})
+    found = [
+        scores(run_test(options(images, datasets=sets, manual_seed=seed), only=["Set5"], root=tmp_path / str(run)))
+        for run, seed in enumerate((0, 0, 1))
+    ]
+    assert found[0] == found[1]
+    assert found[0] != found[2]
+
+
+def test_another_degradation_is_another_test(images: Path, tmp_path: Path) -> None:
+    strong, weak = (options(images, datasets=degraded(images, jpeg={"quality": quality})) for quality in (20, 95))
+    first, second = (scores(run_test(one, only=["Set5"], root=tmp_path)) for one in (strong, weak))
+    assert all(second[image] > first[image] for image in first)
+    assert len(list(tmp_path.glob("run_archived*"))) == 1
+
+
+def test_all_that_is_wrong_is_named_before_anything_runs(images: Path, tmp_path: Path) -> None:
+    run_test(options(images), root=tmp_path / "first")
+    lr = images.with_name("X2")
+    Image.fromarray(texture(10, 10)).save(lr / "even.png")
+    (lr / "grey.png").write_bytes((lr / "grey.png").read_bytes()[:300])
+    with pytest.raises(ImageError) as caught:
+        run_test(options(images), root=tmp_path / "second")
+    message = str(caught.value)
+    assert message.startswith("nothing was measured:")
+    assert "even has 10 x 10 pixels; expected 40 x 32, 1/2 of" in message
+    assert "grey.png" in message
+    assert len(message.splitlines()) == 3
+    assert not (tmp_path / "second").exists()
+    (lr / "grey.png").unlink()
+    (lr / "odd.png").unlink()
+    with pytest.raises(ImageError, match=r"X2: expected grey, odd there$"):
+        run_test(options(images), root=tmp_path / "second")
+
+
+def test_sets_that_are_missing_can_be_left_out(images: Path, tmp_path: Path) -> None:
+    sets = {
+        "test_1": {"name": "mine", "dataroot_gt": images},
+        "test_2": {"name": "Urban100", "dataroot_gt": images / "nowhere"},
+    }
+    both = options(images, datasets=sets)
+    with pytest.raises(ImageError, match=r"Urban100: .*no such folder of images\n  sets can be left out: --only mine$"):
+        run_test(both, root=tmp_path / "results")
+    results = run_test(both, only=["mine"], root=tmp_path / "results")
+    assert results.datasets == ["mine"]
+    with pytest.raises(UsageError, match="--only Set9: the option file has mine, Urban100"):
+        run_test(both, only=["Set9"])
+
+
+def test_names_of_low_resolution_images_may_differ(images: Path, tmp_path: Path) -> None:
+    dataset = {"name": "mine", "dataroot_gt": images, "dataroot_lq": tmp_path / "low", "filename_tmpl": "{}x2"}
+    for _ in range(2):
+        results = run_test(options(images, datasets={"test_1": dataset}), root=tmp_path / "results")
+    assert {path.name for path in (tmp_path / "low").iterdir()} == {"evenx2.png", "greyx2.png", "oddx2.png"}
+    assert len(results.found) == 3
+
+
+@pytest.fixture
+def whole(images: Path, tmp_path: Path) -> dict[str, float]:
+    return scores(run_test(options(images), root=tmp_path / "whole"))
+
+
+def scores(results: Any) -> dict[str, float]:
+    return {one.image: one.scores["psnr"] for one in results.found}
+
+
+@pytest.mark.parametrize(
+    ("more", "differ"),
+    [
+        ({"model_type": "TileModel", "tile": 0}, False),
+        ({"model_type": "TileModel", "tile": 16}, True),
+        ({"tile": "auto"}, False),
+        ({"tile": 112}, False),
+    ],
+)
+def test_kinds_of_tiles(
+    images: Path, tmp_path: Path, whole: dict[str, float], more: dict[str, Any], differ: bool
+) -> None:
+    found = scores(run_test(options(images, **more), root=tmp_path / "tiles"))
+    assert (found != pytest.approx(whole, abs=1e-3)) == differ
+
+
+def test_what_memory_cannot_hold_is_refused(images: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from bgai.engines.openvino_engine import OpenVinoEngine
+
+    monkeypatch.setattr(OpenVinoEngine, "free_memory", lambda _: 2**20)
+    with pytest.raises(ImageError, match=r"image of 40 x 32 pixels as a whole takes .* GiB.*tile: auto"):
+        run_test(options(images), root=tmp_path)
+
+
+def test_weights_have_to_fit(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no such file"):
+        run_test(options(images, path={"pretrain_network_g": "none.pth"}))
+    with pytest.raises(UsageError, match="network_g: channels 64; bgai ×2 has 52"):
+        run_test(options(images, network_g={"channels": 64}))
+
+
+class FakeMetric:
+    """What pyiqa gives for a name, in as much as is used of it."""
+
+    def __call__(self, sr: Any, hr: Any) -> Any:
+        assert sr.shape == hr.shape
+        assert sr.max() <= 1
+        return (sr - hr).abs().mean()
+
+
+@pytest.fixture
+def pyiqa(monkeypatch: pytest.MonkeyPatch) -> None:
+    def create_metric(name: str, device: str) -> FakeMetric:
+        return {"lpips": FakeMetric()}[name]
+
+    monkeypatch.setitem(sys.modules, "pyiqa", SimpleNamespace(create_metric=create_metric))
+
+
+@pytest.mark.usefixtures("pyiqa")
+def test_metrics_of_pyiqa(images: Path, tmp_path: Path) -> None:
+    metrics = {**METRICS, "lpips": {"type": "pyiqa", "metric": "lpips", "crop_border": 2}}
+    results = run_test(options(images, val={"metrics": metrics}), root=tmp_path)
+    assert all(0 < one.scores["lpips"] < 0.2 for one in results.found)
+    metrics["lpips"]["metric"] = "lpipz"
+    with pytest.raises(UsageError, match="'lpipz': not known to pyiqa"):
+        run_test(options(images, val={"metrics": metrics}), root=tmp_path)
+
+
+def test_pyiqa_may_be_missing(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyiqa", None)
+    metrics = {"lpips": {"type": "pyiqa", "metric": "lpips"}}
+    with pytest.raises(EngineError, match=r"lpips needs pyiqa: install it with  pip install 'bgai\[metrics\]'"):
+        run_test(options(images, val={"metrics": metrics}), root=tmp_path)
+
+
+def test_released_weights_reach_their_figures(shared: Path, tmp_path: Path) -> None:
+    folder = shared / "benchmarks/Set5"
+    dataset = {"name": "Set5", "dataroot_gt": folder / "HR_mod2", "dataroot_lq": folder / "X2"}
+    path = {"pretrain_network_g": str(shared / "weights/official/BGAI_x2.pth")}
+    results = run_test(options(folder, path=path, datasets={"test_1": dataset}), root=tmp_path)
+    found = means([one.scores for one in results.found])
+    assert found["psnr"] == pytest.approx(38.243, abs=0.005)
+    assert found["ssim"] == pytest.approx(0.9615, abs=0.0001)
+
+
+def test_weights_in_the_package_reach_what_is_asked_of_them(shared: Path, tmp_path: Path) -> None:
+    folder = shared / "benchmarks/Set5"
+    dataset = {"name": "Set5", "dataroot_gt": folder / "HR_mod2", "dataroot_lq": folder / "X2"}
+    results = run_test(options(folder, datasets={"test_1": dataset}), root=tmp_path)
+    assert means([one.scores for one in results.found])["psnr"] > 37

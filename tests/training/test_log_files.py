@@ -1,0 +1,64 @@
+"""What a training tells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bgai.errors import OutputError
+from bgai.training.log_files import Journal, draw_curves, flattened, read_records
+
+
+def test_lines_and_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = Journal(tmp_path, 0, tensorboard=False)
+    journal.line("iteration 1")
+    journal.record(1, loss=0.5, validation={"Set5": {"psnr": 30.0}})
+    assert capsys.readouterr().out == "iteration 1\n"
+    assert (tmp_path / "train.log").read_text() == "iteration 1\n"
+    assert json.loads((tmp_path / "log.jsonl").read_text()) == {
+        "iteration": 1,
+        "loss": 0.5,
+        "validation": {"Set5": {"psnr": 30.0}},
+    }
+
+
+def test_what_came_after_the_state_is_dropped(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, 0, tensorboard=False)
+    for iteration in (10, 20, 30):
+        journal.record(iteration, loss=1.0)
+    with journal.records.open("a") as file:
+        file.write('{"iteration": 40, "lo')  # the process was killed
+    Journal(tmp_path, 20, tensorboard=False).record(25, loss=2.0)
+    assert [record["iteration"] for record in read_records(journal.records)] == [10, 20, 25]
+
+
+def test_nested_values_get_paths_for_names() -> None:
+    assert flattened({"loss": 1, "validation": {"Set5": {"psnr": 2}}}) == {"loss": 1, "validation/Set5/psnr": 2}
+
+
+def test_tensorboard_gets_the_same(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    journal = Journal(tmp_path, 0, tensorboard=True)
+    journal.record(7, loss=0.25)
+    journal.close()
+    events = EventAccumulator(str(tmp_path / "tb_logger")).Reload()
+    (event,) = events.Scalars("loss")
+    assert (event.step, event.value) == (7, 0.25)
+
+
+@pytest.mark.parametrize("records", [0, 3])
+def test_curves_are_a_picture(tmp_path: Path, records: int) -> None:
+    entries = [{"iteration": n, "loss": 1 / (n + 1), "lr": 0.1, "validation": {"Set5": {"psnr": n}}} for n in range(3)]
+    draw_curves(entries[:records], tmp_path / "curves.png", "name")
+    with Image.open(tmp_path / "curves.png") as image:
+        assert image.width == 120 * 5 * max(records, 1)
+
+
+def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made a folder"):
+        Journal(tmp_path / "file/below", 0, tensorboard=False)

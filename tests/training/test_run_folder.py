@@ -1,0 +1,91 @@
+"""The folder of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support import texture
+
+from bgai.errors import UsageError, WeightsError
+from bgai.training.run_folder import Experiment, load_state
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Experiment:
+    return Experiment(tmp_path, "run")
+
+
+def save(experiment: Experiment, *iterations: int) -> None:
+    for iteration in iterations:
+        experiment.save_state(iteration, {"iteration": iteration, "network": torch.tensor([iteration])})
+
+
+def test_the_newest_states_are_kept(experiment: Experiment) -> None:
+    save(experiment, 5, 10, 200, 1000)
+    assert {path.name for path in experiment.states.iterdir()} == {"10.state", "200.state", "1000.state"}
+    state = experiment.newest_state(pytest.fail)
+    assert state is not None
+    assert state["network"].item() == 1000
+
+
+def test_damaged_states_are_passed_over(experiment: Experiment) -> None:
+    save(experiment, 10, 200, 1000)
+    path = experiment.states / "1000.state"
+    path.write_bytes(path.read_bytes()[:-100])
+    (experiment.states / "200.state").write_bytes(b"")
+    complaints: list[str] = []
+    state = experiment.newest_state(complaints.append)
+    assert state is not None
+    assert state["iteration"] == 10
+    assert len(complaints) == 2
+    assert "1000.state: damaged, or not a training state; trying the one before" in complaints[0]
+
+
+def test_no_state_is_none(experiment: Experiment) -> None:
+    assert experiment.newest_state(pytest.fail) is None
+
+
+def test_other_files_are_no_states(tmp_path: Path) -> None:
+    torch.save({"params": {}}, tmp_path / "5.state")
+    with pytest.raises(WeightsError, match="not a training state of this program"):
+        load_state(tmp_path / "5.state")
+    with pytest.raises(UsageError, match="no such training state"):
+        load_state(tmp_path / "6.state")
+
+
+def test_a_new_training_keeps_the_old_one(experiment: Experiment, tmp_path: Path) -> None:
+    save(experiment, 5)
+    (experiment.folder / "train.log").write_text("")
+    experiment.begin()
+    assert not experiment.folder.exists()
+    (kept,) = tmp_path.glob("run_archived_*")
+    assert (kept / "training_states/5.state").exists()
+
+
+def test_a_training_that_saved_nothing_is_not_worth_keeping(experiment: Experiment) -> None:
+    experiment.folder.mkdir()
+    experiment.begin()
+    assert experiment.folder.exists()
+
+
+def test_a_training_that_goes_back_forgets_what_came_after(experiment: Experiment) -> None:
+    save(experiment, 5, 10, 20)
+    leftover = experiment.states / ".30.state.999999999.partial"
+    leftover.touch()
+    experiment.forget_after(5)
+    save(experiment, 6)
+    assert {path.name for path in experiment.states.iterdir()} == {"5.state", "6.state"}
+
+
+def test_three_pictures_beside_each_other(experiment: Experiment) -> None:
+    lr, hr = texture(10, 8), texture(20, 16)
+    experiment.save_triptych("Set5", "deep/name_5", lr, hr // 2, hr)
+    pixels = np.asarray(Image.open(experiment.folder / "visualization/Set5/deep_name_5.png"))
+    assert pixels.shape == (20, 16 * 3 + 8, 3)
+    np.testing.assert_array_equal(pixels[::2, :16:2], lr)
+    np.testing.assert_array_equal(pixels[:, 20:36], hr // 2)
+    np.testing.assert_array_equal(pixels[:, 40:], hr)

@@ -1,0 +1,254 @@
+"""The upscaler: every kind of array, tiles against the whole image, transparency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import texture
+
+import bgai
+from bgai.errors import UsageError
+from bgai.upscaling.upscaler import Upscaler
+from bgai.weights.safetensors_file import read_metadata, read_weights, write_weights
+from bgai.weights.sources import find_weights
+
+
+@pytest.fixture(scope="module")
+def upscaler() -> Upscaler:
+    return bgai.Upscaler(scale=4, engine="openvino")
+
+
+@pytest.mark.parametrize("channels", [None, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_every_kind_of_array_keeps_its_kind(channels: int | None, dtype: type, upscaler: Upscaler) -> None:
+    image = texture(19, 26, channels or 1) / 255
+    image = image if channels else image[..., 0]
+    top = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
+    given = (image * top).astype(dtype)
+    before = given.copy()
+    result = upscaler.upscale(given)
+    assert result.dtype == dtype
+    assert result.shape == (76, 104, *image.shape[2:])
+    np.testing.assert_array_equal(given, before)
+    # Depths agree with each other: what differs is the rounding of the input.
+    reference = upscaler.upscale(image.astype(np.float32))
+    difference = np.abs(result / top - reference)
+    opaque = reference[..., -1] > 0.2 if channels in (2, 4) else np.full(result.shape[:2], True)
+    assert difference[opaque].mean() < 0.01
+
+
+def test_what_it_gives_is_an_enlargement(upscaler: Upscaler) -> None:
+    from bgai.datasets.matlab_resize import imresize
+    from bgai.evaluation.metrics import psnr
+
+    hr = texture(128, 160)
+    hr = imresize(imresize(hr, 1 / 2), 2)
+    lr = imresize(hr, 1 / 4)
+    assert psnr(upscaler.upscale(lr), hr, 4) > psnr(imresize(lr, 4), hr, 4)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_whole_and_tiled_agree_inside(scale: int) -> None:
+    image = texture(320, 320)
+    whole = Upscaler(scale, tile=0, engine="openvino").upscale(image)
+    tiled = Upscaler(scale, tile=240, engine="openvino").upscale(image)
+    border = 64 * scale
+    difference = np.abs(whole.astype(int) - tiled)[border:-border, border:-border]
+    assert difference.size > 400_000
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-4
+
+
+def test_the_halo_is_that_of_the_weights(tmp_path: Path) -> None:
+    shipped = find_weights(None, 4)
+    assert Upscaler(engine="openvino").halo == shipped.halo == int(read_metadata(shipped.file)["halo"])
+    write_weights(*read_weights(shipped.file), tmp_path / "unknown.safetensors")
+    assert Upscaler(weights=tmp_path / "unknown.safetensors", engine="openvino").halo == 48
+    assert Upscaler(engine="openvino", halo=8).halo == 8
+
+
+def test_clean_leads_from_one_set_of_weights_to_the_other(photo_weights: Path) -> None:
+    image = texture(20, 24).astype(np.float32) / 255
+    ends = [Upscaler(4, name, "openvino").upscale(image) for name in ("bgai", "photo")]
+    results = [Upscaler(4, engine="openvino", clean=clean).upscale(image) for clean in (0, 0.5, 1)]
+    np.testing.assert_array_equal(results[0], ends[0])
+    np.testing.assert_array_equal(results[2], ends[1])
+    np.testing.assert_array_equal(Upscaler(engine="openvino").upscale(image), ends[0])
+    steps = [np.abs(a - b).mean() for a, b in ((ends[0], ends[1]), (results[0], results[1]), (results[1], results[2]))]
+    assert min(steps[1:]) > 0.2 * steps[0] > 0
+    torch = Upscaler(4, engine="torch", device="cpu", clean=0.5).upscale(image)
+    assert np.abs(torch - results[1]).max() < 1e-4
+
+
+def test_strips_are_the_image_from_the_top() -> None:
+    image = texture(150, 40)
+    tiled = Upscaler(tile=64, halo=16, engine="openvino")
+    strips = list(tiled.strips(image))
+    assert len(strips) > 2
+    np.testing.assert_array_equal(np.concatenate(strips), tiled.upscale(image))
+
+
+def test_both_engines_agree() -> None:
+    image = texture(40, 56)
+    results = [Upscaler(engine=engine, device="cpu").upscale(image) for engine in ("openvino", "torch")]
+    assert np.abs(results[0].astype(int) - results[1]).max() <= 1
+
+
+def test_progress_counts_every_output_pixel_once() -> None:
+    calls: list[tuple[int, int]] = []
+    Upscaler(tile=64, halo=16, engine="openvino").upscale(texture(90, 100), progress=lambda *call: calls.append(call))
+    assert calls == sorted(calls)
+    assert len(calls) > 3
+    assert calls[-1] == (90 * 100 * 16, 90 * 100 * 16)
+    assert {total for _, total in calls} == {90 * 100 * 16}
+
+
+def test_grey_stays_near_the_same_picture_in_colour(upscaler: Upscaler) -> None:
+    grey = texture(24, 24, 1)[..., 0]
+    colour = upscaler.upscale(np.repeat(grey[..., None], 3, axis=2))
+    assert np.abs(upscaler.upscale(grey).astype(int) - colour.mean(axis=2)).mean() < 2
+
+
+def disc(background: int) -> np.ndarray:
+    """An opaque red disc; what lies hidden under full transparency is `background`."""
+    y, x = np.mgrid[:48, :48]
+    inside = np.clip(16.5 - np.hypot(y - 23.5, x - 23.5), 0, 1)
+    image = np.full((48, 48, 4), background, np.uint8)
+    image[inside > 0] = (220, 30, 40, 0)
+    image[..., 3] = np.rint(inside * 255)
+    return image
+
+
+def test_hidden_colours_do_not_bleed(upscaler: Upscaler) -> None:
+    black, white = (upscaler.upscale(disc(background)) for background in (0, 255))
+    np.testing.assert_array_equal(black, white)
+
+
+def test_edges_have_no_fringe(upscaler: Upscaler) -> None:
+    result = upscaler.upscale(disc(255)).astype(int)
+    edge = (result[..., 3] > 0) & (result[..., 3] < 255)
+    assert edge.sum() > 100
+    # The disc has one colour; an edge mixed with hidden white would be far brighter in green and blue.
+    assert (result[edge][:, :3] == (220, 30, 40)).all()
+    # Nor a rim inside, where the network sees the disc end in black.
+    solid = result[result[..., 3] == 255][:, :3]
+    assert np.abs(solid - (220, 30, 40)).max() < 10
+    hidden = result[result[..., 3] == 0][:, :3]
+    assert ((hidden == 0) | (hidden == (220, 30, 40))).all()
+
+
+def test_opaque_stays_opaque_and_clear_stays_clear(upscaler: Upscaler) -> None:
+    result = upscaler.upscale(disc(255))
+    assert (result[88:104, 88:104, 3] == 255).all()
+    assert (result[:12, :12, 3] == 0).all()
+
+
+def test_an_opaque_picture_is_what_it_is_without_alpha(upscaler: Upscaler) -> None:
+    image = texture(30, 30)
+    opaque = np.dstack((image, np.full((30, 30), 255, np.uint8)))
+    result = upscaler.upscale(opaque)
+    np.testing.assert_array_equal(result[..., :3], upscaler.upscale(image))
+    assert (result[..., 3] == 255).all()
+
+
+def test_whole_and_tiled_agree_inside_with_transparency() -> None:
+    image = np.dstack((texture(48, 320), np.full((48, 320), 128, np.uint8)))
+    image[:, 150:170, 3] = 255
+    whole, tiled = (Upscaler(tile=tile, engine="openvino").upscale(image).astype(int) for tile in (0, 160))
+    difference = np.abs(whole - tiled)[:, 256:-256]
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_the_smallest_picture(engine: str) -> None:
+    assert Upscaler(engine=engine, device="cpu").upscale(np.full((1, 1), 7, np.uint8)).shape == (4, 4)
+
+
+def test_half_transparent_throughout(upscaler: Upscaler) -> None:
+    image = np.dstack((texture(20, 20), np.full((20, 20), 128, np.uint8)))
+    assert (upscaler.upscale(image)[..., 3] == 128).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4, 5), np.uint8), "shape"),
+        (np.zeros((0, 4, 3), np.uint8), "shape"),
+        (np.zeros(4, np.uint8), "shape"),
+        (np.zeros((4, 4), np.int32), "int32"),
+        (np.full((4, 4), 2, np.float32), r"expected values in \[0, 1\]"),
+        (np.full((4, 4), np.nan, np.float32), r"expected values in \[0, 1\]"),
+    ],
+)
+def test_other_arrays_are_refused(image: np.ndarray, message: str, upscaler: Upscaler) -> None:
+    with pytest.raises(UsageError, match=message):
+        upscaler.upscale(image)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tile": 100}, "tile 100"),
+        ({"halo": 10}, "halo 10"),
+        ({"tile": 64, "halo": 32}, "leaves nothing"),
+        ({"tile": -16}, "tile -16"),
+        ({"scale": 7}, "scale 7"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, int], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Upscaler(**options)
+
+
+def test_weights_of_another_scale_are_refused() -> None:
+    from bgai.weights.sources import find_weights
+
+    with pytest.raises(UsageError, match="enlarges ×4"):
+        Upscaler(scale=2, weights=find_weights(None, 4).file)
+
+
+def test_tiles_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    upscaler = Upscaler(engine="openvino")
+    image = np.broadcast_to(np.uint8(0), (5000, 5000, 3))
+    sizes = []
+    for gigabytes in (0.01, 1, 2, 64, 1000):
+        monkeypatch.setattr(upscaler.engine, "free_memory", lambda free=gigabytes: free * 2**30)
+        rows, columns = upscaler.plan(image)
+        sizes.append(rows[0].length * columns[0].length)
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[1] < sizes[2] == sizes[-1]  # a process on a CPU stays below 1 GiB, however much is free
+    assert sizes[-1] * upscaler.engine.bytes_per_pixel < 2**30
+
+
+def test_a_picture_in_a_file_leaves_the_memory_to_tiles(tmp_path: Path) -> None:
+    upscaler = Upscaler(engine="openvino")
+    areas = []
+    for image in (
+        np.empty((8000, 8000, 3), np.uint8),
+        np.memmap(tmp_path / "a", np.uint8, "w+", shape=(8000, 8000, 3)),
+    ):
+        rows, columns = upscaler.plan(image)
+        areas.append(rows[0].length * columns[0].length)
+    assert areas[1] > areas[0] * 1.2
+
+
+def test_transparency_takes_of_the_memory() -> None:
+    upscaler = Upscaler(engine="openvino")
+    areas = []
+    for channels in (1, 2):
+        rows, columns = upscaler.plan(np.broadcast_to(np.uint8(0), (2000, 2000, channels)))
+        areas.append(rows[0].length * columns[0].length)
+    assert areas[1] < areas[0] * 0.9
+
+
+@pytest.mark.parametrize("side", [1000, 8000, 12000])
+def test_the_picture_and_its_strips_take_of_the_memory(side: int) -> None:
+    upscaler = Upscaler(engine="openvino")
+    image = np.broadcast_to(np.uint8(0), (side, side, 3))
+    rows, columns = upscaler.plan(image)
+    tiles = rows[0].length * columns[0].length * upscaler.engine.bytes_per_pixel
+    strips = max(span.keep_stop - span.keep_start for span in rows) * 4 * side * 4 * 3
+    assert image.nbytes + strips + tiles < 2**30 - 2**28 or rows[0].length < 150
