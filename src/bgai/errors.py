@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 
 class BgaiError(Exception):
-    """Base of all errors that this package raises on purpose; the text says what, where and what to do."""
+    """Base of all errors that this package raises on purpose; the text says what, where and what to do.
+
+    Args:
+        message: One line.
+        parameter: The argument that another value of would help, by its name in Python. The command line adds the
+            option of that name to the message.
+    """
+
+    def __init__(self, message: str, *, parameter: str = "") -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 class UsageError(BgaiError):
@@ -27,6 +37,18 @@ class WeightsError(BgaiError):
 
 class EngineError(BgaiError):
     """No engine can run the weights on the device asked for."""
+
+
+class MissingExtraError(EngineError):
+    """A part of the package needs libraries that the core install leaves out.
+
+    Args:
+        extra: The extra that brings them, such as `torch`.
+        what: What needs them.
+    """
+
+    def __init__(self, extra: str, what: str = "this") -> None:
+        super().__init__(f"{what} needs the extra {extra!r}: install it with  pip install 'bgai[{extra}]'")
 
 
 def listed(items: Sequence[str], separator: str = ", ") -> str:

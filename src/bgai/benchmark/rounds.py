@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -21,6 +21,7 @@ import psutil
 from bgai.benchmark.side_process import Facts, Run, serve
 from bgai.engines.selection import ENGINES, check_precision, choose
 from bgai.errors import EngineError, UsageError
+from bgai.types import Progress
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import Weights, find_weights
 
@@ -33,7 +34,6 @@ PICTURES = 100
 _SHORT_SET: dict[str, int | None] = {"128x128": 0, "256x256": 0, "640x480": None}
 
 Command = Sequence[str]
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ import pyvips
 from numpy.typing import NDArray
 
 from bgai.options.sections import BlurOptions, DegradationOptions, JpegOptions, NoiseOptions, WebpOptions
+from bgai.types import RgbImage
 
-Image = NDArray[np.uint8]
 Phase = tuple[int, int]
 
 BLOCK = 16
@@ -26,7 +26,7 @@ MID_GREY = 128
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as JPEG has it
 
 
-def blur(image: Image, sigmas: tuple[float, float], angle: float = 0) -> Image:
+def blur(image: RgbImage, sigmas: tuple[float, float], angle: float = 0) -> RgbImage:
     """Convolve with a Gaussian; what lies outside the image is its reflection.
 
     Args:
@@ -54,8 +54,8 @@ def _gaussian(sigmas: tuple[float, float], angle: float) -> NDArray[np.float32]:
 
 
 def add_noise(
-    image: Image, sigma: float, random: np.random.Generator, *, grey: bool = False, poisson: bool = False
-) -> Image:
+    image: RgbImage, sigma: float, random: np.random.Generator, *, grey: bool = False, poisson: bool = False
+) -> RgbImage:
     """Add noise whose standard deviation is `sigma` levels of 255.
 
     Args:
@@ -74,7 +74,7 @@ def add_noise(
     return _to_bytes(image + noise)
 
 
-def jpeg(image: Image, quality: int, *, subsampled: bool = True, phase: Phase = (0, 0)) -> Image:
+def jpeg(image: RgbImage, quality: int, *, subsampled: bool = True, phase: Phase = (0, 0)) -> RgbImage:
     """Encode as JPEG and decode again.
 
     Args:
@@ -88,31 +88,31 @@ def jpeg(image: Image, quality: int, *, subsampled: bool = True, phase: Phase = 
     return _decoded(pyvips.Image.jpegload_buffer(data), phase)
 
 
-def webp(image: Image, quality: int, *, phase: Phase = (0, 0)) -> Image:
+def webp(image: RgbImage, quality: int, *, phase: Phase = (0, 0)) -> RgbImage:
     """Encode as lossy WebP and decode again; arguments as for `jpeg`."""
     data = _as_vips(_with_phase(image, phase)).webpsave_buffer(Q=quality, keep="none")
     return _decoded(pyvips.Image.webpload_buffer(data), phase)
 
 
-def _with_phase(image: Image, phase: Phase) -> Image:
+def _with_phase(image: RgbImage, phase: Phase) -> RgbImage:
     """The image and, before it, so much of its reflection that blocks meet it at this phase."""
     top, left = phase
     return np.pad(image, ((top, 0), (left, 0), (0, 0)), mode="symmetric") if top or left else image
 
 
-def _as_vips(image: Image) -> pyvips.Image:
+def _as_vips(image: RgbImage) -> pyvips.Image:
     height, width, channels = image.shape
     pixels = pyvips.Image.new_from_memory(np.ascontiguousarray(image).data, width, height, channels, "uchar")
     return pixels.copy(interpretation="srgb")
 
 
-def _decoded(image: pyvips.Image, phase: Phase) -> Image:
+def _decoded(image: pyvips.Image, phase: Phase) -> RgbImage:
     pixels = np.frombuffer(image.write_to_memory(), np.uint8).reshape(image.height, image.width, image.bands)
     return pixels[phase[0] :, phase[1] :]
 
 
-def _to_bytes(image: NDArray[Any]) -> Image:
-    pixels: Image = np.rint(image).clip(0, 255).astype(np.uint8)
+def _to_bytes(image: NDArray[Any]) -> RgbImage:
+    pixels: RgbImage = np.rint(image).clip(0, 255).astype(np.uint8)
     return pixels
 
 
@@ -142,7 +142,7 @@ class Coding:
     subsampled: bool
     phase: Phase
 
-    def __call__(self, image: Image) -> Image:
+    def __call__(self, image: RgbImage) -> RgbImage:
         if self.is_jpeg:
             return jpeg(image, self.quality, subsampled=self.subsampled, phase=self.phase)
         return webp(image, self.quality, phase=self.phase)
@@ -156,7 +156,7 @@ class Degradation:
     noise: Noise | None = None
     codings: tuple[Coding, ...] = ()
 
-    def __call__(self, image: Image, random: np.random.Generator) -> Image:
+    def __call__(self, image: RgbImage, random: np.random.Generator) -> RgbImage:
         if self.blur:
             image = blur(image, self.blur.sigmas, self.blur.angle)
         if self.noise:
@@ -230,16 +230,16 @@ class DegradationPlan:
     def __init__(self, options: DegradationOptions, seed: int, first: int = 0) -> None:
         self._options, self._seed, self._first = options, seed, first
 
-    def degrade(self, patches: Image, iteration: int) -> Image:
+    def degrade(self, patches: RgbImage, iteration: int) -> RgbImage:
         """The patches of an iteration, B x p x p x 3 in and out, whose orientation is that of the training."""
         return np.stack([self._degraded(patch, iteration, number) for number, patch in enumerate(patches)])
 
-    def _degraded(self, patch: Image, iteration: int, number: int) -> Image:
+    def _degraded(self, patch: RgbImage, iteration: int, number: int) -> RgbImage:
         random = np.random.default_rng((self._seed, 2, iteration, self._first + number))
         return draw(self._options, random)(patch, random)
 
 
-def degrade_whole(image: Image, options: DegradationOptions, seed: int, name: str) -> Image:
+def degrade_whole(image: RgbImage, options: DegradationOptions, seed: int, name: str) -> RgbImage:
     """A whole image as its name and the seed say: the same each time."""
     random = np.random.default_rng((seed, zlib.crc32(name.encode())))
     return draw(options, random, whole=True)(image, random)

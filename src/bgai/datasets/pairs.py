@@ -31,9 +31,8 @@ from bgai.datasets.matlab_resize import imresize
 from bgai.errors import BgaiError, ImageError, listed
 from bgai.options.sections import PairedDataset, TrainDataset
 from bgai.pictures.picture_files import INPUT_SUFFIXES, encode_png, read_rgb8, read_size
+from bgai.types import RgbImage, Size
 
-Image = NDArray[np.uint8]
-Size = tuple[int, int]
 Batch = tuple[Tensor, Tensor]
 """B x 3 x p x p and B x 3 x sp x sp, float32 in [0, 1]."""
 
@@ -45,7 +44,7 @@ class Images(Protocol):
 
     keys: Sequence[str]
 
-    def read(self, key: str) -> Image: ...
+    def read(self, key: str) -> RgbImage: ...
 
     def size(self, key: str) -> Size: ...
 
@@ -68,7 +67,7 @@ class FolderImages:
                 raise ImageError(f"{other}: its name without suffix is also that of {path.name}; rename one of them")
         self.keys: Sequence[str] = list(self._paths)
 
-    def read(self, key: str) -> Image:
+    def read(self, key: str) -> RgbImage:
         return read_rgb8(self._paths[key])
 
     def size(self, key: str) -> Size:
@@ -112,7 +111,7 @@ class PairedImages:
     def __len__(self) -> int:
         return len(self.names)
 
-    def read(self, index: int) -> tuple[Image, Image]:
+    def read(self, index: int) -> tuple[RgbImage, RgbImage]:
         """The pair as H x W x 3 and sH x sW x 3; the high-resolution image is cut to a multiple of the scale."""
         name = self.names[index]
         hr = self._hr.read(name)
@@ -321,11 +320,11 @@ class _PatchDataset(Dataset[Any]):
         lr, hr = (torch.from_numpy(np.stack(side)).permute(0, 3, 1, 2) for side in zip(*sides, strict=True))
         return self._plan.degraded(lr, iteration), hr
 
-    def _cut(self, patches: Patches, index: int) -> tuple[Image, Image]:
+    def _cut(self, patches: Patches, index: int) -> tuple[RgbImage, RgbImage]:
         lr, hr = self._pairs.read(int(patches.image[index]))
         return self._oriented(lr, patches, index, 1), self._oriented(hr, patches, index, self._plan.scale)
 
-    def _oriented(self, image: Image, patches: Patches, index: int, scale: int) -> Image:
+    def _oriented(self, image: RgbImage, patches: Patches, index: int, scale: int) -> RgbImage:
         top, left, side = patches.top[index] * scale, patches.left[index] * scale, self._plan.side * scale
         patch = image[top : top + side, left : left + side]
         patch = patch[:, ::-1] if patches.mirror[index] else patch

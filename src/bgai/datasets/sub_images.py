@@ -23,13 +23,12 @@ from bgai.datasets.matlab_resize import imresize
 from bgai.errors import ImageError, OutputError, UsageError, listed
 from bgai.network.config import SCALES
 from bgai.pictures.picture_files import INPUT_SUFFIXES, encode_png, read_rgb8, read_size
+from bgai.types import Progress
 
 RECORD = ".bgai-prepare.json"
 """Says in an output folder what it was made of, so that nothing else is mixed into it."""
 # More take much memory: shrinking a photograph of 3 megapixels needs 0.2 GB.
 DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ import psutil
 
 from bgai.atomic_files import make_folder
 from bgai.engines.openvino_engine import SETTINGS, core, no_memory
-from bgai.engines.selection import Tiles
 from bgai.errors import EngineError, WeightsError
 from bgai.network.config import SCALES
+from bgai.types import Tiles
 
 
 class OnnxEngine:

@@ -16,10 +16,10 @@ import psutil
 from numpy.typing import NDArray
 
 from bgai.atomic_files import make_folder
-from bgai.engines.openvino_graph import Size, build_graph, window_orders
-from bgai.engines.selection import Tiles
+from bgai.engines.openvino_graph import build_graph, window_orders
 from bgai.errors import EngineError
 from bgai.network.config import NetworkConfig
+from bgai.types import Size, Tiles
 
 SETTINGS = {
     # Left alone, OpenVINO computes in bfloat16 or float16 where the CPU can, off by whole 8-bit levels.

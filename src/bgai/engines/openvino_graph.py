@@ -29,6 +29,7 @@ from openvino import Node
 from openvino import opset13 as op
 
 from bgai.network.config import NetworkConfig
+from bgai.types import Size
 
 MEAN = np.array((0.4488, 0.4371, 0.4040)).reshape(1, 3, 1, 1)  # DIV2K's mean RGB
 EPSILON = 1e-5  # of the layer normalisation
@@ -40,7 +41,6 @@ _MOST_TAPS = 13  # OpenVINO 2026.4 does not finish compiling wider depthwise fil
 
 Array = NDArray[np.float64]
 Window = tuple[int, int]
-Size = tuple[int, int]
 
 
 def build_graph(

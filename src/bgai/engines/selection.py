@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bgai.errors import EngineError, UsageError, WeightsError
 from bgai.network.config import NetworkConfig
+from bgai.types import Tensors, Tiles
 from bgai.weights.sources import Weights, cache_folder
 
 ENGINES = ("auto", "openvino", "torch")
 PRECISIONS = ("float32", "half")
-
-if TYPE_CHECKING:
-    from bgai.weights.safetensors_file import Tensors
-
-Tiles = NDArray[np.float32]
 
 
 class Engine(Protocol):

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from bgai.engines.cuda_network import CudaNetwork
-from bgai.engines.selection import Tiles
 from bgai.errors import EngineError
 from bgai.network.config import NetworkConfig
+from bgai.types import Tensors, Tiles
 from bgai.weights.checkpoint import build_network
-from bgai.weights.safetensors_file import Tensors
 
 # What tensors take on CUDA, counted, and half as much again for the libraries and for gaps between them.
 _CUDA_BYTES_PER_PIXEL = {"float32": 10_000, "half": 6_000}

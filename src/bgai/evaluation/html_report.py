@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bgai.atomic_files import whole_or_nothing
-from bgai.datasets.pairs import Image
 from bgai.evaluation.metrics import luma
 from bgai.evaluation.published_figures import Published, published, usual_name
 from bgai.evaluation.result_folder import Results, compared, mean, means
 from bgai.pictures.picture_files import encode_png
+from bgai.types import RgbImage
 
 _CELL = 16
 _CROP = 9 * _CELL
@@ -50,12 +50,12 @@ class Example:
     image: str
     most: bool
     """Whether it is the set's image of the largest gain; of the smallest, else."""
-    bicubic: Image
-    sr: Image
-    hr: Image
+    bicubic: RgbImage
+    sr: RgbImage
+    hr: RgbImage
 
     @classmethod
-    def cut(cls, dataset: str, image: str, most: bool, bicubic: Image, sr: Image, hr: Image) -> Example:
+    def cut(cls, dataset: str, image: str, most: bool, bicubic: RgbImage, sr: RgbImage, hr: RgbImage) -> Example:
         """Find the part in whole images of one size, H x W x 3."""
         rows, columns = _telling_part(bicubic, sr, hr, most)
         crops = (np.ascontiguousarray(pixels[rows, columns]) for pixels in (bicubic, sr, hr))
@@ -289,7 +289,7 @@ def _data(content: Figure | bytes, kind: str) -> str:
     return f"data:{media};base64,{base64.b64encode(content).decode()}"
 
 
-def _telling_part(bicubic: Image, sr: Image, hr: Image, most: bool) -> tuple[slice, slice]:
+def _telling_part(bicubic: RgbImage, sr: RgbImage, hr: RgbImage, most: bool) -> tuple[slice, slice]:
     """Rows and columns of the square in which the error on the luma falls most from bicubic to SR, or least."""
     height, width = hr.shape[:2]
     high, wide = min(_CROP, height), min(_CROP, width)
@@ -307,7 +307,7 @@ def _cell_tops(height: int) -> range:
     return range(0, height - height % _CELL, _CELL)
 
 
-def _gain(bicubic: Image, sr: Image, hr: Image) -> NDArray[np.float64]:
+def _gain(bicubic: RgbImage, sr: RgbImage, hr: RgbImage) -> NDArray[np.float64]:
     """By how much the squared error falls in each cell of a row of cells."""
     original = luma(hr)
     fall = (luma(bicubic) - original) ** 2 - (luma(sr) - original) ** 2

@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgai.errors import UsageError
+from bgai.types import RgbImage
 
-Image = NDArray[np.uint8]
 Planes = NDArray[np.float64]
 
 _WINDOW = 11
 _STRIP_PIXELS = 2**18  # of which a dozen planes are at hand at a time, whatever the image's size
 
 
-def luma(image: Image) -> NDArray[np.float64]:
+def luma(image: RgbImage) -> NDArray[np.float64]:
     """Y of BT.601 in studio swing, 16 to 235, unrounded, as MATLAB's `rgb2ycbcr` gives it; H x W x 3 to H x W."""
     y: NDArray[np.float64] = image @ np.array((65.481, 128.553, 24.966)) / 255 + 16
     return y
 
 
-def psnr(sr: Image, hr: Image, border: int, on_luma: bool = True) -> float:
+def psnr(sr: RgbImage, hr: RgbImage, border: int, on_luma: bool = True) -> float:
     """Peak signal-to-noise ratio in dB between two RGB images.
 
     Args:
@@ -44,10 +44,10 @@ def psnr(sr: Image, hr: Image, border: int, on_luma: bool = True) -> float:
     return 10 * math.log10(255**2 / error) if error else math.inf
 
 
-def ssim(sr: Image, hr: Image, border: int, on_luma: bool = True) -> float:
+def ssim(sr: RgbImage, hr: RgbImage, border: int, on_luma: bool = True) -> float:
     """Structural similarity, 1 for equal images: Gaussian windows of 11 x 11 with sigma 1.5, mean over all positions.
 
-    Arguments are those of `psnr`; over RGB it is the mean of the three channels'. Source: Z. Wang et al., Image
+    Arguments are those of `psnr`; over RGB it is the mean of the three channels'. Source: Z. Wang et al., RgbImage
     Quality Assessment: From Error Visibility to Structural Similarity (2004), with its constants for 255.
     """
     height, width = (side - 2 * border for side in sr.shape[:2])
@@ -72,7 +72,9 @@ def _similarity(x: Planes, y: Planes) -> Planes:
     return similarity
 
 
-def _strips(sr: Image, hr: Image, border: int, on_luma: bool, overlap: int = 0) -> Iterator[tuple[Planes, Planes]]:
+def _strips(
+    sr: RgbImage, hr: RgbImage, border: int, on_luma: bool, overlap: int = 0
+) -> Iterator[tuple[Planes, Planes]]:
     """What is compared, from the top: rows x W x channels of both, each strip with the last rows of the one before."""
     if sr.shape != hr.shape:
         raise UsageError(f"cannot compare images of {sr.shape} and {hr.shape}: expected equal shapes")

@@ -13,7 +13,7 @@ from typing import Any
 
 from bgai import provenance
 from bgai.datasets.matlab_resize import imresize
-from bgai.datasets.pairs import Image, PairedImages, make_lr
+from bgai.datasets.pairs import PairedImages, make_lr
 from bgai.engines.selection import blended_weights
 from bgai.errors import BgaiError, ImageError, UsageError, listed
 from bgai.evaluation.averaged_tiles import enlarge_averaging
@@ -22,12 +22,11 @@ from bgai.evaluation.result_folder import Measurement, Results
 from bgai.evaluation.scores import Scorer, unmeasurable
 from bgai.options.sections import PairedDataset, TestOptions
 from bgai.pictures.picture_files import Picture, write_picture
+from bgai.types import Progress, RgbImage
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import Weights, find_weights
 
 Sets = Mapping[str, PairedImages]
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done of it, and of how many."""
 
 
 def run_test(
@@ -81,12 +80,12 @@ class Enlarger:
         own_tile = None if tile == "auto" else 0 if averaging else tile
         self.upscaler = Upscaler(options.scale, self.weights, engine, device, tile=own_tile)
 
-    def __call__(self, lr: Image) -> Image:
+    def __call__(self, lr: RgbImage) -> RgbImage:
         if self._averaged_tile:
             return enlarge_averaging(self.upscaler.engine, lr, self._averaged_tile)
         return self.upscaler.upscale(lr)
 
-    def prepare(self, lr: Image) -> None:
+    def prepare(self, lr: RgbImage) -> None:
         """Spare the clock what happens once for a size."""
         if not self._averaged_tile:
             self.upscaler.prepare(lr)
@@ -206,12 +205,12 @@ def _measure(
     progress(name, len(pairs), len(pairs))
 
 
-def _timed(enlarge: Callable[[Image], Image], lr: Image) -> tuple[Image, float]:
+def _timed(enlarge: Callable[[RgbImage], RgbImage], lr: RgbImage) -> tuple[RgbImage, float]:
     start = time.perf_counter()
     return enlarge(lr), time.perf_counter() - start
 
 
-def _save(target: Path, pixels: Image) -> None:
+def _save(target: Path, pixels: RgbImage) -> None:
     with write_picture(target, Picture(pixels), pixels.shape[1], overwrite=True) as writer:
         writer.write(pixels)
 

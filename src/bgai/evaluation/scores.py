@@ -9,22 +9,23 @@ import numpy as np
 import torch
 from torch import nn
 
-from bgai.datasets.pairs import Image, PairedImages
+from bgai.datasets.pairs import PairedImages
 from bgai.errors import EngineError, UsageError
 from bgai.evaluation.metrics import psnr, ssim
 from bgai.options.sections import MetricOptions, PyiqaMetric
+from bgai.types import RgbImage
 
 METRICS = {"calculate_psnr": psnr, "calculate_ssim": ssim}
 Metrics = Mapping[str, MetricOptions | PyiqaMetric]
 
 
 @torch.inference_mode()
-def enlarge(network: nn.Module, lr: Image) -> Image:
+def enlarge(network: nn.Module, lr: RgbImage) -> RgbImage:
     """Run a network on a whole image, H x W x 3, and round its output to bytes, sH x sW x 3."""
     device = next(network.parameters()).device
     batch = torch.from_numpy(lr).to(device).permute(2, 0, 1).unsqueeze(0).float() / 255
     sr = network(batch).float().clamp(0, 1).mul(255).round().byte()
-    pixels: Image = sr[0].permute(1, 2, 0).cpu().numpy()
+    pixels: RgbImage = sr[0].permute(1, 2, 0).cpu().numpy()
     return pixels
 
 
@@ -39,18 +40,18 @@ class Scorer:
     def __init__(self, metrics: Metrics) -> None:
         self._functions = {name: _function(options) for name, options in metrics.items()}
 
-    def __call__(self, sr: Image, hr: Image) -> dict[str, float]:
+    def __call__(self, sr: RgbImage, hr: RgbImage) -> dict[str, float]:
         """The value of each metric for one image: sr and hr are H x W x 3."""
         return {name: function(sr, hr) for name, function in self._functions.items()}
 
 
-def _function(options: MetricOptions | PyiqaMetric) -> Callable[[Image, Image], float]:
+def _function(options: MetricOptions | PyiqaMetric) -> Callable[[RgbImage, RgbImage], float]:
     if isinstance(options, PyiqaMetric):
         return _pyiqa(options)
     return partial(METRICS[options.type], border=options.crop_border, on_luma=options.test_y_channel)
 
 
-def _pyiqa(options: PyiqaMetric) -> Callable[[Image, Image], float]:
+def _pyiqa(options: PyiqaMetric) -> Callable[[RgbImage, RgbImage], float]:
     try:
         import pyiqa
     except ImportError:
@@ -65,7 +66,7 @@ def _pyiqa(options: PyiqaMetric) -> Callable[[Image, Image], float]:
         ) from None
 
     @torch.inference_mode()
-    def compute(sr: Image, hr: Image) -> float:
+    def compute(sr: RgbImage, hr: RgbImage) -> float:
         inner = slice(options.crop_border, -options.crop_border or None)
         planes = [
             torch.from_numpy(np.ascontiguousarray(image[inner, inner])).permute(2, 0, 1)[None].float() / 255
@@ -94,7 +95,7 @@ def validate(
     network: nn.Module,
     pairs: PairedImages,
     metrics: Metrics,
-    show: Callable[[str, Image, Image, Image], None] | None = None,
+    show: Callable[[str, RgbImage, RgbImage, RgbImage], None] | None = None,
 ) -> dict[str, float]:
     """Means of the metrics over a set; `show` gets each name with its LR, SR and HR image."""
     values = []

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgai.pictures.compression import LUMA_TABLE
+from bgai.types import Plane
 
 _SIDE = 512  # of the middle of a picture, which is looked at
 _FEWEST_BLOCKS = 30
@@ -27,8 +28,6 @@ _DCT = (np.where(_row == 0, 0.5**0.5, 1) / 2 * np.cos(np.pi * (2 * _column + 1) 
 _HIGH = _row + _column >= 7
 _LOW = ~_HIGH & (_row + _column > 0)
 _TABLE = np.array(LUMA_TABLE, np.float32).reshape(8, 8)
-
-Plane = NDArray[np.float32]
 
 
 def earlier_quality(pixels: NDArray[Any]) -> int | None:

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from bgai.atomic_files import whole_or_nothing
 from bgai.errors import ImageError, OutputError
 from bgai.pictures.tiff_exif import add_tiff_exif, read_tiff_exif
-
-Pixels = NDArray[Any]  # uint8 or uint16
+from bgai.types import Pixels
 
 INPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif")
 OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from bgai import provenance
 from bgai.atomic_files import whole_or_nothing
-from bgai.datasets.pairs import Image, PairedImages
+from bgai.datasets.pairs import PairedImages
 from bgai.evaluation.scores import validate
 from bgai.training.log_files import Journal, draw_curves, read_records
 from bgai.training.run_folder import Experiment
 from bgai.training.trainer import Trainer
+from bgai.types import RgbImage
 from bgai.weights.checkpoint import save_network
 from bgai.weights.history import as_json, run_of
 
@@ -96,7 +97,7 @@ class Report:
         for dataset, pairs in self.validation.items():
             kept = pairs.names if options.save_img else pairs.names[: PICTURES_KEPT if over else 0]
 
-            def show(name: str, *images: Image, dataset: str = dataset, kept: Sequence[str] = kept) -> None:
+            def show(name: str, *images: RgbImage, dataset: str = dataset, kept: Sequence[str] = kept) -> None:
                 if name in kept:
                     self.experiment.save_triptych(dataset, f"{name}_{options.suffix or iteration}", *images)
 

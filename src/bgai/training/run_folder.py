@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from bgai.atomic_files import remove_leftovers, set_aside, whole_or_nothing
-from bgai.datasets.pairs import Image
 from bgai.errors import UsageError, WeightsError
 from bgai.pictures.picture_files import Picture, write_picture
+from bgai.types import RgbImage
 
 State = dict[str, Any]
 STATES_KEPT = 3
@@ -68,7 +68,7 @@ class Experiment:
                 complain(f"{error}; trying the one before")
         return None
 
-    def save_triptych(self, dataset: str, name: str, lr: Image, sr: Image, hr: Image) -> None:
+    def save_triptych(self, dataset: str, name: str, lr: RgbImage, sr: RgbImage, hr: RgbImage) -> None:
         """A picture of LR, enlarged by repeating pixels, SR and HR beside each other."""
         scale = hr.shape[0] // lr.shape[0]
         repeated = lr.repeat(scale, axis=0).repeat(scale, axis=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,13 +13,12 @@ from bgai.engines.selection import Engine, open_engine
 from bgai.errors import UsageError
 from bgai.network.config import GRID
 from bgai.pictures.picture_files import mapped_file
+from bgai.types import PixelProgress, Plane
 from bgai.upscaling.bounds import LUMA, bound
 from bgai.upscaling.tiling import Span, check_sizes, plan_spans, plan_tiles
 from bgai.weights.sources import Weights, find_weights
 
 Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
-Plane = NDArray[np.float32]
-Progress = Callable[[int, int], None]
 
 # What the process may take on a CPU, and what of it goes to the interpreter and the libraries; on a GPU what tiles may.
 _PROCESS_BOUND = 2**30
@@ -82,7 +81,7 @@ class Upscaler:
             raise UsageError(f"{self.weights.name} enlarges ×{self.scale}; leave the scale out or choose other weights")
         self._tile = tile
 
-    def upscale(self, image: Image, progress: Progress | None = None) -> Image:
+    def upscale(self, image: Image, progress: PixelProgress | None = None) -> Image:
         """Enlarge an image.
 
         Args:
@@ -105,7 +104,7 @@ class Upscaler:
             top += len(strip)
         return enlarged
 
-    def strips(self, image: Image, progress: Progress | None = None) -> Iterator[Image]:
+    def strips(self, image: Image, progress: PixelProgress | None = None) -> Iterator[Image]:
         """The rows of `upscale(image)` from the top, a few hundred at a time: what a file of any size needs."""
         _check_image(image)
         width = image.shape[1]

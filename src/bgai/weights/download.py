@@ -14,9 +14,7 @@ from urllib.parse import urlsplit
 
 from bgai.atomic_files import whole_or_nothing
 from bgai.errors import WeightsError
-
-Progress = Callable[[str, int, int], None]
-"""Called with the file's name, its bytes that are here, and those in all."""
+from bgai.types import Progress
 
 _TIMEOUT_SECONDS = 30
 _CHUNK_BYTES = 2**16

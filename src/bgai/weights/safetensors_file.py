@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save
 from bgai.atomic_files import whole_or_nothing
 from bgai.errors import UsageError, WeightsError
 from bgai.network.config import NetworkConfig
+from bgai.types import Tensors
 from bgai.weights.pth_file import read_pth
 
 FORMAT = "bgai-1"
@@ -62,8 +63,6 @@ RELEASED_NAMES = (
     (r"\.conv2_4\.", ".near."),
     (r"\.conv1x1_2\.", ".join."),
 )
-
-Tensors = dict[str, NDArray[np.float32]]
 
 
 def read_weights(path: str | Path, key: str = "params_ema") -> tuple[NetworkConfig, Tensors]:

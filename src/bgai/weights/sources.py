@@ -11,7 +11,8 @@ from platformdirs import user_cache_path
 
 from bgai.errors import UsageError, WeightsError
 from bgai.network.config import GRID, SCALES
-from bgai.weights.download import Pinned, Progress, download
+from bgai.types import Progress
+from bgai.weights.download import Pinned, download
 
 SHIPPED = Path(__file__).parent / "shipped"
 SHIPPED_NAMES = ("bgai", "photo")
