@@ -17,9 +17,9 @@ from typing import BinaryIO
 from bgai.tiff_exif import read_tags
 
 PLAIN_FROM = 95
-"""Quality of JPEG and WebP from which `bgai` weights do better than `photo`, at all scales: docs/choosing.md has the
-measurements. With halved colours it is 95 to 97, but there the two lie within 0.3 dB of each other."""
-PLAIN_FROM_BITS = 2.5
+"""Quality of JPEG and WebP from which `bgai` weights do better than `photo`, by benchmarks/crossing.py at all scales:
+93 to 96 with colours of full size; up to 99 with halved ones, but by 0.25 dB at most from 95 on."""
+PLAIN_FROM_BITS = 2.0
 """The same for AVIF, in bits a pixel."""
 
 # The luma table of ITU-T T.81, K.1, which encoders scale by their quality.
