@@ -1,6 +1,7 @@
 """From which quality of compression on the package's plain weights do better than those for compressed pictures.
 
-python benchmarks/crossing.py IMAGE... [--scale 4] [--photo FILE] [--quality 50 60 ...]
+python benchmarks/crossing.py IMAGE... [--scale 4] [--photo FILE] [--encoder WebP ...] [--quality 50 60 ...]
+    [--clean 0.5 ...]
 
 Each IMAGE, or each of a folder, is made small by MATLAB's bicubic, compressed in several formats and qualities, and
 enlarged again; the tables hold the mean PSNR-Y in dB. `read as` is what `--weights auto` decides by.
@@ -48,22 +49,26 @@ def main() -> None:
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--photo", type=Path, help="a file to measure in place of the package's photo weights")
+    parser.add_argument("--encoder", nargs="+", choices=ENCODERS, default=list(ENCODERS))
     parser.add_argument("--quality", nargs="+", type=int, default=QUALITIES)
+    parser.add_argument("--clean", nargs="+", type=float, default=CLEAN, help="besides 0 and 1, which are always there")
     options = parser.parse_args()
     pairs = [pair(path, options.scale) for path in found(options.images)]
-    upscalers = {clean: Upscaler(weights=between(options.scale, options.photo, clean)) for clean in CLEAN}
+    cleans = sorted({0, 1, *options.clean})
+    upscalers = {clean: Upscaler(weights=between(options.scale, options.photo, clean)) for clean in cleans}
     print(f"{len(pairs)} images at ×{options.scale}, PSNR-Y")
-    for name, encode in ENCODERS.items():
+    for name in options.encoder:
+        encode = ENCODERS[name]
         if not works(encode):
             print(f"\n{name}: not measured, for want of its encoder")
             continue
-        print(f"\n| {name} | read as | bicubic | {' | '.join(column(clean) for clean in CLEAN)} |")
-        print("|---" * (3 + len(CLEAN)) + "|")
+        print(f"\n| {name} | read as | bicubic | {' | '.join(map(column, cleans))} |")
+        print("|---" * (3 + len(cleans)) + "|")
         better = []
         for quality in sorted(options.quality):
             show(f"{name} {quality}", 0, 1)
             read, bicubic, ours = measure(pairs, upscalers, lambda image, q=quality, e=encode: e(image, q))
-            print(f"| {quality} | {read} | {bicubic:.2f} | {' | '.join(f'{ours[clean]:.2f}' for clean in CLEAN)} |")
+            print(f"| {quality} | {read} | {bicubic:.2f} | {' | '.join(f'{ours[clean]:.2f}' for clean in cleans)} |")
             better = [*better, (quality, read)] if ours[0] >= ours[1] else []
         start = "at none of these" if not better else f"from {better[0][0]} on, read as {better[0][1]}"
         print(f"\nbgai is better than photo {start}")

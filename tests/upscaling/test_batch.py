@@ -241,16 +241,17 @@ def test_each_picture_gets_the_weights_that_fit_it(tmp_path: Path, photo_weights
     assert opened == ["bgai", "photo"]
 
 
-def test_a_jpeg_that_was_saved_as_png_is_known(tmp_path: Path, photo_weights: Path) -> None:
+def test_a_jpeg_that_was_saved_well_since_is_known(tmp_path: Path, photo_weights: Path) -> None:
     fitting = open_upscaler([])
-    for quality, expected in (
-        (60, "photo weights: PNG, once a JPEG of quality about 60"),
-        (95, "bgai weights: lossless PNG"),
+    for quality, cut, name, expected in (
+        (60, (3, 5), "a.png", "photo weights: PNG, once a JPEG of quality about 60"),
+        (95, (3, 5), "a.png", "bgai weights: lossless PNG"),
+        (60, (0, 0), "a.jpg", "photo weights: JPEG, once a JPEG of quality about 60"),
+        (97, (0, 0), "a.jpg", "bgai weights: JPEG of quality about 98"),
     ):
-        Image.fromarray(texture(128, 128)).save(tmp_path / "a.jpg", quality=quality)
-        Image.open(tmp_path / "a.jpg").crop((3, 5, 128, 128)).save(tmp_path / "a.png")
-        (job,) = plan_jobs([tmp_path / "a.png"], 4, OutputSettings(overwrite=True)).jobs
-        assert fitting.pick(job.source, read_picture(job.source))[1] == expected
+        Image.fromarray(texture(128, 128)).save(tmp_path / "before.jpg", quality=quality)
+        Image.open(tmp_path / "before.jpg").crop((*cut, 128, 128)).save(tmp_path / name, quality=98)
+        assert fitting.pick(tmp_path / name, read_picture(tmp_path / name))[1] == expected
 
 
 def test_the_engine_that_waits_holds_no_graphs(tmp_path: Path, photo_weights: Path) -> None:

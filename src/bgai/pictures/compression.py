@@ -17,11 +17,10 @@ from typing import BinaryIO
 from bgai.pictures.tiff_exif import read_tags
 
 PLAIN_FROM = 95
-"""Quality of JPEG and WebP from which `bgai` weights do better than `photo`: by benchmarks/crossing.py on 18
-photographs at ×4, 95 with colours of full size, and between 95 and 98 with halved ones."""
-PLAIN_FROM_BITS = 1.0
-"""The same for AVIF, in bits a pixel: an estimate. Such a file is about as near to its original as JPEG of
-quality 90."""
+"""Quality of JPEG and WebP from which `bgai` weights do better than `photo`, by benchmarks/crossing.py at all scales:
+93 to 96 with colours of full size; up to 99 with halved ones, but by 0.25 dB at most from 95 on."""
+PLAIN_FROM_BITS = 2.0
+"""The same for AVIF, in bits a pixel."""
 
 # The luma table of ITU-T T.81, K.1, which encoders scale by their quality.
 # fmt: off

@@ -137,13 +137,13 @@ class FittingUpscalers:
 
 
 def _compression(source: Path, picture: Picture) -> Compression:
-    """Of the file; or that of an earlier JPEG, if its traces are to be seen in what is lossless now."""
+    """Of the file; or that of an earlier JPEG, if its traces are to be seen in what was saved well since."""
     try:
         with source.open("rb") as stream:
             found = read_compression(stream)
     except OSError as error:
         raise ImageError(f"{source}: cannot be read: {error.strerror or error}") from None
-    if found.lossless and picture.pixels.dtype == np.uint8 and (quality := earlier_quality(picture.pixels)):
+    if not found.strong and picture.pixels.dtype == np.uint8 and (quality := earlier_quality(picture.pixels)):
         earlier = Compression(f"{found.format}, once a JPEG", quality=quality)
         return earlier if earlier.strong else found
     return found
