@@ -54,7 +54,7 @@ class Upscaler:
         WeightsError: The weights cannot be had.
         EngineError: The engine cannot run here.
 
-    Example:
+    Examples:
         >>> Upscaler(scale=4).upscale(np.zeros((8, 10, 3), np.uint8)).shape
         (32, 40, 3)
     """
