@@ -23,6 +23,14 @@ def test_a_case_in_its_own_process() -> None:
     assert 50 * 2**20 < measured.peak_bytes < 2**31
 
 
+def test_nothing_of_the_current_folder_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("numpy", "json", "bgai"):
+        (tmp_path / f"{name}.py").write_text("open('run', 'w'); raise SystemExit", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert measure(Case("bgai", 4, 8, 8), rounds=1).seconds
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_fails_there_is_told() -> None:
     with pytest.raises(EngineError, match=r"openvino on cuda at 30 x 20: .*OpenVINO runs on the CPU"):
         measure(Case("bgai", 4, 20, 30, "openvino", "cuda"))
