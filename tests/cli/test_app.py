@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,55 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 def test_version(tmp_path: Path) -> None:
     assert bgai_command("--version", cwd=tmp_path).stdout.strip() == f"bgai {bgai.__version__}"
+
+
+COMMANDS = ["upscale", "weights", "export", "info", "bench", "prepare", "train", "test"]
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_every_command_explains_itself(command: str | None, tmp_path: Path) -> None:
+    arguments = [command, "-h"] if command else ["-h"]
+    short = bgai_command(*arguments, cwd=tmp_path)
+    assert short.returncode == 0
+    assert "Usage: bgai" in short.stdout
+    assert short.stdout == bgai_command(*arguments[:-1], "--help", cwd=tmp_path).stdout
+
+
+def test_a_choice_that_there_is_not(tmp_path: Path) -> None:
+    for option, value in (("--engine", "magic"), ("--precision", "float16")):
+        result = bgai_command("upscale", "a.png", option, value, cwd=tmp_path)
+        assert result.returncode == 2
+        assert f"'{value}' is not one of" in result.stderr
+        assert result.stdout == ""
+
+
+def test_a_message_names_the_option_that_would_help(tmp_path: Path) -> None:
+    result = bgai_command("bench", "--size", "640", cwd=tmp_path)
+    assert result.stderr == "bgai: size '640': expected WIDTHxHEIGHT in pixels, such as 640x480 (--size)\n"
+
+
+@pytest.mark.parametrize("extra", ["train", "test"])
+def test_a_missing_extra_is_named_and_its_cause_kept(extra: str, tmp_path: Path) -> None:
+    code = "import sys; sys.modules['pydantic'] = None; from bgai.__main__ import main; main()"
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+
+    result = run(extra, "-opt", "a.yml")
+    assert result.returncode == 1
+    hint = "install it with  pip install 'bgai[train]'"
+    assert result.stderr == f"bgai: bgai {extra} needs the extra 'train': {hint}\n"
+    debugged = run("--debug", extra, "-opt", "a.yml").stderr
+    assert "ModuleNotFoundError: import of pydantic halted" in debugged
+    assert "MissingExtraError" in debugged
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("bgai up", "upscale"), ("bgai upscale --eng", "--engine"), ("bgai upscale --engine op", "openvino")],
+)
+def test_the_shell_completes_commands_options_and_values(words: str, expected: str, tmp_path: Path) -> None:
+    count = len(words.split()) - 1
+    environment = {"_BGAI_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(count)}
+    assert expected in bgai_command(cwd=tmp_path, **environment).stdout.split()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import io
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from rich.console import Console
 from support import bgai_command, picture, texture
 
 from bgai.cli import console, upscale
+from bgai.upscaling.batch import OutputSettings
 
 
 def test_a_picture_is_enlarged_and_its_name_printed(tmp_path: Path) -> None:
@@ -85,3 +88,69 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "a_x4.png: cannot be written: File too large" in result.stderr
     assert os.listdir(tmp_path) == ["a.png"]  # noqa: PTH208
+
+
+def test_one_json_object_for_each_picture(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "é.png")
+    (tmp_path / "b.png").write_text("no picture", encoding="utf-8")
+    result = bgai_command("upscale", "a.png", "é.png", "b.png", "--json", "--format", "TIFF", cwd=tmp_path)
+    assert result.returncode == 1
+    failed, *done = [json.loads(line) for line in result.stdout.splitlines()]
+    assert "b.png: not a picture" in failed["error"]
+    assert [each["source"] for each in done] == ["a.png", "é.png"]
+    assert done[0].pop("seconds") > 0
+    assert done[0] == {
+        "source": "a.png",
+        "target": "a_x4.tif",
+        "source_size": [18, 12],
+        "target_size": [72, 48],
+        "weights": "bgai weights: lossless PNG",
+        "notes": [],
+    }
+    named = bgai_command("upscale", "a.png", "--json", "--quiet", "--weights", "bgai", "--scale", "2", cwd=tmp_path)
+    assert json.loads(named.stdout)["weights"] == "bgai ×2"
+    assert named.stderr == ""
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    result = bgai_command("upscale", "a.png", "no.png", "--dry-run", cwd=tmp_path)
+    assert result.stdout == "a.png: a_x4.png, 18 x 12 to 72 x 48\n"
+    assert "no.png: cannot be read" in result.stderr
+    assert "1 to be enlarged, 1 failed" in result.stderr
+    assert result.returncode == 1
+    for_programs = bgai_command("upscale", "a.png", "--dry-run", "--json", cwd=tmp_path)
+    assert json.loads(for_programs.stdout)["target_size"] == [72, 48]
+    assert os.listdir(tmp_path) == ["a.png"]  # noqa: PTH208
+
+
+def test_quiet_leaves_errors_alone(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    done = bgai_command("upscale", "a.png", "-q", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    failed = bgai_command("upscale", "a.png", "--quiet", cwd=tmp_path)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("bgai: a_x4.png: exists already")
+    assert failed.stderr.count("\n") == 1
+
+
+def test_what_is_left_out_of_a_folder_is_counted(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for name in ("sub", "out", ".hidden"):
+        (photos / name).mkdir(parents=True)
+    picture(photos / "a.png")
+    picture(photos / "sub/b.png")
+    for name in ("c.bmp", "d.txt", ".e"):
+        (photos / name).touch()
+    flat = bgai_command("upscale", "photos", "-o", "photos/out", cwd=tmp_path)
+    assert flat.stderr.endswith("1 enlarged; left out: 2 of other kinds, 1 folder without -r\n")
+    deep = bgai_command("upscale", "photos", "-o", "photos/out", "-r", cwd=tmp_path)
+    assert deep.stderr.endswith("1 enlarged, 1 finished before; left out: 2 of other kinds\n")
+
+
+def test_defaults_are_those_of_the_library() -> None:
+    parameters = inspect.signature(upscale.upscale).parameters
+    settings = OutputSettings()
+    for name in ("quality", "max_megapixels", "overwrite"):
+        assert parameters[name].default == getattr(settings, name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -50,21 +52,32 @@ def _describe(error: BgaiError | MemoryError | OSError, command: Any) -> str:
     return explain(error, command)
 
 
+def _manual(command: Callable[..., None]) -> str:
+    """The docstring of a command with a line for each paragraph, so that it is wrapped to the terminal's width."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(part if part.startswith(" ") else part.replace("\n", " ") for part in paragraphs)
+
+
 app = typer.Typer(
     cls=_Messages,
-    help="Sharp, faithful enlargements of pictures.",
+    help="Enlarge pictures two, three or four times by a neural network, sharply and without invented detail; train and"
+    " test such networks. `bgai COMMAND -h` explains a command.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-app.command()(upscale)
-app.command()(weights)
-app.command()(export)
-app.command()(info)
-app.command()(bench)
-app.command()(prepare)
-app.command()(train)
-app.command("test")(run_test)
+_PICTURES, _MACHINE, _TRAINING = "Pictures", "Weights and engines", "Training and testing"
+for _name, _command, _panel in (
+    ("upscale", upscale, _PICTURES),
+    ("weights", weights, _MACHINE),
+    ("export", export, _MACHINE),
+    ("info", info, _MACHINE),
+    ("bench", bench, _MACHINE),
+    ("prepare", prepare, _TRAINING),
+    ("train", train, _TRAINING),
+    ("test", run_test, _TRAINING),
+):
+    app.command(_name, help=_manual(_command), rich_help_panel=_panel)(_command)
 
 
 @app.callback(invoke_without_command=True)

@@ -29,7 +29,8 @@ def bench(
     engine: Annotated[
         list[str] | None,
         typer.Option(
-            help="openvino or torch; may be given several times, and the others are compared with the first.",
+            metavar="openvino|torch",
+            help="May be given several times, and the others are compared with the first.",
             show_default="those that run here",
         ),
     ] = None,
@@ -43,7 +44,7 @@ def bench(
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="float32 or half; may be given several times.", show_default="float32"),
+        typer.Option(metavar="float32|half", help="May be given several times.", show_default="float32"),
     ] = None,
     rounds: Annotated[int, typer.Option(help="Measured rounds per engine, after the warm-up.")] = 5,
     threads: Annotated[

@@ -35,7 +35,11 @@ def run_test(
     """Measure weights on sets of test images, from an option file in BasicSR's layout.
 
     Scores and a report (report.html) are written to results/NAME, where NAME is in the option file. Stopped, the same
-    command goes on with the next image. Needs the extra 'train'.
+    command goes on with the next image.
+
+        bgai test -opt options/test/BGAI/test_BGAI_x4.yml --only Set5
+
+    Needs the extra 'train'.
     """
     if launcher != "none":
         raise UsageError(f"launcher {launcher}: tests run in one process; leave it out", parameter="launcher")

@@ -26,7 +26,11 @@ def train(
     """Train the network from an option file in BasicSR's layout.
 
     Weights, states, logs and curves are written to experiments/NAME, where NAME is in the option file. Ctrl-C saves
-    the state; the same command with --auto_resume goes on from there. Needs the extra 'train'.
+    the state; the same command with --auto_resume goes on from there.
+
+        bgai train -opt options/train/BGAI/photographs_x4.yml --auto_resume --force_yml train:minutes=60
+
+    Needs the extra 'train'.
     """
     with needing_extra("train", "bgai train"):
         from bgai.options.sections import TrainOptions

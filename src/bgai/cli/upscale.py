@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ _OUTPUT, _WEIGHTS, _SPEED, _MESSAGES = "Output", "Weights", "Speed and memory", 
 def upscale(
     ctx: typer.Context,
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Pictures, or folders of them.", show_default=False)
+        list[Path], typer.Argument(metavar="INPUT", help="Pictures, or folders of them.", show_default=False)
     ],
     scale: Annotated[
         int | None, typer.Option(help="2, 3 or 4 times the width and height.", show_default="that of the weights, or 4")
@@ -139,6 +140,10 @@ def upscale(
     added; the pictures of a folder keep their names, in a folder with _x4 added. A folder that was stopped goes on
     with the pictures that have no result yet.
 
+        bgai upscale photo.jpg                        photo_x4.jpg beside it
+        bgai upscale photo.jpg -o big.png --scale 2   another name, format and scale
+        bgai upscale holiday -r -o big --format webp  a folder and its subfolders
+
     Exit code: 0 if every picture was enlarged, 1 if any failed, 130 if stopped.
     """
     from bgai.upscaling.batch import FittingUpscalers, OutputSettings, plan_jobs
@@ -164,7 +169,7 @@ def upscale(
             messages.planned(job)
     else:
         _run_jobs(plan.jobs, upscaler, settings, messages)
-    messages.summarise(plan, dry_run)
+    messages.summarise(plan, dry_run, _left_out(inputs, recursive, output))
     if messages.failures:
         raise typer.Exit(1)
 
@@ -232,7 +237,7 @@ class _Messages:
         if self.json:
             _print_json(**(self._facts(job) if job else {}), error=message)
 
-    def summarise(self, plan: Plan, dry_run: bool) -> None:
+    def summarise(self, plan: Plan, dry_run: bool, left_out: Sequence[str]) -> None:
         """Count what was done and what was not."""
         done = len(plan.jobs) + len(plan.failures) - self.failures
         parts = [f"{done} {'to be enlarged' if dry_run else 'enlarged'}"]
@@ -241,7 +246,7 @@ class _Messages:
         if self.failures:
             parts.append(f"{self.failures} failed")
         if not self.quiet:
-            note(", ".join(parts))
+            note("; left out: ".join(filter(None, [", ".join(parts), ", ".join(left_out)])))
 
     def _facts(self, job: Job) -> dict[str, Any]:
         source_size, target_size = self._sizes(job)
@@ -262,6 +267,22 @@ class _Messages:
         """The name of the only weights that there were to choose from."""
         given = getattr(self.upscaler, "weights", None)
         return given.name if given else f"bgai ×{self.upscaler.scale}"
+
+
+def _left_out(inputs: Sequence[Path], recursive: bool, output: Path | None) -> list[str]:
+    """What lies in the folders and is not enlarged, such as `2 of other kinds` and `1 folder without -r`."""
+    from bgai.pictures.picture_files import INPUT_SUFFIXES
+
+    others = folders = 0
+    for given in inputs:
+        for root, inner, files in os.walk(given):
+            inner[:] = [name for name in inner if output is None or Path(root, name).resolve() != output.resolve()]
+            others += sum(not name.startswith(".") and not name.lower().endswith(INPUT_SUFFIXES) for name in files)
+            if not recursive:
+                folders += sum(not name.startswith(".") for name in inner)
+                inner.clear()
+    kinds = [f"{others} of other kinds"] if others else []
+    return kinds + ([f"{folders} folder{'s' * (folders > 1)} without -r"] if folders else [])
 
 
 def name_output(target: Path, weights: str) -> None:
