@@ -25,7 +25,7 @@ import os, signal
 from bgai.benchmark.worker import serve
 done = []
 def run():
-    dresult.append(0)
+    done.append(0)
     {rounds}
 def begin():
     {begin}

@@ -32,10 +32,10 @@ class _Messages(TyperGroup):
             interrupts.check()
         except KeyboardInterrupt:
             raise _stopped() from None
-        except (BgaiError, MemoryError, OSError) as error:
+        except Exception as error:
             if interrupts.asked():  # a library made an error of the interrupt
                 raise _stopped() from None
-            if ctx.params["debug"]:
+            if ctx.params["debug"] or not isinstance(error, (BgaiError, MemoryError, OSError)):
                 raise
             complain(_describe(error, self.get_command(ctx, ctx.invoked_subcommand or "") or self))
             raise typer.Exit(1) from None
