@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
-import os
-from collections.abc import Sequence
+from bgai.cli import interrupts
 
-from bgai.cli import interrupts, streams
+TYPE_CHECKING = False  # for type checkers, which take it as true; `typing` takes long to load
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command, and end the process with its exit code.
 
+    Until signals are handled, an interrupt shows Python's traceback: little is loaded before that.
+
     Args:
         arguments: Those of the command; None takes them from the process.
     """
     interrupts.end_at_once()
+    import atexit
+    import gc
+    import os
+
+    from bgai.cli import streams
+
     # What is loaded at the start is kept: looking for garbage in it over and over takes a twentieth of a second.
     gc.set_threshold(100_000)
     streams.make_steady()

@@ -94,7 +94,7 @@ def test_a_message_names_the_option_that_would_help(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extra", ["train", "test"])
 def test_a_missing_extra_is_named_and_its_cause_kept(extra: str, tmp_path: Path) -> None:
-    code = "import sys; sys.modules['pydantic'] = None; from bgai.__main__ import main; main()"
+    code = "import sys; sys.modules['yaml'] = None; from bgai.__main__ import main; main()"
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", code, *arguments]
@@ -105,7 +105,7 @@ def test_a_missing_extra_is_named_and_its_cause_kept(extra: str, tmp_path: Path)
     hint = "install it with  pip install 'bgai[train]'"
     assert result.stderr == f"bgai: bgai {extra} needs the extra 'train': {hint}\n"
     debugged = run("--debug", extra, "-opt", "a.yml").stderr
-    assert "ModuleNotFoundError: import of pydantic halted" in debugged
+    assert "ModuleNotFoundError: import of yaml halted" in debugged
     assert "MissingExtraError" in debugged
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
+
+TYPE_CHECKING = False  # for type checkers, which take it as true; `typing` takes long to load
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _NUMBERS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
