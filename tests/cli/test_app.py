@@ -80,8 +80,12 @@ def test_every_command_explains_itself(command: str | None, tmp_path: Path) -> N
 
 
 def test_a_choice_that_there_is_not(tmp_path: Path) -> None:
-    for option, value in (("--engine", "magic"), ("--precision", "float16")):
-        result = bgai_command("upscale", "a.png", option, value, cwd=tmp_path)
+    for command, option, value in (
+        ("upscale", "--engine", "magic"),
+        ("upscale", "--precision", "float16"),
+        ("train", "--launcher", "slurm"),
+    ):
+        result = bgai_command(command, "a.png", option, value, cwd=tmp_path)
         assert result.returncode == 2
         assert f"'{value}' is not one of" in result.stderr
         assert result.stdout == ""

@@ -18,7 +18,6 @@ OPTION_FILE = "options/train/BGAI/train_BGAI_x2.yml"
     [
         (["-opt", "no.yml"], "no.yml: cannot be read: No such file"),
         (["-opt", ROOT / OPTION_FILE, "--force_yml", "train:lrr=1"], "unknown key 'lrr'; did you mean 'lr'?"),
-        (["-opt", ROOT / OPTION_FILE, "--launcher", "slurm"], "--launcher slurm: expected none or pytorch"),
         (["-opt", ROOT / OPTION_FILE, "scale=3"], "scale=3: expected nothing here"),
         (["-opt", ROOT / OPTION_FILE, "--force_yml", "num_gpu=0"], "datasets/DIV2K/DIV2K_train_HR_sub: no such folder"),
     ],

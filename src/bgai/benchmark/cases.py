@@ -141,10 +141,14 @@ def limit_cpus(count: int) -> None:
     """
     process = psutil.Process()
     if not hasattr(process, "cpu_affinity"):
-        raise UsageError(f"{count} threads: this system cannot keep a process to some CPUs; leave it out")
+        raise UsageError(
+            f"{count} threads: this system cannot keep a process to some CPUs; leave it out", parameter="threads"
+        )
     usable = process.cpu_affinity()
     if not 1 <= count <= len(usable):
-        raise UsageError(f"{count} threads: expected 1 to {len(usable)}, the CPUs that are usable here")
+        raise UsageError(
+            f"{count} threads: expected 1 to {len(usable)}, the CPUs that are usable here", parameter="threads"
+        )
     process.cpu_affinity(usable[:count])
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, cast
 
 import typer
 
+from bgai.choices import EngineName, Precision
 from bgai.cli.console import complain, out, progress_bar
-from bgai.types import EngineName, Precision
 
 _FILES = "Files (replaced if they exist)"
 

@@ -12,10 +12,11 @@ from rich.console import Console
 
 from bgai.cli import interrupts
 from bgai.errors import BgaiError, MissingExtraError
-from bgai.types import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Task
+
+    from bgai.types import Progress
 
 Unit = Literal["", "MP", "MB"]
 

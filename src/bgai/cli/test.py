@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bgai.choices import EngineName
 from bgai.cli.console import needing_extra, out, progress_bar, tell
 from bgai.cli.option_file import ForceYml, More, OptionFile, read_options
 from bgai.errors import UsageError
-from bgai.types import EngineName
 
 if TYPE_CHECKING:
     from bgai.evaluation.result_folder import Results

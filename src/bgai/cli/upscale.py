@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bgai.choices import EngineName, Precision
 from bgai.cli import interrupts
 from bgai.cli.console import complain, explain, note, out, progress_bar, tell
 from bgai.cli.weights import find_weights
 from bgai.errors import BgaiError
-from bgai.types import EngineName, Precision
 
 if TYPE_CHECKING:
     from bgai.upscaling.batch import Done, FittingUpscalers, Job, OutputSettings, Plan
