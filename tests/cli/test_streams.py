@@ -97,6 +97,13 @@ def test_a_name_that_is_no_text_is_escaped(tmp_path: Path) -> None:
         assert "caf\\udce9.png" in result.stderr
 
 
-def test_a_name_of_several_lines_is_shown_in_one(tmp_path: Path) -> None:
-    result = bgai_command("upscale", "a\nb\x1b[31m.png", cwd=tmp_path)
-    assert result.stderr.splitlines()[0].startswith("bgai: a\\nb\\x1b[31m.png: cannot be read")
+def test_control_characters_in_names_are_escaped(tmp_path: Path) -> None:
+    result = bgai_command("upscale", "a\x1b[31m.png", cwd=tmp_path)
+    assert result.stderr.startswith("bgai: a\\x1b[31m.png: cannot be read")
+
+
+def test_an_error_of_several_lines_keeps_them(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("name: x\n", encoding="utf-8")
+    result = bgai_command("test", "-opt", "a.yml", cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith("bgai: a.yml:1: expected 'scale' here\na.yml:1: ")

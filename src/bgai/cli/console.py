@@ -38,8 +38,9 @@ def note(line: str) -> None:
 
 
 def complain(message: object) -> None:
-    """Print an error."""
-    err.print(f"bgai: {printable(str(message))}", style="red", soft_wrap=True)
+    """Print an error, which may have several lines."""
+    lines = map(printable, str(message).split("\n"))
+    err.print("bgai: " + "\n".join(lines), style="red", soft_wrap=True)
 
 
 def printable(text: str) -> str:
