@@ -27,10 +27,10 @@ def test_names_are_neither_emoji_nor_markup(name: str, tmp_path: Path) -> None:
         assert result.stdout.startswith(f"{stem}_x4.png")
         again = bgai_command("upscale", name, cwd=tmp_path, **environment)
         assert f"bgai: {stem}_x4.png: exists already" in again.stderr
-        missing = bgai_command("weights", name + ":train:", cwd=tmp_path, **environment)
-        assert f"{name}:train:" in missing.stderr
-        unknown = bgai_command(name, cwd=tmp_path, **environment)
-        assert name in unknown.stderr
+    missing = bgai_command("weights", name + ":train:", cwd=tmp_path)
+    assert f"{name}:train:" in missing.stderr
+    unknown = bgai_command(name, cwd=tmp_path)
+    assert name in unknown.stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals")

@@ -41,6 +41,13 @@ def test_closed_streams_do_not_matter(closed: str, tmp_path: Path) -> None:
 
 
 @posix
+def test_without_buffers(tmp_path: Path) -> None:
+    result = bgai_command("--version", cwd=tmp_path, PYTHONUNBUFFERED="1")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("bgai ")
+
+
+@posix
 def test_a_reader_that_has_enough_does_not_stop_the_work(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()

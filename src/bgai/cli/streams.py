@@ -59,10 +59,12 @@ def flush() -> OSError | None:
 def _wrapped(name: str, stream: io.TextIOWrapper) -> TextIO:
     with suppress(OSError):
         stream.flush()
-    raw: Any = getattr(stream.buffer, "raw", stream.buffer)  # unbuffered by -u, it is the raw one
-    _steady[name] = _SteadyWriter(raw)
+    buffered: Any = stream.buffer
+    unbuffered = isinstance(buffered, io.RawIOBase)  # by -u or PYTHONUNBUFFERED
+    _steady[name] = _SteadyWriter(buffered if unbuffered else buffered.raw)
+    writer: Any = _steady[name] if unbuffered else io.BufferedWriter(_steady[name])
     return io.TextIOWrapper(
-        io.BufferedWriter(_steady[name]),
+        writer,
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream.line_buffering or name == "stderr",
