@@ -160,28 +160,28 @@ def upscale(
         upscaler = FittingUpscalers(open_upscaler)
     else:
         upscaler = open_upscaler(None if weights == "auto" else weights)
-    messages = _Messages(ctx.command, upscaler, json, quiet)
+    report = _Report(ctx.command, upscaler, json, quiet)
     plan = plan_jobs(inputs, upscaler.scale, settings, recursive)
     for failure in plan.failures:
-        messages.failed(failure)
+        report.failed(failure)
     if dry_run:
         for job in plan.jobs:
-            messages.planned(job)
+            report.planned(job)
     else:
-        _run_jobs(plan.jobs, upscaler, settings, messages)
-    messages.summarise(plan, dry_run, _left_out(inputs, recursive, output))
-    if messages.failures:
+        _run_jobs(plan.jobs, upscaler, settings, report)
+    report.summarise(plan, dry_run, _left_out(inputs, recursive, output))
+    if report.failures:
         raise typer.Exit(1)
 
 
 def _run_jobs(
-    jobs: Sequence[Job], upscaler: Upscaler | FittingUpscalers, settings: OutputSettings, messages: _Messages
+    jobs: Sequence[Job], upscaler: Upscaler | FittingUpscalers, settings: OutputSettings, report: _Report
 ) -> None:
     """Do the jobs under one progress bar."""
     from bgai.upscaling.batch import run_job
 
     before, total = 0, sum(job.pixels for job in jobs)
-    with interrupts.deferred(), progress_bar("MP", hidden=messages.quiet) as advance:
+    with interrupts.deferred(), progress_bar("MP", hidden=report.quiet) as advance:
         for job in jobs:
 
             def show(done: int, _: int, name: str = job.source.name, before: int = before) -> None:
@@ -192,15 +192,15 @@ def _run_jobs(
             try:
                 done = run_job(job, upscaler, settings, show)
             except (BgaiError, MemoryError) as error:
-                messages.failed(error, job)
+                report.failed(error, job)
             else:
-                messages.done(job, done, time.perf_counter() - start)
+                report.done(job, done, time.perf_counter() - start)
             before += job.pixels
             show(job.pixels, 0)
 
 
 @dataclass
-class _Messages:
+class _Report:
     """What is printed of each picture, and at the end."""
 
     command: Any
