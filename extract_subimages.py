@@ -2,7 +2,7 @@
 
 import sys
 
-from bgai.cli.app import app
+from bgai.__main__ import main
 
 if __name__ == "__main__":
-    app(["prepare", "datasets/DIV2K/DIV2K_train_HR", *sys.argv[1:]])
+    main(["prepare", "datasets/DIV2K/DIV2K_train_HR", *sys.argv[1:]])

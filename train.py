@@ -2,7 +2,7 @@
 
 import sys
 
-from bgai.cli.app import app
+from bgai.__main__ import main
 
 if __name__ == "__main__":
-    app(["train", *sys.argv[1:]])
+    main(["train", *sys.argv[1:]])

@@ -51,7 +51,7 @@ def upscaled(path: Path, scale: int) -> Pixels:
     """What the command makes of a file."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "enlarged.png"
-        command = [sys.executable, "-m", "bgai", "upscale", path, "--scale", str(scale), "-o", target]
+        command = [sys.executable, "-m", "bgai", "upscale", str(path), "--scale", str(scale), "-o", str(target)]
         subprocess.run(command, check=True)
         return read_rgb8(target)
 

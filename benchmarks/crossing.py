@@ -64,10 +64,14 @@ def main() -> None:
             continue
         print(f"\n| {name} | read as | bicubic | {' | '.join(map(column, cleans))} |")
         print("|---" * (3 + len(cleans)) + "|")
-        better = []
+        better: list[tuple[int, str]] = []
         for quality in sorted(options.quality):
             show(f"{name} {quality}", 0, 1)
-            read, bicubic, ours = measure(pairs, upscalers, lambda image, q=quality, e=encode: e(image, q))
+
+            def compressed(image: pyvips.Image, quality: int = quality, encode: Encode = encode) -> bytes:
+                return encode(image, quality)
+
+            read, bicubic, ours = measure(pairs, upscalers, compressed)
             print(f"| {quality} | {read} | {bicubic:.2f} | {' | '.join(f'{ours[clean]:.2f}' for clean in cleans)} |")
             better = [*better, (quality, read)] if ours[0] >= ours[1] else []
         start = "at none of these" if not better else f"from {better[0][0]} on, read as {better[0][1]}"
@@ -106,14 +110,16 @@ def works(encode: Encode) -> bool:
 
 
 def column(clean: float) -> str:
-    return {0: "bgai", 1: "photo"}.get(clean, f"clean {clean}")
+    names = {0.0: "bgai", 1.0: "photo"}
+    return names.get(clean, f"clean {clean}")
 
 
 def measure(
     pairs: Pairs, upscalers: Mapping[float, Upscaler], encode: Callable[[pyvips.Image], bytes]
 ) -> tuple[str, float, dict[float, float]]:
     """What the files are read as on average, and the mean PSNR-Y of bicubic and of each upscaler."""
-    read, bicubic, ours = [], [], {clean: [] for clean in upscalers}
+    read, bicubic = [], []
+    ours: dict[float, list[float]] = {clean: [] for clean in upscalers}
     for hr, lr in pairs:
         data = encode(as_image(lr))
         read.append(read_compression(io.BytesIO(data)))

@@ -4,7 +4,7 @@ python benchmarks/engines.py [--size 256] [--rounds 7] [--weights official] [--a
     [--json FILE] [--markdown FILE] [--plot FILE]
 
 With a clone of the authors' repository their network runs too, eagerly, with the same weights; and for scale a product
-of large matrices of as many operations as the network takes. All sides load PyTorch here: `bgai bench` shows the
+of large matrices of as many operations as the network takes. All processes load PyTorch here: `bgai bench` shows the
 memory of an engine alone.
 """
 
@@ -23,9 +23,10 @@ from authors import authors_network
 from progress import show
 from torch.utils.flop_counter import FlopCounterMode
 
+from bgai.benchmark.cases import PICTURES
 from bgai.benchmark.report import markdown, outputs
-from bgai.benchmark.rounds import PICTURES, WARM_UPS, Comparison, compare
-from bgai.benchmark.side_process import Facts, Run, serve
+from bgai.benchmark.rounds import WARM_UPS, Comparison, compare
+from bgai.benchmark.worker import Facts, Run, serve
 from bgai.engines.selection import open_engine
 from bgai.errors import BgaiError
 from bgai.weights.checkpoint import load_network
@@ -39,18 +40,18 @@ Array = np.ndarray[Any, Any]
 
 def main() -> None:
     options = parse()
-    if options.side:
+    if options.network:
         return serve(lambda: begin(options))
     names = ["openvino", "torch", *([AUTHORS] if options.authors else []), PRODUCT]
     settings = {"weights": Path(options.weights).name, "rounds": options.rounds, "warm_ups": WARM_UPS}
-    side = options.size * SCALE
-    title = f"{options.size} x {options.size} to {side} x {side}"
+    large = options.size * SCALE
+    title = f"{options.size} x {options.size} to {large} x {large}"
     find_weights(options.weights, SCALE)  # downloaded before anything is measured
     with outputs(options.json, options.markdown, options.plot) as write, tempfile.TemporaryDirectory() as folder:
         commands = {
-            name: [sys.executable, *sys.argv, "--side", name, "--result", f"{folder}/{name}.npy"] for name in names
+            name: [sys.executable, *sys.argv, "--network", name, "--result", f"{folder}/{name}.npy"] for name in names
         }
-        found = compare(title, commands, options.rounds, progress=show)
+        found = compare(title, commands, rounds=options.rounds, progress=show)
         settings["farthest_from_torch"] = farthest(Path(folder), found)
         write([found], settings)
     print(f"{markdown([found], settings)}")
@@ -65,24 +66,24 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--authors", type=Path, help="clone of the authors' repository")
     for output in ("--json", "--markdown", "--plot"):
         parser.add_argument(output, type=Path, metavar="FILE")
-    parser.add_argument("--side", help=argparse.SUPPRESS)
+    parser.add_argument("--network", help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def begin(options: argparse.Namespace) -> tuple[Run, Facts]:
-    """Be one side: load it, and keep what it makes of the image."""
+    """Load one network, and keep its result for the image."""
     image = np.random.default_rng(0).random((1, 3, options.size, options.size), np.float32)
     weights = find_weights(options.weights, SCALE)
-    if options.side == PRODUCT:
+    if options.network == PRODUCT:
         return product(operations(load_network(weights.file), image)), {}
-    enlarge = authors(weights, options.authors) if options.side == AUTHORS else ours(weights, options)
+    enlarge = authors(weights, options.authors) if options.network == AUTHORS else ours(weights, options)
     np.save(options.result, enlarge(image))
     return lambda: enlarge(image), {}
 
 
 def ours(weights: Weights, options: argparse.Namespace) -> Callable[[Array], Array]:
-    engine = open_engine(weights, options.side, "cpu")
+    engine = open_engine(weights, options.network, "cpu")
     engine.prepare((options.size, options.size), PICTURES)
     return engine
 
@@ -115,7 +116,9 @@ def product(operations: int) -> Run:
 
 def farthest(folder: Path, found: Comparison) -> str:
     """The largest difference of each result from that of the engine torch."""
-    results = {side.name: np.load(file) for side in found.sides if (file := folder / f"{side.name}.npy").exists()}
+    results = {
+        result.name: np.load(file) for result in found.results if (file := folder / f"{result.name}.npy").exists()
+    }
     expected = results.pop("torch", None)
     if expected is None:
         return "unknown"

@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from bgai import provenance
 from bgai.benchmark.report import spread
+from bgai.benchmark.rounds import alternate
 from bgai.engines.cuda_network import CudaNetwork
 from bgai.evaluation.metrics import psnr
 from bgai.pictures.picture_files import read_rgb8
@@ -57,7 +57,7 @@ def main() -> None:
         result["pictures"] = compare(weights, options)
     print(report(result))
     if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def parse() -> argparse.Namespace:
@@ -97,7 +97,9 @@ def measure(weights: Weights, size: str, options: argparse.Namespace) -> dict[st
             networks[name] = network
             found[name] = {"peak_bytes": peak(device, start), "seconds": []}
         network = result = None  # type: ignore[assignment]
-    for name, seconds in alternate(networks, image, options.rounds).items():
+    runs = {name: waiting(network, image) for name, network in networks.items()}
+    seconds_of = alternate(runs, rounds=options.rounds, warm_ups=1, errors=(torch.OutOfMemoryError,))
+    for name, seconds in seconds_of.items():
         found[name] |= {"seconds": seconds} if seconds else {"failure": "out of memory beside the others"}
     for name in results if BASE in results else ():
         found[name]["largest_difference"] = float((results[name] - results[BASE]).abs().max())
@@ -128,27 +130,14 @@ def builders(weights: Weights, options: argparse.Namespace) -> dict[str, Callabl
     return made
 
 
-def alternate(networks: dict[str, Network], image: Tensor, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each round; nothing for one that no longer fits beside the others."""
-    seconds: dict[str, list[float]] = {name: [] for name in networks}
-    for counts in [False] + [True] * rounds:
-        for name in list(seconds):
-            try:
-                taken = timed(networks[name], image)
-            except torch.OutOfMemoryError:
-                seconds[name] = []
-                networks = {other: network for other, network in networks.items() if other != name}
-            else:
-                seconds[name] += [taken] * counts
-    return seconds
+def waiting(network: Network, image: Tensor) -> Callable[[], None]:
+    """A function that runs a network, and ends when the GPU has done so."""
 
+    def run() -> None:
+        network(image)
+        wait(image.device)
 
-def timed(network: Network, image: Tensor) -> float:
-    wait(image.device)
-    start = time.perf_counter()
-    network(image)
-    wait(image.device)
-    return time.perf_counter() - start
+    return run
 
 
 def wait(device: torch.device) -> None:

@@ -6,7 +6,7 @@ python benchmarks/operators.py [GRAPH.onnx] [--size 256] [--threads 1]
 from __future__ import annotations
 
 import argparse
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,13 @@ def main() -> None:
             seconds = one.real_time.total_seconds()
             fastest[index] = min(seconds, fastest.get(index, seconds))
             kinds[index] = f"{one.node_type} | {one.exec_type}"
-    totals: Counter[str] = Counter()
+    totals: dict[str, float] = defaultdict(float)
     for index, seconds in fastest.items():
         totals[kinds[index]] += seconds
     whole = sum(totals.values())
     print(f"{whole * 1000:.0f} ms, each operator's fastest of {ROUNDS} runs, {options.threads} threads\n")
     print("| operator | implementation | count | ms | share |\n|---|---|---|---|---|")
-    for kind, seconds in totals.most_common():
+    for kind, seconds in sorted(totals.items(), key=lambda item: -item[1]):
         if seconds > 0.001 * whole:
             count = sum(one == kind for one in kinds.values())
             print(f"| {kind} | {count} | {seconds * 1000:.1f} | {seconds / whole:.1%} |")

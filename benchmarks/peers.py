@@ -28,7 +28,7 @@ from typing import Any
 SOURCE = Path(__file__).parents[1] / "src"
 sys.path.insert(0, str(SOURCE))  # the peers' environment has no bgai of its own
 
-from bgai.benchmark.side_process import Facts, Run, serve  # noqa: E402
+from bgai.benchmark.worker import Facts, Run, serve  # noqa: E402
 
 SCALE = 4
 WARM_UPS = 1
@@ -38,23 +38,24 @@ Array = Any  # uint8, H x W x 3
 
 def main() -> None:
     options = parse()
-    if options.side:
-        return serve(lambda: begin(options.side, options.size))
+    if options.peer_process:
+        return serve(lambda: begin(options.peer_process, options.size))
     from progress import show
 
+    from bgai.benchmark.cases import Case
     from bgai.benchmark.report import markdown, outputs
-    from bgai.benchmark.rounds import Case, compare
+    from bgai.benchmark.rounds import compare
 
     with outputs(options.json, options.markdown, options.plot) as write:
         here = [options.python, __file__, "--size", str(options.size)]
         commands = {
             "bgai": Case("bgai", SCALE, options.size, options.size, device="cpu").command(),
-            **{name: [*here, "--side", name] for name in options.peer or PEERS},
+            **{name: [*here, "--peer-process", name] for name in options.peer or PEERS},
         }
-        side = options.size * SCALE
-        title = f"{options.size} x {options.size} to {side} x {side}"
-        found = compare(title, commands, options.rounds, WARM_UPS, progress=show)
-        versions = [side.facts["version"] for side in found.sides if "version" in side.facts]
+        large = options.size * SCALE
+        title = f"{options.size} x {options.size} to {large} x {large}"
+        found = compare(title, commands, rounds=options.rounds, warm_ups=WARM_UPS, progress=show)
+        versions = [result.facts["version"] for result in found.results if "version" in result.facts]
         settings = {"rounds": options.rounds, "warm_ups": WARM_UPS, "peers": ", ".join(dict.fromkeys(versions))}
         write([found], settings)
     print(f"{markdown([found], settings)}")
@@ -69,12 +70,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--peer", action="append", choices=PEERS, help="may be given several times; all without it")
     for output in ("--json", "--markdown", "--plot"):
         parser.add_argument(output, type=Path, metavar="FILE")
-    parser.add_argument("--side", choices=PEERS, help=argparse.SUPPRESS)
+    parser.add_argument("--peer-process", choices=PEERS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def begin(peer: str, size: int) -> tuple[Run, Facts]:
-    """Be one side."""
+    """Load one peer."""
     import numpy as np
 
     image = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)

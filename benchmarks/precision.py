@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import functools
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,14 @@ from numpy.typing import NDArray
 from openvino import opset13 as op
 
 from bgai.benchmark.report import spread
+from bgai.benchmark.rounds import alternate
 from bgai.engines.openvino_engine import SETTINGS, core
-from bgai.engines.openvino_graph import Size, build_graph, window_orders
+from bgai.engines.openvino_graph import build_graph, window_orders
 from bgai.engines.selection import blended_weights
 from bgai.evaluation.metrics import psnr
 from bgai.network.config import NetworkConfig
 from bgai.pictures.picture_files import read_rgb8
+from bgai.types import Size
 from bgai.weights.sources import find_weights
 
 SCALE = 4
@@ -110,12 +111,7 @@ def measure(runs: Mapping[str, Run], size: Size, rounds: int) -> tuple[dict[str,
     lr = np.random.default_rng(0).random((1, 3, *size), np.float32)
     results = {name: run(lr).copy() for name, run in runs.items()}  # the warm-up
     differences = {name: float(np.abs(result - results["float32"]).max()) for name, result in results.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run(lr)
-            seconds[name].append(time.perf_counter() - start)
+    seconds = alternate({name: functools.partial(run, lr) for name, run in runs.items()}, rounds=rounds, warm_ups=0)
     return seconds, differences
 
 

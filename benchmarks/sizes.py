@@ -9,8 +9,9 @@ import argparse
 
 from progress import show
 
-from bgai.benchmark import rounds as bench
+from bgai.benchmark.cases import Settings, plan
 from bgai.benchmark.report import spread
+from bgai.benchmark.rounds import compare
 
 
 def main() -> None:
@@ -19,16 +20,16 @@ def main() -> None:
     parser.add_argument("--weights", default="bgai")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    planned = bench.plan_cases(options.sizes, weights=options.weights, engines=["openvino"])
-    commands = {size: sides["openvino"] for size, sides in zip(options.sizes, planned.values(), strict=True)}
-    found = bench.compare("a pixel", commands, options.rounds, progress=show)
+    planned = plan(Settings(sizes=options.sizes, weights=options.weights, engines=["openvino"]))
+    commands = {size: by_engine["openvino"] for size, by_engine in zip(options.sizes, planned.values(), strict=True)}
+    found = compare("a pixel", commands, rounds=options.rounds, progress=show)
     print("| size | microseconds a pixel | times the first size's, pair by pair |\n|---|---|---|")
     costs = []
-    for side in found.sides:
-        width, height = map(int, side.name.split("x"))
-        costs.append([seconds / (width * height) * 1e6 for seconds in side.seconds])
+    for result in found.results:
+        width, height = map(int, result.name.split("x"))
+        costs.append([seconds / (width * height) * 1e6 for seconds in result.seconds])
         ratios = [cost / first for cost, first in zip(costs[-1], costs[0], strict=True)]
-        print(f"| {side.name} | {spread(costs[-1])} | {spread(ratios)} |")
+        print(f"| {result.name} | {spread(costs[-1])} | {spread(ratios)} |")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def main() -> None:
 
 def read_part(picture: Path, size: int = SIZE) -> NDArray[np.float32]:
     """The picture's upper left, at most `size` pixels a side."""
-    return read_rgb8(picture)[:size, :size].astype(np.float32) / 255
+    return read_rgb8(picture)[:size, :size].astype(np.float32) / np.float32(255)
 
 
 def differences(image: NDArray[np.float32], weights: str | Path | None) -> Iterator[Difference]:

@@ -3,8 +3,8 @@
 python benchmarks/training.py --authors CLONE [--precision bfloat16] [--compile] [--device cuda] [--json FILE]
 
 CLONE is a clone of the authors' repository; theirs runs eagerly. A step is forward, L1 loss, backward and Adam. Each
-side has a process of its own, so that its peak memory is its own; both start from the same weights, take the same
-batches and step in turn.
+runs in its own process, so that its peak memory is its own; both start from the same weights, take the same batches and
+step in turn.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,30 +21,28 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from authors import authors_class
+from progress import show
 from torch import Tensor, nn
 
 from bgai import provenance
-from bgai.benchmark.side_process import peak_bytes
+from bgai.benchmark.rounds import compare
+from bgai.benchmark.worker import Facts, Run, serve
 from bgai.network.fused_attention import fuse
 from bgai.weights.checkpoint import load_network
 
-SIDES = ("authors", "bgai")
+NETWORKS = ("authors", "bgai")
 CHECKED_STEPS = 5
 
 
 def main() -> None:
     options = parse()
-    if options.side:
-        return serve(options)
+    if options.network:
+        return serve(lambda: begin(options))
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "start.pth"
-        sides = {name: Side(name, weights) for name in SIDES}  # the first one writes the weights
-        result = measure(sides, options)
-        for side in sides.values():
-            side.end()
+        result = measure(Path(folder) / "start.pth", options)
     print(table(result))
     if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return None
 
 
@@ -66,7 +62,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=4)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="file for the result")
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--network", choices=NETWORKS, help=argparse.SUPPRESS)
     parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.fused is None:
@@ -74,37 +70,15 @@ def parse() -> argparse.Namespace:
     return options
 
 
-class Side:
-    """The process of one side, which steps when it is told to."""
-
-    def __init__(self, name: str, weights: Path) -> None:
-        command = [sys.executable, *sys.argv, "--side", name, "--weights", str(weights)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.ask("start")
-
-    def ask(self, word: str) -> dict[str, float]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(word + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            sys.exit("a side ended; its error is above")
-        reply: dict[str, float] = json.loads(answer)
-        return reply
-
-    def end(self) -> None:
-        self.process.communicate()
-
-
-def measure(sides: dict[str, Side], options: argparse.Namespace) -> dict[str, Any]:
-    """Check that both sides fit alike, which warms them up, then time them in turn."""
-    losses = {name: [side.ask("step")["loss"] for _ in range(CHECKED_STEPS)] for name, side in sides.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(options.rounds):
-        for name, side in sides.items():
-            seconds[name].append(side.ask("step")["seconds"])
-    memory = {name: side.ask("memory")["mebibytes"] for name, side in sides.items()}
+def measure(weights: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Check that both networks learn alike, which warms them up, then time them in turn."""
+    command = [sys.executable, *sys.argv, "--weights", str(weights), "--network"]
+    # The authors' process starts first, and writes the weights that both start from.
+    comparison = compare("a step", {name: [*command, name] for name in NETWORKS}, rounds=options.rounds, progress=show)
+    for result in comparison.results:
+        if result.error:
+            sys.exit(f"{result.name}: {result.error}")
+    losses = {result.name: json.loads(result.facts["losses"]) for result in comparison.results}
     return {
         "setting": {
             name: getattr(options, name)
@@ -113,8 +87,8 @@ def measure(sides: dict[str, Side], options: argparse.Namespace) -> dict[str, An
         "commit": provenance.commit(),
         "machine": provenance.machine(),
         "versions": provenance.versions("torch"),
-        "seconds": seconds,
-        "peak_mebibytes": memory,
+        "seconds": {result.name: result.seconds for result in comparison.results},
+        "peak_mebibytes": {result.name: result.peak_bytes / 2**20 for result in comparison.results},
         "losses": losses,
         "largest_loss_difference": max(abs(ours - theirs) for ours, theirs in zip(*losses.values(), strict=True)),
     }
@@ -151,24 +125,17 @@ def table(result: dict[str, Any]) -> str:
     )
 
 
-def serve(options: argparse.Namespace) -> None:
-    """Be one side: answer each line of the standard input with one line of JSON."""
+def begin(options: argparse.Namespace) -> tuple[Run, Facts]:
+    """Load one network, and take the steps that are compared."""
     torch.manual_seed(0)
-    network = open_authors(options) if options.side == "authors" else open_ours(options)
+    network = open_authors(options) if options.network == "authors" else open_ours(options)
     step = stepper(network, options)
-    for word in sys.stdin:
-        reply: dict[str, float] = {}
-        if word.strip() == "step":
-            start = time.perf_counter()
-            reply["loss"] = step()
-            reply["seconds"] = time.perf_counter() - start
-        elif word.strip() == "memory":
-            reply["mebibytes"] = peak_bytes(options.device) / 2**20
-        print(json.dumps(reply), flush=True)
+    losses = [step() for _ in range(CHECKED_STEPS)]
+    return step, {"device": options.device, "losses": json.dumps(losses)}
 
 
 def open_authors(options: argparse.Namespace) -> nn.Module:
-    """The authors' network with its own initial weights, which are saved for the other side."""
+    """The authors' network with its own initial weights, which are saved for the other one."""
     network: nn.Module = authors_class(options.authors)(upscale_factor=options.scale)
     torch.save({"params": network.state_dict()}, options.weights)
     return network.to(options.device)
@@ -185,7 +152,7 @@ def open_ours(options: argparse.Namespace) -> nn.Module:
 
 def stepper(network: nn.Module, options: argparse.Namespace) -> Callable[[], float]:
     """A function that fits the next batch and returns the loss before; it ends when the device has done so."""
-    fused = options.side == "bgai"  # as each side's own trainer has it
+    fused = options.network == "bgai"  # as each project's own trainer has it
     optimizer = torch.optim.Adam(network.parameters(), 1e-4, fused=fused or None)
     generator = torch.Generator().manual_seed(1)
 
@@ -194,7 +161,7 @@ def stepper(network: nn.Module, options: argparse.Namespace) -> Callable[[], flo
 
     def step() -> float:
         lr, hr = patches(options.patch), patches(options.patch * options.scale)
-        if options.side == "bgai":
+        if options.network == "bgai":
             lr = lr.contiguous(memory_format=torch.channels_last)
         with torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "bfloat16"):
             sr = network(lr)

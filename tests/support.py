@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +18,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import helper
+from PIL import Image
 
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
@@ -32,7 +36,8 @@ def texture(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArra
         wave = np.sin(x * fx + 3 * np.sin(y * 0.05) + phase) * np.cos(y * fy)
         edges = ((x // 11 + y // 17) % 2) * 0.6
         planes.append(0.5 + 0.3 * wave + 0.3 * (edges - 0.3) + 0.1 * (x / width - 0.5))
-    return np.rint(np.clip(np.stack(planes, axis=-1), 0, 1) * 255).astype(np.uint8)
+    image: NDArray[np.uint8] = np.rint(np.clip(np.stack(planes, axis=-1), 0, 1) * 255).astype(np.uint8)
+    return image
 
 
 def filled_network(scale: int) -> BGAI:
@@ -114,3 +119,21 @@ def served_folder(folder: Path) -> Iterator[str]:
         httpd.shutdown()
         thread.join()
         httpd.server_close()
+
+
+def bgai_command(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line, as a person uses it: in its own process."""
+    return subprocess.run(
+        [sys.executable, "-m", "bgai", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        env={**os.environ, "COLUMNS": "80", **environment},
+    )
+
+
+def picture(path: Path, height: int = 12, width: int = 18) -> Path:
+    """Save a picture."""
+    Image.fromarray(texture(height, width)).save(path)
+    return path

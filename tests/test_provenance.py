@@ -37,8 +37,10 @@ def test_the_commit_is_that_of_the_packages_own_clone(tmp_path: Path) -> None:
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-m", "ours")
     assert re.fullmatch("[0-9a-f]{40}", commit_of(tmp_path / "src"))
+    git(tmp_path, "config", "core.fsmonitor", f"touch {tmp_path}/run; false")
     (package / "provenance.py").open("a").write("\n")
     assert re.fullmatch("[0-9a-f]{40}-dirty", commit_of(tmp_path / "src"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_versions_name_what_is_installed() -> None:

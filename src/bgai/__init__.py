@@ -8,11 +8,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from bgai._version import __version__
 
+TYPE_CHECKING = False  # for type checkers, which take it as true: `typing` takes longer to load than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from bgai.errors import BgaiError, EngineError, ImageError, OutputError, UsageError, WeightsError
     from bgai.upscaling.upscaler import Upscaler
     from bgai.weights.checkpoint import load_network
@@ -50,6 +52,6 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "safetensors"):
             raise
-        from bgai.errors import EngineError
+        from bgai.errors import MissingExtraError
 
-        raise EngineError(f"bgai.{name} needs PyTorch: install it with  pip install 'bgai[torch]'") from None
+        raise MissingExtraError("torch", f"bgai.{name}") from error

@@ -30,7 +30,13 @@ def short(commit: str) -> str:
 def _git(*arguments: str) -> str:
     try:
         result = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+            # The clone's settings may name a program to run, and another git may hold the lock of its index.
+            ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", *arguments],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
         )
     except OSError:  # no git
         return ""
@@ -53,7 +59,11 @@ def processor() -> str:
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        models = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line
+            for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+            if line.startswith("model name")
+        ]
         name = models[0].partition(": ")[2] if models else name
     return f"{os.cpu_count()} × {name}"
 

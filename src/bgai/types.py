@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bgai.choices import EngineName as EngineName
+from bgai.choices import Precision as Precision
 
 RgbImage = NDArray[np.uint8]
 """H x W x 3, of 0 to 255."""
@@ -25,6 +28,3 @@ PixelProgress = Callable[[int, int], None]
 """Called with the output pixels done and those in all."""
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done of it, and of how many."""
-
-EngineName = Literal["auto", "openvino", "torch"]
-Precision = Literal["float32", "half"]

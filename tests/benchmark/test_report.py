@@ -1,4 +1,4 @@
-"""What a measurement leaves."""
+"""Results as tables, files and plots."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from bgai.benchmark.cases import usable_cpus
 from bgai.benchmark.report import head, markdown, outputs, ratios, rows, spread
-from bgai.benchmark.rounds import Comparison, Measured, usable_cpus
-from bgai.errors import EngineError, UsageError
+from bgai.benchmark.rounds import Comparison, Result
+from bgai.errors import MissingExtraError, UsageError
 from bgai.provenance import commit
 
-FIRST = Measured("first", {"device": "cpu"}, 1.5, (1.0, 2.0, 4.0), (2.0, 4.0, 8.0), 300 * 2**20, "")
-SLOWER = Measured("slower", {"tiles": "2 of 96 x 64"}, 2.5, (3.0, 4.0, 4.0), (3.0, 4.0, 4.0), 3000 * 2**20, "")
-KILLED = Measured("killed", {}, 0.5, (1.0,), (1.0,), 2**20, "killed by SIGKILL")
-MISSING = Measured("missing", {}, 0.0, (), (), 0, "No module named 'it'")
+FIRST = Result("first", {"device": "cpu"}, 1.5, (1.0, 2.0, 4.0), (2.0, 4.0, 8.0), 300 * 2**20, "")
+SLOWER = Result("slower", {"tiles": "2 of 96 x 64"}, 2.5, (3.0, 4.0, 4.0), (3.0, 4.0, 4.0), 3000 * 2**20, "")
+KILLED = Result("killed", {}, 0.5, (1.0,), (1.0,), 2**20, "killed by SIGKILL")
+MISSING = Result("missing", {}, 0.0, (), (), 0, "No module named 'it'")
 COMPARISON = Comparison("8 x 8 to 32 x 32", (FIRST, SLOWER, KILLED, MISSING))
 
 
@@ -68,7 +69,7 @@ def test_outputs_hold_every_round(tmp_path: Path) -> None:
     assert record["settings"] == {"rounds": 3}
     (comparison,) = record["comparisons"]
     assert comparison["title"] == COMPARISON.title
-    assert [side["seconds"] for side in comparison["sides"]] == [[1, 2, 4], [3, 4, 4], [1], []]
+    assert [result["seconds"] for result in comparison["results"]] == [[1, 2, 4], [3, 4, 4], [1], []]
     assert files[1].read_text() == markdown([COMPARISON], {"rounds": 3})
     assert Image.open(files[2]).width == 960
 
@@ -87,5 +88,7 @@ def test_outputs_that_cannot_be_are_told_before_anything_is_measured(
     with pytest.raises(UsageError, match=r"a\.jpg: expected a name that ends in \.png"):
         outputs(None, None, tmp_path / "a.jpg").__enter__()
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(EngineError, match=r"needs matplotlib: install it with  pip install 'bgai\[train\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"a plot needs the extra 'train': install it with  pip install 'bgai\[train\]'"
+    ):
         outputs(None, None, tmp_path / "a.png").__enter__()

@@ -1,4 +1,4 @@
-"""What a measurement leaves: a table, a record in JSON, a page of Markdown and a plot."""
+"""Results of measurements as a table, JSON, Markdown and a plot."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ import psutil
 
 from bgai import provenance
 from bgai.atomic_files import whole_or_nothing
-from bgai.benchmark.rounds import Comparison, Measured, usable_cpus
-from bgai.errors import EngineError, UsageError
+from bgai.benchmark.cases import usable_cpus
+from bgai.benchmark.rounds import Comparison, Result
+from bgai.errors import MissingExtraError, UsageError
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 NOTE = (
-    "Median (quartiles) of alternating rounds, each side in a process of its own; multiples pair by pair; CPUs kept "
-    "busy; start: until a new process has enlarged its first image."
+    "Median (quartiles) of alternating rounds, each engine in its own process; multiples round by round; CPUs: how "
+    "many were busy on average; start: until a new process has enlarged its first image."
 )
 # Seconds that lie further apart than this are drawn on a logarithmic axis.
 _LINEAR_RANGE = 20
@@ -30,33 +31,33 @@ Settings = Mapping[str, Any]
 
 def head(comparison: Comparison) -> list[str]:
     """The names of the columns of `rows`."""
-    first = comparison.sides[0].name
+    first = comparison.results[0].name
     return ["", "seconds", f"times {first}'s", "CPUs", "peak MiB", "start, s"]
 
 
 def rows(comparison: Comparison) -> list[list[str]]:
-    """A row for each side: medians with quartiles, or why it ended early."""
-    return [_row(side, comparison.sides[0]) for side in comparison.sides]
+    """A row for each process: medians with quartiles, or why it ended early."""
+    return [_row(result, comparison.results[0]) for result in comparison.results]
 
 
-def _row(side: Measured, first: Measured) -> list[str]:
-    name = f"{side.name}, tiles: {side.facts['tiles']}" if "tiles" in side.facts else side.name
-    if side.error:
-        return [name, f"{'ended early' if side.seconds else 'not run'}: {side.error}", "", "", "", ""]
-    busy = np.divide(side.cpu_seconds, side.seconds)
+def _row(result: Result, first: Result) -> list[str]:
+    name = f"{result.name}, tiles: {result.facts['tiles']}" if "tiles" in result.facts else result.name
+    if result.error:
+        return [name, f"{'ended early' if result.seconds else 'not run'}: {result.error}", "", "", "", ""]
+    busy = np.divide(result.cpu_seconds, result.seconds)
     return [
         name,
-        spread(side.seconds),
-        spread(ratios(side, first)),
+        spread(result.seconds),
+        spread(ratios(result, first)),
         f"{np.median(busy):.1f}",
-        f"{side.peak_bytes / 2**20:,.0f}",
-        f"{side.start_seconds:.1f}",
+        f"{result.peak_bytes / 2**20:,.0f}",
+        f"{result.start_seconds:.1f}",
     ]
 
 
-def ratios(side: Measured, first: Measured) -> list[float]:
-    """How many times the seconds of the first side a side took, pair by pair of rounds."""
-    return [ours / theirs for ours, theirs in zip(side.seconds, first.seconds, strict=False)]
+def ratios(result: Result, first: Result) -> list[float]:
+    """The seconds of each round as multiples of the first process's in the same round."""
+    return [ours / theirs for ours, theirs in zip(result.seconds, first.seconds, strict=False)]
 
 
 def spread(values: Sequence[float]) -> str:
@@ -68,23 +69,23 @@ def spread(values: Sequence[float]) -> str:
 
 
 def markdown(comparisons: Sequence[Comparison], settings: Settings) -> str:
-    """All tables, and what they were made by."""
+    """All tables, with the machine, the versions and the commit."""
     tables = []
     for comparison in comparisons:
         lines = [head(comparison), ["---"] * len(head(comparison)), *rows(comparison)]
         tables.append(f"**{comparison.title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
     made = _made_by()
-    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items() if value is not None)
+    chosen = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items() if value is not None)
     tables.append(
-        f"{NOTE} Made on {made['machine']}, {made['threads']} threads, with {made['versions']}; {told}; "
+        f"{NOTE} Made on {made['machine']}, {made['threads']} threads, with {made['versions']}; {chosen}; "
         f"commit {made['commit']}."
     )
     return "\n\n".join(tables) + "\n"
 
 
 def record(comparisons: Sequence[Comparison], settings: Settings) -> dict[str, Any]:
-    """Every round of every side, for JSON."""
-    return {**_made_by(), "settings": dict(settings), "comparisons": [asdict(one) for one in comparisons]}
+    """Every round of every process, for JSON."""
+    return {**_made_by(), "settings": dict(settings), "comparisons": [asdict(comparison) for comparison in comparisons]}
 
 
 def _made_by() -> dict[str, Any]:
@@ -97,10 +98,10 @@ def _made_by() -> dict[str, Any]:
 
 
 def draw(comparisons: Sequence[Comparison], target: Path, format: str) -> None:
-    """Draw the medians and quartiles of all sides, a panel for each comparison."""
+    """Draw the medians and quartiles of all processes, a panel for each comparison."""
     from matplotlib.figure import Figure
 
-    heights = [len(one.sides) for one in comparisons]
+    heights = [len(comparison.results) for comparison in comparisons]
     figure = Figure(figsize=(8, 1 + 0.8 * len(heights) + 0.4 * sum(heights)), layout="constrained")
     panels = figure.subplots(len(comparisons), 1, squeeze=False, height_ratios=heights)[:, 0]
     for panel, comparison in zip(panels, comparisons, strict=True):
@@ -110,14 +111,14 @@ def draw(comparisons: Sequence[Comparison], target: Path, format: str) -> None:
 
 def _draw_panel(panel: Any, comparison: Comparison) -> None:
     medians = []
-    for place, side in enumerate(comparison.sides):
-        if side.error:
+    for place, result in enumerate(comparison.results):
+        if result.error:
             continue
-        low, middle, high = np.percentile(side.seconds, (25, 50, 75))
+        low, middle, high = np.percentile(result.seconds, (25, 50, 75))
         medians.append(middle)
         panel.errorbar(middle, place, xerr=[[middle - low], [high - middle]], fmt="o", capsize=3)
         panel.annotate(f"  {middle:#.3g} s", (high, place), va="center")
-    names = [side.name + (" (not run)" if side.error else "") for side in comparison.sides]
+    names = [result.name + (" (not run)" if result.error else "") for result in comparison.results]
     panel.set_yticks(range(len(names)), names)
     panel.set(title=comparison.title, xlabel="seconds", ylim=(len(names) - 0.5, -0.5))
     panel.margins(x=0.15)
@@ -133,10 +134,10 @@ Write = Callable[[Sequence[Comparison], Settings], None]
 
 @contextmanager
 def outputs(json_file: Path | None, markdown_file: Path | None, plot_file: Path | None) -> Iterator[Write]:
-    """Claim files before anything is measured; the function that is lent writes them. All appear whole or not at all.
+    """Open files before anything is measured, and lend a function that writes them. All appear whole or not at all.
 
     Raises:
-        EngineError: There is no matplotlib to draw with.
+        MissingExtraError: There is no matplotlib to draw with.
         UsageError: Two files are one, or the plot's is of no known format.
         OutputError: A file cannot be written.
     """
@@ -168,5 +169,5 @@ def _check_plot(file: Path) -> None:
         raise UsageError(f"{file}: expected a name that ends in {', '.join(PLOT_FORMATS)}")
     try:
         import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise EngineError("a plot needs matplotlib: install it with  pip install 'bgai[train]'") from None
+    except ImportError as error:
+        raise MissingExtraError("train", "a plot") from error

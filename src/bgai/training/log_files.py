@@ -33,7 +33,7 @@ class Journal:
             raise OutputError(f"{folder}: cannot be made a folder: {error.strerror or error}") from None
         kept = [record for record in read_records(self.records) if record["iteration"] <= iteration]
         with whole_or_nothing(self.records) as partial:
-            partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
+            partial.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
         self._board = _tensorboard(folder / "tb_logger", iteration) if tensorboard else None
 
     def line(self, text: str) -> None:

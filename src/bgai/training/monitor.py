@@ -46,7 +46,7 @@ class Report:
         self._told = (trainer.iteration, trainer.seconds)
         self._saved = trainer.seconds
         with whole_or_nothing(experiment.folder / "options.json") as partial:
-            partial.write_text(self.options.model_dump_json(indent=2))
+            partial.write_text(self.options.model_dump_json(indent=2), encoding="utf-8")
         parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
         self.journal.line(f"{self.options.name}: ×{self.options.scale}, {parameters:,} parameters, {description}")
         self.journal.line(f"{provenance.machine()}; {provenance.versions('torch')}; commit {provenance.commit()}")

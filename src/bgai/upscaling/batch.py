@@ -22,6 +22,7 @@ from bgai.pictures.picture_files import (
     read_size,
     write_picture,
 )
+from bgai.types import Size
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import shipped_scales
 
@@ -63,6 +64,8 @@ class Job:
     source: Path
     target: Path
     pixels: int
+    size: Size = (0, 0)
+    """Of the source."""
 
 
 @dataclass(slots=True)
@@ -253,4 +256,4 @@ def _add(
     if target in claimed:
         raise OutputError(f"{source}: its output {target} would also be that of {claimed[target]}")
     claimed[target] = source
-    plan.jobs.append(Job(source, target, height * width * scale**2))
+    plan.jobs.append(Job(source, target, height * width * scale**2, (height, width)))

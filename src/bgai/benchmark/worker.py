@@ -1,6 +1,6 @@
-"""One side of a measurement: a process of its own, which runs a round whenever it is told to.
+"""The process that is measured: it runs a round for each line that it reads.
 
-Loads nothing but the standard library, so that other projects' code is measured in an environment of its own.
+Loads nothing but the standard library, so that other projects can be measured in their own environments.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def serve(begin: Callable[[], tuple[Run, Facts]]) -> None:
     the `peak_bytes` of this process so far. An error is the last answer: `error` says in one line what went wrong.
 
     Args:
-        begin: Loads what is measured. Returns a function that runs one round, and what is to be known of this side;
-            `device` is where its memory is counted, `cpu` without it.
+        begin: Loads what is measured. Returns a function that runs one round, and facts about what is measured;
+            `device` is where its memory is counted, `cpu` if it is missing.
     """
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # so that what libraries print is not taken for an answer
 
     def answer(**values: Any) -> None:
         print(json.dumps(values), file=answers, flush=True)

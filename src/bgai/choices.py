@@ -1,0 +1,8 @@
+"""Values that arguments of the library and options of the command line can have; loads nothing heavy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+EngineName = Literal["auto", "openvino", "torch"]
+Precision = Literal["float32", "half"]

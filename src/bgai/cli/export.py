@@ -1,0 +1,43 @@
+"""`bgai export`: weights in other formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bgai.cli.console import needing_extra, tell
+from bgai.cli.weights import find_weights
+from bgai.errors import UsageError
+
+
+def export(
+    weights: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="'bgai', 'photo', 'official', or a .safetensors or .pth file.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx or .safetensors file to write.")],
+    scale: Annotated[
+        int | None, typer.Option(help="2, 3 or 4; for weights with a name.", show_default="that of the weights, or 4")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
+) -> None:
+    """Write weights as an ONNX graph for other runtimes, or as .safetensors.
+
+    ONNX needs the extra 'export'. The graph is compared with the network before it is written.
+    """
+    found = find_weights(weights, scale)
+    if found.is_graph:
+        raise UsageError(f"{weights}: a graph already; expected a .safetensors or .pth file")
+    if output.suffix == ".safetensors":
+        from bgai.weights.safetensors_file import read_weights, write_weights
+
+        write_weights(*read_weights(found.file, found.key), output, overwrite=overwrite)
+        tell(str(output))
+        return
+    if output.suffix != ".onnx":
+        raise UsageError(f"{output}: expected a name that ends in .onnx or .safetensors", parameter="output")
+    with needing_extra("export", "an ONNX graph"):
+        from bgai.engines.onnx_export import export_onnx
+    difference = export_onnx(found.file, output, overwrite)
+    tell(f"{output}: within {difference:.1e} of the network")

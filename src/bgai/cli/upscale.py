@@ -1,0 +1,297 @@
+"""`bgai upscale`: enlarge pictures and folders of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bgai.choices import EngineName, Precision
+from bgai.cli import interrupts
+from bgai.cli.console import complain, explain, note, out, progress_bar, tell
+from bgai.cli.weights import find_weights
+from bgai.errors import BgaiError
+
+if TYPE_CHECKING:
+    from bgai.upscaling.batch import Done, FittingUpscalers, Job, OutputSettings, Plan
+    from bgai.upscaling.upscaler import Upscaler
+
+_OUTPUT, _WEIGHTS, _SPEED, _MESSAGES = "Output", "Weights", "Speed and memory", "Messages"
+
+
+def upscale(
+    ctx: typer.Context,
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT", help="Pictures, or folders of them.", show_default=False)
+    ],
+    scale: Annotated[
+        int | None, typer.Option(help="2, 3 or 4 times the width and height.", show_default="that of the weights, or 4")
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("-r", "--recursive", help="Include the pictures in subfolders of folders.")
+    ] = False,
+    max_megapixels: Annotated[float, typer.Option(help="Refuse inputs that are larger than this.")] = 200,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="File for the result of one picture, or folder for all results.",
+            show_default="NAME_x4 beside the input",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=_OUTPUT)
+    ] = False,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="png, jpeg, webp or tiff.",
+            show_default="by --output, else that of the input",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    quality: Annotated[int, typer.Option(help="JPEG and WebP quality, 1 to 100.", rich_help_panel=_OUTPUT)] = 95,
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="'bgai' for clean pictures, 'photo' for compressed or noisy ones, 'auto' to choose between these two"
+            " for each picture by how strongly it was compressed, 'official' for the authors' weights (downloaded"
+            " once), or a .safetensors, .pth or .onnx file.",
+            rich_help_panel=_WEIGHTS,
+        ),
+    ] = "auto",
+    clean: Annotated[
+        float | None,
+        typer.Option(
+            help="How much compression and noise to remove, from 0 (as 'bgai' does) to 1 (as 'photo' does); replaces"
+            " --weights.",
+            show_default="as --weights does",
+            rich_help_panel=_WEIGHTS,
+        ),
+    ] = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option(
+            help="What runs the network: 'torch' on GPUs, 'openvino' on CPUs.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = "auto",
+    device: Annotated[
+        str, typer.Option(help="Where it runs: auto, cpu, cuda, cuda:1, mps, …", rich_help_panel=_SPEED)
+    ] = "auto",
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="'half' is faster and slightly less exact; it needs CUDA, or a CPU with bfloat16.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = "float32",
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            help="Pictures are enlarged in square tiles: the side of one in input pixels, a multiple of 16. Smaller"
+            " tiles need less memory; 0 takes the whole picture at once.",
+            show_default="as large as the memory allows",
+            rich_help_panel=_SPEED,
+        ),
+    ] = None,
+    halo: Annotated[
+        int | None,
+        typer.Option(
+            help="How far tiles overlap, in input pixels: a multiple of 8. With less, seams may become visible.",
+            show_default="what the weights need",
+            rich_help_panel=_SPEED,
+        ),
+    ] = None,
+    compile: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="On CUDA: compile the network first. That takes minutes, and pays off for many or large pictures.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be done, and write nothing.", rich_help_panel=_MESSAGES),
+    ] = False,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON object for each picture, on a line of its own: source, target, sizes as width and"
+            " height, weights, seconds, notes; or error.",
+            rich_help_panel=_MESSAGES,
+        ),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.", rich_help_panel=_MESSAGES)] = False,
+) -> None:
+    """Enlarge pictures.
+
+    Originals are never changed. Each result appears whole or not at all, under the input's name with _x4 (the scale)
+    added; the pictures of a folder keep their names, in a folder with _x4 added. A folder that was stopped goes on
+    with the pictures that have no result yet.
+
+        bgai upscale photo.jpg                        photo_x4.jpg beside it
+        bgai upscale photo.jpg -o big.png --scale 2   another name, format and scale
+        bgai upscale holiday -r -o big --format webp  a folder and its subfolders
+
+    Exit code: 0 if every picture was enlarged, 1 if any failed, 130 if stopped.
+    """
+    from bgai.upscaling.batch import FittingUpscalers, OutputSettings, plan_jobs
+    from bgai.upscaling.upscaler import Upscaler
+
+    settings = OutputSettings(output, format and format.lower(), quality, overwrite, max_megapixels)
+
+    def open_upscaler(name: str | None) -> Upscaler:
+        found = find_weights(name, scale, clean)
+        return Upscaler(scale, found, engine, device, tile=tile, halo=halo, precision=precision, compile=compile)
+
+    upscaler: Upscaler | FittingUpscalers
+    if weights == "auto" and clean is None:
+        upscaler = FittingUpscalers(open_upscaler)
+    else:
+        upscaler = open_upscaler(None if weights == "auto" else weights)
+    report = _Report(ctx.command, upscaler, json, quiet)
+    plan = plan_jobs(inputs, upscaler.scale, settings, recursive)
+    for failure in plan.failures:
+        report.failed(failure)
+    if dry_run:
+        for job in plan.jobs:
+            report.planned(job)
+    else:
+        _run_jobs(plan.jobs, upscaler, settings, report)
+    report.summarise(plan, dry_run, _left_out(inputs, recursive, output))
+    if report.failures:
+        raise typer.Exit(1)
+
+
+def _run_jobs(
+    jobs: Sequence[Job], upscaler: Upscaler | FittingUpscalers, settings: OutputSettings, report: _Report
+) -> None:
+    """Do the jobs under one progress bar."""
+    from bgai.upscaling.batch import run_job
+
+    before, total = 0, sum(job.pixels for job in jobs)
+    with interrupts.deferred(), progress_bar("MP", hidden=report.quiet) as advance:
+        for job in jobs:
+
+            def show(done: int, _: int, name: str = job.source.name, before: int = before) -> None:
+                advance(name, before + done, total)
+
+            show(0, 0)
+            start = time.perf_counter()
+            try:
+                done = run_job(job, upscaler, settings, show)
+            except (BgaiError, MemoryError) as error:
+                report.failed(error, job)
+            else:
+                report.done(job, done, time.perf_counter() - start)
+            before += job.pixels
+            show(job.pixels, 0)
+
+
+@dataclass
+class _Report:
+    """What is printed of each picture, and at the end."""
+
+    command: Any
+    upscaler: Upscaler | FittingUpscalers
+    json: bool
+    quiet: bool
+    failures: int = 0
+
+    def planned(self, job: Job) -> None:
+        """Say what would be done."""
+        if self.json:
+            _print_json(**self._facts(job))
+        elif not self.quiet:
+            (width, height), (wide, high) = self._sizes(job)
+            tell(f"{job.source}: {job.target}, {width} x {height} to {wide} x {high}")
+
+    def done(self, job: Job, done: Done, seconds: float) -> None:
+        """Name the output, and what could not be kept as it was."""
+        if self.json:
+            used = done.weights or self._weights()
+            _print_json(**self._facts(job), weights=used, seconds=round(seconds, 3), notes=done.notes)
+        elif not self.quiet:
+            for each in done.notes:
+                note(f"{job.source}: {each}")
+            name_output(job.target, done.weights)
+
+    def failed(self, error: BgaiError | MemoryError, job: Job | None = None) -> None:
+        """Say why there is no output."""
+        self.failures += 1
+        message = explain(error, self.command)
+        if job and isinstance(error, MemoryError):
+            message = f"{job.source}: {message}"
+        complain(message)
+        if self.json:
+            _print_json(**(self._facts(job) if job else {}), error=message)
+
+    def summarise(self, plan: Plan, dry_run: bool, left_out: Sequence[str]) -> None:
+        """Count what was done and what was not."""
+        done = len(plan.jobs) + len(plan.failures) - self.failures
+        parts = [f"{done} {'to be enlarged' if dry_run else 'enlarged'}"]
+        if plan.finished:
+            parts.append(f"{len(plan.finished)} finished before")
+        if self.failures:
+            parts.append(f"{self.failures} failed")
+        if not self.quiet:
+            note("; left out: ".join(filter(None, [", ".join(parts), ", ".join(left_out)])))
+
+    def _facts(self, job: Job) -> dict[str, Any]:
+        source_size, target_size = self._sizes(job)
+        return {
+            "source": str(job.source),
+            "target": str(job.target),
+            "source_size": source_size,
+            "target_size": target_size,
+        }
+
+    def _sizes(self, job: Job) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Width and height of the source and of the target."""
+        height, width = job.size
+        scale = self.upscaler.scale
+        return (width, height), (width * scale, height * scale)
+
+    def _weights(self) -> str:
+        """The name of the only weights that there were to choose from."""
+        given = getattr(self.upscaler, "weights", None)
+        return given.name if given else f"bgai ×{self.upscaler.scale}"
+
+
+def _left_out(inputs: Sequence[Path], recursive: bool, output: Path | None) -> list[str]:
+    """What lies in the folders and is not enlarged, such as `2 of other kinds` and `1 folder without -r`."""
+    from bgai.pictures.picture_files import INPUT_SUFFIXES
+
+    others = folders = 0
+    for given in inputs:
+        for root, inner, files in os.walk(given):
+            inner[:] = [name for name in inner if output is None or Path(root, name).resolve() != output.resolve()]
+            others += sum(not name.startswith(".") and not name.lower().endswith(INPUT_SUFFIXES) for name in files)
+            if not recursive:
+                folders += sum(not name.startswith(".") for name in inner)
+                inner.clear()
+    kinds = [f"{others} of other kinds"] if others else []
+    return kinds + ([f"{folders} folder{'s' * (folders > 1)} without -r"] if folders else [])
+
+
+def name_output(target: Path, weights: str) -> None:
+    """Print all of it in one line for a person; a program that reads the output gets the bare name."""
+    explained = f"{target}  ({weights})" if weights else str(target)
+    tell(explained if out.is_terminal else str(target))
+    if weights and not out.is_terminal:
+        note(explained)
+
+
+def _print_json(**values: Any) -> None:
+    typer.echo(json.dumps(values))

@@ -1,0 +1,156 @@
+"""Enlarging files and folders, by the command."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+from support import bgai_command, picture, texture
+
+from bgai.cli import console, upscale
+from bgai.upscaling.batch import OutputSettings
+
+
+def test_a_picture_is_enlarged_and_its_name_printed(tmp_path: Path) -> None:
+    picture(tmp_path / "a [1].png")
+    result = bgai_command("upscale", "a [1].png", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "a [1]_x4.png"
+    assert "1 enlarged" in result.stderr
+    assert Image.open(tmp_path / "a [1]_x4.png").size == (72, 48)
+
+
+def test_a_folder_with_a_bad_file_goes_on_and_says_what_failed(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    picture(photos / "good.png")
+    (photos / "bad.png").write_text("no picture")
+    (photos / "empty.jpg").touch()
+    result = bgai_command("upscale", "photos", "-o", "out", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "photos/bad.png: not a picture" in result.stderr
+    assert "photos/empty.jpg: the file is empty" in result.stderr
+    assert "1 enlarged, 2 failed" in result.stderr
+    assert os.listdir(tmp_path / "out") == ["good.png"]  # noqa: PTH208
+    (photos / "bad.png").unlink()
+    (photos / "empty.jpg").unlink()
+    again = bgai_command("upscale", "photos", "-o", "out", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "0 enlarged, 1 finished before" in again.stderr
+
+
+def test_the_weights_of_each_picture_are_told_and_names_stay_bare(tmp_path: Path, photo_weights: Path) -> None:
+    Image.fromarray(texture(12, 18)).save(tmp_path / "a.jpg", quality=60)
+    picture(tmp_path / "b.png")
+    code = (
+        f"import pathlib; from bgai.weights import sources; sources.SHIPPED = pathlib.Path({str(photo_weights)!r});"
+        "import sys; sys.argv = ['bgai', 'upscale', 'a.jpg', 'b.png']; from bgai.__main__ import main; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == ["a_x4.jpg", "b_x4.png"]
+    assert "a_x4.jpg  (photo weights: JPEG of quality about 60)\n" in result.stderr
+    assert "b_x4.png  (bgai weights: lossless PNG)\n" in result.stderr
+
+
+def test_on_a_terminal_the_weights_stand_beside_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, messages = io.StringIO(), io.StringIO()
+    out = Console(file=shown, force_terminal=True, width=20, markup=False, emoji=False, highlight=False)
+    monkeypatch.setattr(console, "out", out)
+    monkeypatch.setattr(upscale, "out", out)
+    monkeypatch.setattr(console, "err", Console(file=messages))
+    upscale.name_output(Path("a [1] :cat:.png"), "bgai weights: lossless PNG")
+    assert shown.getvalue() == "a [1] :cat:.png  (bgai weights: lossless PNG)\n"
+    assert messages.getvalue() == ""
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read and write everything")
+def test_no_permission_is_one_clear_line(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png").chmod(0)
+    result = bgai_command("upscale", "a.png", cwd=tmp_path)
+    assert "Permission denied" in result.stderr
+    assert result.returncode == 1
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", 100, 100)
+    limit = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
+    code = limit + "sys.argv = ['bgai', 'upscale', 'a.png']; runpy.run_module('bgai', run_name='__main__')"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "a_x4.png: cannot be written: File too large" in result.stderr
+    assert os.listdir(tmp_path) == ["a.png"]  # noqa: PTH208
+
+
+def test_one_json_object_for_each_picture(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "é.png")
+    (tmp_path / "b.png").write_text("no picture", encoding="utf-8")
+    result = bgai_command("upscale", "a.png", "é.png", "b.png", "--json", "--format", "TIFF", cwd=tmp_path)
+    assert result.returncode == 1
+    failed, *done = [json.loads(line) for line in result.stdout.splitlines()]
+    assert "b.png: not a picture" in failed["error"]
+    assert [each["source"] for each in done] == ["a.png", "é.png"]
+    assert done[0].pop("seconds") > 0
+    assert done[0] == {
+        "source": "a.png",
+        "target": "a_x4.tif",
+        "source_size": [18, 12],
+        "target_size": [72, 48],
+        "weights": "bgai weights: lossless PNG",
+        "notes": [],
+    }
+    named = bgai_command("upscale", "a.png", "--json", "--quiet", "--weights", "bgai", "--scale", "2", cwd=tmp_path)
+    assert json.loads(named.stdout)["weights"] == "bgai ×2"
+    assert named.stderr == ""
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    result = bgai_command("upscale", "a.png", "no.png", "--dry-run", cwd=tmp_path)
+    assert result.stdout == "a.png: a_x4.png, 18 x 12 to 72 x 48\n"
+    assert "no.png: cannot be read" in result.stderr
+    assert "1 to be enlarged, 1 failed" in result.stderr
+    assert result.returncode == 1
+    for_programs = bgai_command("upscale", "a.png", "--dry-run", "--json", cwd=tmp_path)
+    assert json.loads(for_programs.stdout)["target_size"] == [72, 48]
+    assert os.listdir(tmp_path) == ["a.png"]  # noqa: PTH208
+
+
+def test_quiet_leaves_errors_alone(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    done = bgai_command("upscale", "a.png", "-q", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    failed = bgai_command("upscale", "a.png", "--quiet", cwd=tmp_path)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("bgai: a_x4.png: exists already")
+    assert failed.stderr.count("\n") == 1
+
+
+def test_what_is_left_out_of_a_folder_is_counted(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for name in ("sub", "out", ".hidden"):
+        (photos / name).mkdir(parents=True)
+    picture(photos / "a.png")
+    picture(photos / "sub/b.png")
+    for name in ("c.bmp", "d.txt", ".e"):
+        (photos / name).touch()
+    flat = bgai_command("upscale", "photos", "-o", "photos/out", cwd=tmp_path)
+    assert flat.stderr.endswith("1 enlarged; left out: 2 of other kinds, 1 folder without -r\n")
+    deep = bgai_command("upscale", "photos", "-o", "photos/out", "-r", cwd=tmp_path)
+    assert deep.stderr.endswith("1 enlarged, 1 finished before; left out: 2 of other kinds\n")
+
+
+def test_defaults_are_those_of_the_library() -> None:
+    parameters = inspect.signature(upscale.upscale).parameters
+    settings = OutputSettings()
+    for name in ("quality", "max_megapixels", "overwrite"):
+        assert parameters[name].default == getattr(settings, name)
