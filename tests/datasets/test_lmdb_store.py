@@ -18,7 +18,8 @@ from support import texture
 
 from bgai.datasets.lmdb_store import LmdbImages, pack_lmdb
 from bgai.errors import EngineError, ImageError, OutputError, UsageError
-from bgai.pictures.picture_files import encode_png, read_rgb8
+from bgai.pictures.reading import read_rgb8
+from bgai.pictures.writing import encode_png
 
 NAMES = ("a", "a-b", "ä c")
 

@@ -19,7 +19,7 @@ from bgai.datasets.lmdb_store import LmdbImages
 from bgai.datasets.matlab_resize import imresize
 from bgai.datasets.sub_images import Prepared, PrepareSettings, prepare, sub_image_name, sub_image_starts
 from bgai.errors import ImageError, OutputError, UsageError
-from bgai.pictures.picture_files import read_rgb8
+from bgai.pictures.reading import read_rgb8
 
 # 48 x 48 with step 24, as the recipe's 480 x 480 with step 240.
 SIZES = {"0001": (96, 120), "0002": (60, 106), "0003": (48, 40)}

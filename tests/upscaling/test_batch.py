@@ -13,7 +13,8 @@ from support import texture
 
 import bgai.upscaling.batch
 from bgai.errors import OutputError, UsageError
-from bgai.pictures.picture_files import PictureWriter, read_picture
+from bgai.pictures.reading import read_picture
+from bgai.pictures.writing import PictureWriter
 from bgai.upscaling.batch import Done, FittingUpscalers, OutputSettings, plan_jobs, run_job
 from bgai.upscaling.upscaler import Upscaler
 

@@ -32,7 +32,7 @@ from bgai.datasets.sub_images import DEFAULT_WORKERS, PrepareSettings
 from bgai.datasets.sub_images import prepare as cut_sub_images
 from bgai.errors import BgaiError, EngineError, UsageError
 from bgai.network.config import SCALES
-from bgai.pictures.picture_files import DEFAULT_MAX_PIXELS
+from bgai.pictures.reading import DEFAULT_MAX_PIXELS
 from bgai.upscaling.batch import FittingUpscalers, Job, OutputSettings, plan_jobs, run_job
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import Weights, find_weights

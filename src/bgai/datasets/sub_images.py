@@ -22,7 +22,8 @@ from bgai.datasets.lmdb_store import pack_lmdb, require_lmdb
 from bgai.datasets.matlab_resize import imresize
 from bgai.errors import ImageError, OutputError, UsageError, listed
 from bgai.network.config import SCALES
-from bgai.pictures.picture_files import INPUT_SUFFIXES, encode_png, read_rgb8, read_size
+from bgai.pictures.reading import INPUT_SUFFIXES, read_rgb8, read_size
+from bgai.pictures.writing import encode_png
 from bgai.types import Progress
 
 RECORD = ".bgai-prepare.json"

@@ -12,16 +12,8 @@ import numpy as np
 from bgai.errors import BgaiError, ImageError, OutputError, UsageError
 from bgai.pictures.compression import Compression, read_compression
 from bgai.pictures.jpeg_blocks import earlier_quality
-from bgai.pictures.picture_files import (
-    DEFAULT_MAX_PIXELS,
-    INPUT_SUFFIXES,
-    OUTPUT_SUFFIXES,
-    Picture,
-    check_output,
-    read_picture,
-    read_size,
-    write_picture,
-)
+from bgai.pictures.reading import DEFAULT_MAX_PIXELS, INPUT_SUFFIXES, Picture, read_picture, read_size
+from bgai.pictures.writing import OUTPUT_SUFFIXES, check_output, write_picture
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import shipped_scales
 

@@ -1,0 +1,182 @@
+"""Arrays to picture files: what is kept, format by format."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+from picture_support import KINDS_OF_PIXELS, peak_growth, rewrite, save_by_vips
+from PIL import Image, ImageCms, ImageOps
+from support import texture
+
+from bgai.errors import OutputError
+from bgai.pictures.reading import read_picture, read_rgb8, read_size
+from bgai.pictures.writing import check_output, encode_png, write_picture
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("kind", KINDS_OF_PIXELS)
+def test_lossless_formats_keep_every_sample(kind: str, dtype: type, suffix: str, tmp_path: Path) -> None:
+    pixels = texture(31, 20, KINDS_OF_PIXELS[kind]).astype(dtype)
+    if dtype == np.uint16:
+        pixels = pixels * np.uint16(251) + np.uint16(3)
+    pixels = pixels[..., 0] if kind == "grey" else pixels
+    save_by_vips(pixels, tmp_path / f"in{suffix}")
+    rewrite(tmp_path / f"in{suffix}", tmp_path / f"out{suffix}")
+    again = read_picture(tmp_path / f"out{suffix}").pixels
+    assert again.dtype == dtype
+    np.testing.assert_array_equal(again, pixels)
+
+
+@pytest.mark.parametrize(("suffix", "kinds"), [(".jpg", ("grey", "rgb")), (".webp", ("rgb", "rgba"))])
+def test_lossy_formats_stay_close(suffix: str, kinds: tuple[str, ...], tmp_path: Path) -> None:
+    for kind in kinds:
+        pixels = np.full((24, 30, KINDS_OF_PIXELS[kind]), 90, np.uint8)
+        pixels = pixels[..., 0] if kind == "grey" else pixels
+        save_by_vips(pixels, tmp_path / f"{kind}{suffix}")
+        rewrite(tmp_path / f"{kind}{suffix}", tmp_path / f"{kind}-out{suffix}")
+        again = read_picture(tmp_path / f"{kind}-out{suffix}").pixels
+        assert again.shape == pixels.shape
+        assert np.abs(again.astype(int) - pixels).max() <= 3
+
+
+def test_another_reader_agrees_on_16_bit_grey(tmp_path: Path) -> None:
+    pixels = (texture(9, 14, 1)[..., 0].astype(np.uint16) * 257) ^ 5
+    save_by_vips(pixels, tmp_path / "in.png")
+    rewrite(tmp_path / "in.png", tmp_path / "out.png")
+    np.testing.assert_array_equal(np.array(Image.open(tmp_path / "out.png")), pixels)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_profile_exif_and_resolution_are_kept(suffix: str, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110], exif[0x0112] = "Maker", "Model", 1
+    exif.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
+    Image.fromarray(texture(20, 30)).save(
+        tmp_path / f"in{suffix}", icc_profile=profile, exif=exif.tobytes(), dpi=(300, 300)
+    )
+    rewrite(tmp_path / f"in{suffix}", tmp_path / f"out{suffix}")
+    out = Image.open(tmp_path / f"out{suffix}")
+    assert out.info["icc_profile"] == profile
+    assert out.getexif()[0x0110] == "Model"
+    assert out.getexif().get_ifd(0x8769)[0x9003] == "2024:05:06 07:08:09"
+    if suffix != ".webp":  # which has no field for it
+        assert round(float(out.info["dpi"][0])) == 300
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_orientation_is_applied_and_its_tag_reset(suffix: str, orientation: int, tmp_path: Path) -> None:
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:8, :16] = 200  # one bright corner tells where up is
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / f"in{suffix}", exif=exif)
+    upright = np.array(ImageOps.exif_transpose(Image.open(tmp_path / f"in{suffix}")).convert("RGB"))
+    assert read_size(tmp_path / f"in{suffix}") == upright.shape
+    rewrite(tmp_path / f"in{suffix}", tmp_path / f"out{suffix}")
+    out = Image.open(tmp_path / f"out{suffix}")
+    assert out.getexif().get(0x0112, 1) == 1
+    assert np.abs(np.array(out.convert("RGB")).astype(int) - upright).max() < 40
+
+
+def test_a_thumbnail_of_the_old_picture_is_dropped(tmp_path: Path) -> None:
+    small = io.BytesIO()
+    Image.fromarray(texture(8, 8)).save(small, "jpeg")
+    image = pyvips.Image.new_from_array(texture(20, 20)).copy(interpretation="srgb")
+    image.set_type(pyvips.GValue.blob_type, "jpeg-thumbnail-data", small.getvalue())
+    image.jpegsave(str(tmp_path / "in.jpg"))
+    rewrite(tmp_path / "in.jpg", tmp_path / "out.jpg")
+    assert not pyvips.Image.new_from_file(str(tmp_path / "out.jpg")).get_typeof("jpeg-thumbnail-data")
+
+
+def test_sixteen_bits_in_an_eight_bit_format_are_rounded_with_a_note(tmp_path: Path) -> None:
+    save_by_vips(np.full((10, 10, 3), 257 * 100 + 129, np.uint16), tmp_path / "in.png")
+    picture = read_picture(tmp_path / "in.png")
+    with write_picture(tmp_path / "out.webp", picture, 10, quality=100) as writer:
+        writer.write(picture.pixels)
+        assert "16 bits became 8" in writer.notes[0]
+    assert abs(int(read_rgb8(tmp_path / "out.webp")[5, 5, 1]) - 101) <= 1
+
+
+def test_an_encoded_png_holds_the_pixels_of_a_part() -> None:
+    pixels = texture(40, 50)[3:30, 5:44]
+    image = Image.open(io.BytesIO(encode_png(pixels)))
+    assert (image.format, image.mode) == ("PNG", "RGB")
+    np.testing.assert_array_equal(np.array(image), pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("a.webp", (10, 16384, 3), "16383"),
+        ("a.jpg", (65_501, 10, 3), "65500"),
+        ("a.jpg", (10, 10, 4), "transparency"),
+        ("a.bmp", (10, 10, 3), "unknown output format"),
+        ("a", (10, 10, 3), "unknown output format"),
+    ],
+)
+def test_outputs_that_a_format_cannot_hold(name: str, size: tuple[int, int, int], message: str) -> None:
+    with pytest.raises(OutputError, match=message):
+        check_output(Path(name), *size)
+
+
+def test_a_writer_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    save_by_vips(texture(10, 10), tmp_path / "in.png")
+    picture = read_picture(tmp_path / "in.png")
+    with pytest.raises(KeyboardInterrupt), write_picture(tmp_path / "out.png", picture, 10) as writer:
+        writer.write(picture.pixels)
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(".jpg", ".tif"), (".tif", ".jpg"), (".tif", ".png")])
+def test_exif_goes_from_format_to_format(before: str, after: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0110], exif[0x0112] = "Model", 6
+    exif.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
+    Image.fromarray(texture(20, 30)).save(tmp_path / f"in{before}", exif=exif.tobytes())
+    picture = read_picture(tmp_path / f"in{before}")
+    with write_picture(tmp_path / f"out{after}", picture, 20) as writer:
+        writer.write(picture.pixels)
+    found = Image.open(tmp_path / f"out{after}").getexif()
+    assert found[0x0110] == "Model"
+    assert found.get(0x0112, 1) == 1
+    assert found.get_ifd(0x8769)[0x9003] == "2024:05:06 07:08:09"
+    assert read_picture(tmp_path / f"out{after}").pixels.shape == (30, 20, 3)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_no_exif_is_invented(suffix: str, tmp_path: Path) -> None:
+    Image.fromarray(texture(20, 20)).save(tmp_path / f"in{suffix}")
+    rewrite(tmp_path / f"in{suffix}", tmp_path / f"out{suffix}")
+    assert "exif" not in Image.open(tmp_path / f"out{suffix}").info
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_PIXELS)
+def test_a_picture_of_one_pixel(kind: str, tmp_path: Path) -> None:
+    pixels = np.full((1, 1, KINDS_OF_PIXELS[kind]), 9, np.uint8)
+    pixels = pixels[..., 0] if kind == "grey" else pixels
+    save_by_vips(pixels, tmp_path / "in.png")
+    rewrite(tmp_path / "in.png", tmp_path / "out.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "out.png").pixels, pixels, strict=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="counts memory as Linux does")
+def test_what_is_encoded_does_not_count_as_memory(tmp_path: Path) -> None:
+    code = """
+noise = np.random.default_rng(0).integers(0, 256, (250, 8000, 3), np.uint8)
+with write_picture(Path("large.png"), like, 8000) as writer:
+    for _ in range(24):
+        writer.write(noise)
+    before = peak()
+print(peak() - before)
+"""
+    assert peak_growth(code, tmp_path) < 70_000  # of rows of 144 MB
+    assert Image.open(tmp_path / "large.png").size == (8000, 6000)
