@@ -353,7 +353,7 @@ def _cut(photo: _Photo, settings: PrepareSettings) -> None:
     for output, image in zip(photo.outputs, images, strict=True):
         side = settings.crop // output.scale
         for file, top, left in _squares(photo, output.scale, settings):
-            with whole_or_nothing(output.folder / file, tidy=False) as partial_file:
+            with whole_or_nothing(output.folder / file) as partial_file:
                 partial_file.write_bytes(encode_png(image[top : top + side, left : left + side]))
 
 
