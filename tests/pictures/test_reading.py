@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import io
+import os
+import stat
 import struct
+import sys
+import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -203,3 +210,126 @@ for top in range(0, 4000, 500):
 print(peak() - before)
 """
     assert peak_growth(code, tmp_path) < 30_000  # of pixels of 72 MB
+
+
+AWKWARD_NAMES = [
+    "a.png[shrink=2].png",
+    "x.jpg[shrink=2]",
+    "b[page=1]",
+    "-o",
+    "a\nb.png",
+    "🐈.png",
+    "caf\udce9.png",
+    "%d.png",
+]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems refuse some of these names")
+@pytest.mark.parametrize("name", AWKWARD_NAMES)
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp", "tiff"])
+def test_a_name_is_only_a_name(name: str, format: str, tmp_path: Path) -> None:
+    for other in ("a.png", "x.jpg", "b"):
+        Image.fromarray(texture(40, 30)).save(tmp_path / other, "png")
+    pixels = np.full((12, 16, 3), (200, 40, 60), np.uint8)
+    with (tmp_path / name).open("wb") as file:
+        Image.fromarray(pixels).save(file, format)
+    assert read_size(tmp_path / name) == (12, 16, 3)
+    assert np.abs(read_rgb8(tmp_path / name).astype(int) - pixels).max() <= 9
+    assert np.abs(read_picture(tmp_path / name).pixels.astype(int) - pixels).max() <= 9
+
+
+def png_with(path: Path, *chunks: tuple[bytes, bytes], before: bytes = b"IDAT") -> None:
+    """A PNG of 10 x 10 pixels with further chunks."""
+    data = io.BytesIO()
+    Image.fromarray(texture(10, 10)).save(data, "png")
+    at = data.getvalue().index(before) - 4
+    packed = b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
+    path.write_bytes(data.getvalue()[:at] + packed + data.getvalue()[at:])
+
+
+def test_a_keyword_of_png_is_latin_1(tmp_path: Path) -> None:
+    png_with(tmp_path / "a.png", (b"tEXt", "Überschrift\0Straße".encode("latin-1")))
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png").pixels, texture(10, 10))
+
+
+def test_other_decoders_never_see_a_file(tmp_path: Path) -> None:
+    """An SVG of megabytes would be parsed for seconds; libvips' own format crashed."""
+    pyvips.Image.new_from_array(texture(8, 8)).write_to_file(str(tmp_path / "a.v"))
+    (tmp_path / "a.v").rename(tmp_path / "vips.png")
+    with (tmp_path / "svg.png").open("w") as file:
+        file.write('<svg xmlns="http://www.w3.org/2000/svg" width="99" height="99">')
+        file.write('<rect width="3" height="3"/>' * 200_000)
+        file.write("</svg>")
+    start = time.process_time()
+    for name in ("vips.png", "svg.png"):
+        with pytest.raises(ImageError, match="not a picture of a kind that is read"):
+            read_picture(tmp_path / name)
+        with pytest.raises(ImageError, match="not a picture of a kind that is read"):
+            decode_rgb8((tmp_path / name).read_bytes(), name)
+    assert time.process_time() - start < 0.5
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_socket(path: Path) -> None:
+    os.mknod(path, stat.S_IFSOCK | 0o600)
+
+
+def a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems make such files in other ways")
+@pytest.mark.parametrize("make", [a_pipe, a_socket, a_device])
+def test_what_is_no_file_is_not_waited_for(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "a.png")
+    for read in (read_size, read_picture, read_rgb8):
+        with pytest.raises(ImageError, match=r"a\.png: not a file but a pipe, a socket or a device"):
+            read(tmp_path / "a.png")
+
+
+def test_a_link_to_itself_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to("a.png")
+    with pytest.raises(ImageError, match=r"a\.png: cannot be read: "):
+        read_picture(tmp_path / "a.png")
+
+
+def test_whatever_goes_wrong_is_an_error_of_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(texture(9, 9)).save(tmp_path / "a.png")
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("by chance")
+
+    monkeypatch.setattr(reading, "_check_kind", fail)
+    for read in (read_size, read_picture, read_rgb8):
+        with pytest.raises(ImageError, match=r"a\.png: cannot be read: ZeroDivisionError: by chance") as error:
+            read(tmp_path / "a.png")
+        assert isinstance(error.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="lists open files as Linux does")
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif"])
+def test_a_file_is_neither_kept_open_nor_mapped(suffix: str, tmp_path: Path) -> None:
+    """A mapped file that is cut short while it is read ends the process."""
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(texture(300, 200)).save(path)
+    read_picture(path)
+    read_size(path)
+    gc.collect()
+    opened = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert str(path) not in opened
+    image = reading._open(path, 10**9)
+    pyvips.Region.new(image).fetch(0, 0, 200, 5)
+    assert str(path) not in Path("/proc/self/maps").read_text()
+
+
+def test_a_jpeg_header_longer_than_what_is_read_of_it_first(tmp_path: Path) -> None:
+    Image.fromarray(texture(30, 20)).save(tmp_path / "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+    filler = b"\xff\xec\xff\xff" + bytes(65533)
+    (tmp_path / "a.jpg").write_bytes(data[:2] + filler * 20 + data[2:])
+    assert read_size(tmp_path / "a.jpg") == (30, 20, 3)

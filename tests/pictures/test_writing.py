@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from PIL import Image, ImageCms, ImageOps
 from support import texture
 
 from bgai.errors import OutputError
-from bgai.pictures.reading import read_picture, read_rgb8, read_size
-from bgai.pictures.writing import check_output, encode_png, write_picture
+from bgai.pictures import writing
+from bgai.pictures.reading import Picture, read_picture, read_rgb8, read_size
+from bgai.pictures.writing import check_output, encode_png, save_rgb_png, write_picture
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -180,3 +182,74 @@ print(peak() - before)
 """
     assert peak_growth(code, tmp_path) < 70_000  # of rows of 144 MB
     assert Image.open(tmp_path / "large.png").size == (8000, 6000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems refuse some of these names")
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+@pytest.mark.parametrize(
+    "name", ["a", "a[Q=1]", "-a", "a\nb", "🐈", "caf\udce9", "big\udce9/a", "dir[1]/a", "a" * 250], ids=ascii
+)
+def test_a_picture_of_any_name_is_written(name: str, suffix: str, tmp_path: Path) -> None:
+    target = tmp_path / f"{name}{suffix}"
+    with write_picture(target, Picture(texture(20, 30)), 30) as writer:
+        writer.write(texture(20, 30))
+    with target.open("rb") as file:
+        assert Image.open(file).size == (30, 20)
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def test_what_was_written_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder that writes nothing, or another size, and reports success."""
+    target = tmp_path / "a.png"
+    for saved, message in (
+        (lambda image, target, *_: None, "a.png: cannot be written: what was written is not a whole picture"),
+        (lambda image, target, *_: image.flip("horizontal").rot90().pngsave_target(target), "20 x 30 pixels, not 30 x"),
+    ):
+        monkeypatch.setattr(writing, "_save", saved)
+        with pytest.raises(OutputError, match=message), write_picture(target, Picture(texture(20, 30)), 30) as writer:
+            writer.write(texture(20, 30))
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg"])
+def test_a_jpeg_has_colours_of_full_size(suffix: str, tmp_path: Path) -> None:
+    save_rgb_png(tmp_path / "in.png", texture(20, 30))
+    rewrite(tmp_path / "in.png", tmp_path / f"out{suffix}")
+    image = Image.open(tmp_path / f"out{suffix}")
+    assert [component[1:3] for component in image.layer] == [(1, 1)] * 3
+
+
+def test_webp_has_colours_subsampled_by_libwebps_sharp_filter(tmp_path: Path) -> None:
+    pixels = texture(64, 64)
+    save_rgb_png(tmp_path / "in.png", pixels)
+    rewrite(tmp_path / "in.png", tmp_path / "out.webp")
+    image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
+    sharp, plain = (
+        np.array(Image.open(io.BytesIO(image.webpsave_buffer(Q=95, smart_subsample=smart)))) for smart in (True, False)
+    )
+    np.testing.assert_array_equal(read_rgb8(tmp_path / "out.webp"), sharp)
+    assert (sharp != plain).any()
+
+
+@pytest.mark.parametrize(("height", "big"), [(100, False), (715_828, True)])
+def test_a_tiff_that_might_pass_4_gib_is_a_bigtiff(height: int, big: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples of two bytes without compression would need offsets of more than 32 bits."""
+    image = pyvips.Image.black(1000, height, bands=3)
+    options: dict[str, object] = {}
+    monkeypatch.setattr(pyvips.Image, "tiffsave_target", lambda *_, **given: options.update(given), raising=False)
+    writing._save(image, None, ".tif", 95, 0)
+    assert options["bigtiff"] is big
+
+
+def test_rows_of_an_encoded_picture_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back: list[object] = []
+    monkeypatch.setattr(writing, "forget", given_back.append)
+    save_rgb_png(tmp_path / "in.png", texture(20, 30))
+    rewrite(tmp_path / "in.png", tmp_path / "out.png")
+    assert given_back
+
+
+def test_an_rgb_png_replaces_an_earlier_one(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        save_rgb_png(tmp_path / "a.png", texture(9, 14, seed=seed))
+        np.testing.assert_array_equal(np.array(Image.open(tmp_path / "a.png")), texture(9, 14, seed=seed))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import mmap
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,23 +16,26 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from bgai.errors import ImageError, OutputError
+from bgai.errors import BgaiError, ImageError, OutputError
 from bgai.mapped import forget, mapped_file
 from bgai.pictures.tiff_exif import read_tiff_exif
 from bgai.types import Pixels
 
 INPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif")
-# The decoders that are used, whatever else libvips was built with.
-_LOADERS = ("pngload", "jpegload", "webpload", "tiffload", "heifload")
 TIFF_SUFFIXES = (".tif", ".tiff")
 _GREY = ("b-w", "grey16")
 _RGB = ("srgb", "rgb", "rgb16")
 _KEPT_BLOBS = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
 _MOST_IN_MEMORY = 2**26  # bytes of a picture
 _BYTES_AT_ONCE = 2**15  # larger blocks leave gaps in the heap, a third of the picture in all
+_MOST_OF_HEADERS = 2**20  # bytes of a JPEG file before its pixels
 _NOT_A_PICTURE = "not a picture, or a damaged one; expected PNG, JPEG, WebP, TIFF or AVIF"
 
 DEFAULT_MAX_PIXELS = 200_000_000
+
+
+# libvips would keep the last operations, and with them original files open.
+pyvips.cache_set_max(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +64,13 @@ def read_size(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, in
     Raises:
         ImageError: As for `read_picture`, but for damage behind the header.
     """
-    image = _open(path, max_pixels)
-    height, width = image.height, image.width
-    if image.get_typeof("orientation") and image.get("orientation") >= 5:
-        height, width = width, height
-    bands = 3 + image.hasalpha() if image.interpretation == "cmyk" else image.bands
-    return height, width, bands
+    with _failure_of(path):
+        image = _open(path, max_pixels, header_alone=True)
+        height, width = image.height, image.width
+        if image.get_typeof("orientation") and image.get("orientation") >= 5:
+            height, width = width, height
+        bands = 3 + image.hasalpha() if image.interpretation == "cmyk" else image.bands
+        return height, width, bands
 
 
 def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS, scratch: Path | None = None) -> Picture:
@@ -80,31 +86,42 @@ def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS, scratch: Path
             several pages, or its samples are neither 8 nor 16 bits.
         OutputError: The disk is full.
     """
-    image, pixels, notes = _decode(_open(path, max_pixels), path, scratch)
-    return Picture(pixels, _metadata(image, path), (image.xres, image.yres), notes)
+    with _failure_of(path):
+        image, pixels, notes = _decode(_open(path, max_pixels), scratch)
+        return Picture(pixels, _metadata(image, path), (image.xres, image.yres), notes)
 
 
-def _decode(
-    image: pyvips.Image, name: Path | str, scratch: Path | None = None
-) -> tuple[pyvips.Image, Pixels, tuple[str, ...]]:
+@contextmanager
+def _failure_of(name: Path | str) -> Iterator[None]:
+    """Whatever reading a picture raises is an error of that picture, so that a batch goes on with the next one."""
+    try:
+        yield
+    except (BgaiError, MemoryError):
+        raise
+    except pyvips.Error as error:
+        raise ImageError(f"{name}: damaged or cut short: {reason(error)}") from error
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read: {error.strerror or error}") from error
+    except Exception as error:
+        raise ImageError(f"{name}: cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _decode(image: pyvips.Image, scratch: Path | None = None) -> tuple[pyvips.Image, Pixels, tuple[str, ...]]:
     """The image turned upright, which is good for its metadata alone, its pixels, and notes as in `Picture`."""
     notes = []
     orientation = image.get("orientation") if image.get_typeof("orientation") else 1
-    try:
-        if image.interpretation == "cmyk":
-            image = image.icc_transform("srgb", embedded=True, depth=16 if image.format == "ushort" else 8)
-            notes.append("CMYK was converted to sRGB")
-        if image.get_typeof("heif-bitdepth") and (depth := image.get("heif-bitdepth")) > 8:
-            # libvips puts 10 and 12 bits in the upper part of 16.
-            image = (image * (65535 / ((2**depth - 1) << (16 - depth)))).rint().cast("ushort")
-        bands = () if image.bands == 1 else (image.bands,)
-        dtype = np.dtype(np.uint16 if image.format == "ushort" else np.uint8)
-        size = image.height * image.width * image.bands * dtype.itemsize
-        samples = _on_disk(image, scratch) if scratch and size > _MOST_IN_MEMORY else _in_memory(image, size)
-        pixels = np.frombuffer(samples, dtype).reshape(image.height, image.width, *bands)
-        return image.autorot(), _upright(pixels, orientation), tuple(notes)
-    except pyvips.Error as error:
-        raise ImageError(f"{name}: damaged or cut short: {reason(error)}") from None
+    if image.interpretation == "cmyk":
+        image = image.icc_transform("srgb", embedded=True, depth=16 if image.format == "ushort" else 8)
+        notes.append("CMYK was converted to sRGB")
+    if image.get_typeof("heif-bitdepth") and (depth := image.get("heif-bitdepth")) > 8:
+        # libvips puts 10 and 12 bits in the upper part of 16.
+        image = (image * (65535 / ((2**depth - 1) << (16 - depth)))).rint().cast("ushort")
+    bands = () if image.bands == 1 else (image.bands,)
+    dtype = np.dtype(np.uint16 if image.format == "ushort" else np.uint8)
+    size = image.height * image.width * image.bands * dtype.itemsize
+    samples = _on_disk(image, scratch) if scratch and size > _MOST_IN_MEMORY else _in_memory(image, size)
+    pixels = np.frombuffer(samples, dtype).reshape(image.height, image.width, *bands)
+    return image.autorot(), _upright(pixels, orientation), tuple(notes)
 
 
 def _samples(image: pyvips.Image) -> Iterator[bytes]:
@@ -152,7 +169,7 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 
 def _metadata(image: pyvips.Image, path: Path) -> dict[str, tuple[int, Any]]:
     """Profile, EXIF, XMP and IPTC of an upright image, by libvips' type and name."""
-    kept = [name for name in image.get_fields() if name in _KEPT_BLOBS or name.startswith("exif-")]
+    kept = [name for name in _field_names(image) if name in _KEPT_BLOBS or name.startswith("exif-")]
     metadata = {name: (image.get_typeof(name), image.get(name)) for name in kept}
     if path.suffix.lower() in TIFF_SUFFIXES and (exif := read_tiff_exif(path)):  # which libvips leaves alone
         metadata["exif-data"] = (pyvips.GValue.blob_type, exif)
@@ -161,6 +178,19 @@ def _metadata(image: pyvips.Image, path: Path) -> dict[str, tuple[int, Any]]:
         metadata["exif-data"] = (kind, _without_thumbnail(exif))
         metadata["orientation"] = (pyvips.GValue.gint_type, 1)
     return metadata
+
+
+def _field_names(image: pyvips.Image) -> list[str]:
+    """As `image.get_fields()`, which fails if a name is not UTF-8: a keyword of PNG is part of one, in Latin-1."""
+    names = []
+    array = pyvips.vips_lib.vips_image_get_fields(image.pointer)
+    for index in itertools.count():
+        if array[index] == pyvips.ffi.NULL:
+            break
+        names.append(pyvips.ffi.string(array[index]).decode("utf-8", "replace"))
+        pyvips.glib_lib.g_free(array[index])
+    pyvips.glib_lib.g_free(array)
+    return names
 
 
 def _without_thumbnail(exif: bytes) -> bytes:
@@ -182,7 +212,8 @@ def read_rgb8(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.ui
 
     Works in forked processes too, but for WebP.
     """
-    return _rgb8(_decode(_open(path, max_pixels), path)[1])
+    with _failure_of(path):
+        return _rgb8(_decode(_open(path, max_pixels))[1])
 
 
 def decode_rgb8(data: bytes, name: str) -> NDArray[np.uint8]:
@@ -191,12 +222,12 @@ def decode_rgb8(data: bytes, name: str) -> NDArray[np.uint8]:
     Raises:
         ImageError: As for `read_picture`.
     """
-    try:
-        image = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")
-    except pyvips.Error:
-        raise ImageError(f"{name}: {_NOT_A_PICTURE}") from None
-    _check_kind(image, name, DEFAULT_MAX_PIXELS, _is_animated_png(io.BytesIO(data)))
-    return _rgb8(_decode(image, name)[1])
+    with _failure_of(name):
+        file = io.BytesIO(data)
+        animated = _is_animated_png(file)
+        image = _load(file, name)
+        _check_kind(image, name, DEFAULT_MAX_PIXELS, animated)
+        return _rgb8(_decode(image)[1])
 
 
 def _rgb8(pixels: Pixels) -> NDArray[np.uint8]:
@@ -208,33 +239,61 @@ def _rgb8(pixels: Pixels) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[..., :3]).astype(np.uint8, copy=False)
 
 
-def _open(path: Path, max_pixels: int) -> pyvips.Image:
+def _open(path: Path, max_pixels: int, *, header_alone: bool = False) -> pyvips.Image:
     """Open a file by its header and refuse what this package does not enlarge."""
-    try:
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise ImageError(f"{path}: the file is empty")
-            file.seek(0)
-            animated = _is_animated_png(file)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from None
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise ImageError(f"{str(path)!r}: the name is not valid UTF-8; rename the file") from None
-    try:
-        # Without this, a picture that ends early would be filled up with grey.
-        image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error")
-    except pyvips.Error:
-        raise ImageError(f"{path}: {_NOT_A_PICTURE}") from None
+    if path.exists() and not (path.is_file() or path.is_dir()):  # opening one might wait for ever
+        raise ImageError(f"{path}: not a file but a pipe, a socket or a device")
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise ImageError(f"{path}: the file is empty")
+        animated = _is_animated_png(file)
+        image = _load(file, path, header_alone)
     _check_kind(image, path, max_pixels, animated)
     return image
 
 
+def _load(file: BinaryIO, name: Path | str, header_alone: bool = False) -> pyvips.Image:
+    """Have the loader for the file's first bytes open it; libvips' own choice has many loaders for formats like SVG.
+
+    libvips gets no names, from whose ends it takes options, but descriptors or bytes.
+    """
+    file.seek(0)
+    kind = _kind(file.read(12))
+    file.seek(0)
+    if not kind:
+        raise ImageError(f"{name}: not a picture of a kind that is read; expected PNG, JPEG, WebP, TIFF or AVIF")
+    # Without `fail_on`, a picture that ends early would be filled up with grey.
+    options = {"access": "sequential", "fail_on": "error"}
+    try:
+        if kind == "jpeg" and header_alone:
+            with suppress(pyvips.Error):  # a header that is longer
+                return pyvips.Image.jpegload_buffer(file.read(_MOST_OF_HEADERS), **options)
+            file.seek(0)
+        # The loaders of JPEG and WebP map a file into memory: if it were cut short meanwhile, the process would end.
+        if kind in ("jpeg", "webp") or isinstance(file, io.BytesIO):
+            return getattr(pyvips.Image, f"{kind}load_buffer")(file.read(), **options)
+        return getattr(pyvips.Image, f"{kind}load_source")(pyvips.Source.new_from_descriptor(file.fileno()), **options)
+    except pyvips.Error as error:
+        raise ImageError(f"{name}: {_NOT_A_PICTURE}") from error
+
+
+def _kind(head: bytes) -> str:
+    """libvips' name of the format of a file that begins so, if it is one of those that are read, or nothing."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head.startswith(b"RIFF") and head.endswith(b"WEBP"):
+        return "webp"
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "tiff"
+    if head[4:8] == b"ftyp":
+        return "heif"
+    return ""
+
+
 def _check_kind(image: pyvips.Image, path: Path | str, max_pixels: int, animated: bool) -> None:
     """Refuse an opened image that this package does not enlarge."""
-    if image.get("vips-loader").removesuffix("_buffer") not in _LOADERS:
-        raise ImageError(f"{path}: not a picture of a kind that is read; expected PNG, JPEG, WebP, TIFF or AVIF")
     if image.width * image.height > max_pixels:
         raise ImageError(
             f"{path}: {image.width} x {image.height} is more than the limit of {max_pixels / 1e6:g} megapixels;"
@@ -252,6 +311,7 @@ def _check_kind(image: pyvips.Image, path: Path | str, max_pixels: int, animated
 
 def _is_animated_png(file: BinaryIO) -> bool:
     """Whether an acTL chunk precedes the pixels: the decoder would silently give the first frame alone."""
+    file.seek(0)
     if file.read(8) != b"\x89PNG\r\n\x1a\n":
         return False
     while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":

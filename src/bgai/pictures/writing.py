@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import mmap
+import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
 from bgai.atomic_files import whole_or_nothing
-from bgai.errors import OutputError
+from bgai.errors import ImageError, OutputError
 from bgai.mapped import forget
-from bgai.pictures.reading import TIFF_SUFFIXES, Picture, reason
+from bgai.pictures.reading import TIFF_SUFFIXES, Picture, read_size, reason
 from bgai.pictures.tiff_exif import add_tiff_exif
 from bgai.types import Pixels, RgbImage
 
@@ -47,9 +49,18 @@ def check_output(path: Path, height: int, width: int, channels: int) -> None:
 
 
 class PictureWriter:
-    """Takes the rows of a picture from the top and makes a file of them: memory stays small at any size."""
+    """Takes the rows of a picture from the top and makes a file of them: memory stays small at any size.
 
-    def __init__(self, raw: Path, encoded: Path, suffix: str, like: Picture, width: int, quality: int) -> None:
+    Args:
+        raw: An empty file for the rows, which needs no name.
+        encoded: An empty file for the picture.
+        suffix: That of the picture's name, which chooses the format.
+        like: As for `write_picture`.
+        width: As for `write_picture`.
+        quality: As for `write_picture`.
+    """
+
+    def __init__(self, raw: IO[bytes], encoded: Path, suffix: str, like: Picture, width: int, quality: int) -> None:
         self._raw, self._encoded, self._suffix = raw, encoded, suffix
         self._like, self._width, self._quality = like, width, quality
         self._height = 0
@@ -59,37 +70,34 @@ class PictureWriter:
 
     def write(self, rows: Pixels) -> None:
         """Append rows, n x W or n x W x channels, of the dtype and channels that `like` has."""
-        with self._raw.open("ab") as file:
-            file.write(np.ascontiguousarray(rows).data)
+        self._raw.write(np.ascontiguousarray(rows).data)
         self._height += len(rows)
 
     def encode(self) -> None:
-        with self._raw.open("rb") as file:
-            rows = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        """Write the picture, and look at what was written.
+
+        Raises:
+            OSError: The disk is full, or what is there is not the picture.
+        """
+        self._raw.flush()
+        rows = mmap.mmap(self._raw.fileno(), 0, access=mmap.ACCESS_READ)
         image = self._with_metadata(self._as_image(rows))
-        failure: list[pyvips.Error] = []
-
-        def save() -> None:
-            try:
-                _save(image, self._encoded, self._suffix, self._quality, self._kept())
-            except pyvips.Error as error:
-                failure.append(error)
-
-        # The encoder runs in C; from a thread of its own it can be stopped at Ctrl-C.
-        thread = threading.Thread(target=save)
-        thread.start()
-        try:
-            while thread.is_alive():
-                thread.join(_POLL_SECONDS)
-                forget(rows)
-        except BaseException:
-            image.set_kill(True)
-            thread.join()
-            raise
-        if failure:
-            raise OSError(reason(failure[0]))
+        with self._encoded.open("rb+") as file:
+            # By its descriptor: libvips takes options off some names, and cannot open others.
+            target = pyvips.Target.new_to_descriptor(file.fileno())
+            _run_apart(lambda: _save(image, target, self._suffix, self._quality, self._kept()), image, rows)
         if self._suffix in TIFF_SUFFIXES and "exif-data" in self._like.metadata:
             add_tiff_exif(self._encoded, self._like.metadata["exif-data"][1])
+        self._check()
+
+    def _check(self) -> None:
+        """Read the header of what was written: some file systems report no error when a write fails."""
+        try:
+            height, width, _ = read_size(self._encoded, max_pixels=self._height * self._width)
+        except ImageError as error:
+            raise OSError("what was written is not a whole picture") from error
+        if (height, width) != (self._height, self._width):
+            raise OSError(f"what was written has {width} x {height} pixels, not {self._width} x {self._height}")
 
     def _kept(self) -> int:
         """What libvips may write of metadata: it would invent an EXIF block where there was none."""
@@ -130,28 +138,47 @@ def write_picture(
     Raises:
         OutputError: The file exists, the disk is full, or it cannot be written for another reason.
     """
-    with whole_or_nothing(target, overwrite) as encoded:
-        raw = Path(f"{encoded}.raw")
+    with whole_or_nothing(target, overwrite) as encoded, tempfile.TemporaryFile(dir=encoded.parent) as raw:
+        writer = PictureWriter(raw, encoded, target.suffix.lower(), like, width, quality)
+        yield writer
+        writer.encode()
+
+
+def _run_apart(save: Callable[[], None], image: pyvips.Image, rows: mmap.mmap) -> None:
+    """Run an encoder in a thread of its own, where Ctrl-C can stop it; its rows do not count as memory."""
+    failure: list[pyvips.Error] = []
+
+    def run() -> None:
         try:
-            writer = PictureWriter(raw, encoded, target.suffix.lower(), like, width, quality)
-            yield writer
-            writer.encode()
-        finally:
-            with suppress(OSError):
-                raw.unlink()
+            save()
+        except pyvips.Error as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(_POLL_SECONDS)
+            forget(rows)
+    except BaseException:
+        image.set_kill(True)
+        thread.join()
+        raise
+    if failure:
+        raise OSError(reason(failure[0])) from failure[0]
 
 
-def _save(image: pyvips.Image, path: Path, suffix: str, quality: int, keep: int) -> None:
+def _save(image: pyvips.Image, target: pyvips.Target, suffix: str, quality: int, keep: int) -> None:
     match suffix:
         case ".png":
-            image.pngsave(str(path), keep=keep)
+            image.pngsave_target(target, keep=keep)
         case ".jpg" | ".jpeg":
-            image.jpegsave(str(path), Q=quality, subsample_mode="off", keep=keep)
+            image.jpegsave_target(target, Q=quality, subsample_mode="off", keep=keep)
         case ".webp":
-            image.webpsave(str(path), Q=quality, smart_subsample=True, keep=keep)
+            image.webpsave_target(target, Q=quality, smart_subsample=True, keep=keep)
         case _:
             big = image.width * image.height * image.bands * 2 > 2**32
-            image.tiffsave(str(path), compression="deflate", predictor="horizontal", bigtiff=big, keep=keep)
+            image.tiffsave_target(target, compression="deflate", predictor="horizontal", bigtiff=big, keep=keep)
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
