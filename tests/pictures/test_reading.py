@@ -111,7 +111,7 @@ BROKEN = {
     "truncated.jpg": (truncated, "damaged or cut short"),
     "truncated.webp": (truncated, "damaged"),
     "truncated.tif": (truncated, "damaged"),
-    "bomb.png": (bomb, "--max-megapixels"),
+    "bomb.png": (bomb, "limit of 200 megapixels"),
     "animated.png": (animated_png, "animation"),
     "animated.webp": (two_pages, "animation"),
     "pages.tif": (two_pages, "several pages"),

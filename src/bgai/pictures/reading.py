@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from bgai.errors import BgaiError, ImageError, OutputError
 from bgai.mapped import forget, mapped_file
 from bgai.pictures.tiff_exif import read_tiff_exif
+from bgai.pictures.xmp import without_stale_fields
 from bgai.types import Pixels
 
-INPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif")
+INPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif")
 TIFF_SUFFIXES = (".tif", ".tiff")
 _GREY = ("b-w", "grey16")
 _RGB = ("srgb", "rgb", "rgb16")
@@ -89,6 +90,16 @@ def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS, scratch: Path
     with _failure_of(path):
         image, pixels, notes = _decode(_open(path, max_pixels), scratch)
         return Picture(pixels, _metadata(image, path), (image.xres, image.yres), notes)
+
+
+def read_xmp(path: Path) -> bytes | None:
+    """The XMP packet of a picture file of any size; None if it has none, or is no picture."""
+    try:
+        with _failure_of(path):
+            image = _open(path, max_pixels=2**62, header_alone=True)
+            return bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else None
+    except ImageError:
+        return None
 
 
 @contextmanager
@@ -173,6 +184,9 @@ def _metadata(image: pyvips.Image, path: Path) -> dict[str, tuple[int, Any]]:
     metadata = {name: (image.get_typeof(name), image.get(name)) for name in kept}
     if path.suffix.lower() in TIFF_SUFFIXES and (exif := read_tiff_exif(path)):  # which libvips leaves alone
         metadata["exif-data"] = (pyvips.GValue.blob_type, exif)
+    if "xmp-data" in metadata:
+        kind, xmp = metadata["xmp-data"]
+        metadata["xmp-data"] = (kind, without_stale_fields(bytes(xmp)))
     if "exif-data" in metadata:
         kind, exif = metadata["exif-data"]
         metadata["exif-data"] = (kind, _without_thumbnail(exif))
@@ -241,15 +255,25 @@ def _rgb8(pixels: Pixels) -> NDArray[np.uint8]:
 
 def _open(path: Path, max_pixels: int, *, header_alone: bool = False) -> pyvips.Image:
     """Open a file by its header and refuse what this package does not enlarge."""
-    if path.exists() and not (path.is_file() or path.is_dir()):  # opening one might wait for ever
-        raise ImageError(f"{path}: not a file but a pipe, a socket or a device")
-    with path.open("rb") as file:
+    with open_picture(path) as file:
         if not file.read(1):
             raise ImageError(f"{path}: the file is empty")
         animated = _is_animated_png(file)
         image = _load(file, path, header_alone)
     _check_kind(image, path, max_pixels, animated)
     return image
+
+
+def open_picture(path: Path) -> BinaryIO:
+    """Open a file, but nothing that one might wait for.
+
+    Raises:
+        ImageError: It is a pipe, a socket or a device.
+        OSError: It cannot be read.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ImageError(f"{path}: not a file but a pipe, a socket or a device")
+    return path.open("rb")
 
 
 def _load(file: BinaryIO, name: Path | str, header_alone: bool = False) -> pyvips.Image:
@@ -297,7 +321,8 @@ def _check_kind(image: pyvips.Image, path: Path | str, max_pixels: int, animated
     if image.width * image.height > max_pixels:
         raise ImageError(
             f"{path}: {image.width} x {image.height} is more than the limit of {max_pixels / 1e6:g} megapixels;"
-            " if you trust the file, bgai upscale takes it with a higher --max-megapixels"
+            " if you trust the file, allow more",
+            parameter="max_megapixels",
         )
     if animated or (image.get_typeof("n-pages") and image.get("n-pages") > 1):
         raise ImageError(f"{path}: an animation or a file of several pages; extract its pages and enlarge those")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -19,6 +19,7 @@ from bgai.errors import ImageError, OutputError
 from bgai.mapped import forget
 from bgai.pictures.reading import TIFF_SUFFIXES, Picture, read_size, reason
 from bgai.pictures.tiff_exif import add_tiff_exif
+from bgai.pictures.xmp import add_fields
 from bgai.types import Pixels, RgbImage
 
 OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
@@ -26,6 +27,8 @@ OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 _LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 _EIGHT_BIT_ONLY = (".jpg", ".jpeg", ".webp")
 _NO_ALPHA = (".jpg", ".jpeg")
+_WITH_QUALITY = (".jpg", ".jpeg", ".webp")
+_MOST_OF_XMP = 65000  # bytes that a segment of JPEG holds
 # Flags of libvips' VipsForeignKeep.
 _KEEP_ALL, _KEEP_EXIF = 31, 1
 _POLL_SECONDS = 0.1
@@ -42,10 +45,16 @@ def check_output(path: Path, height: int, width: int, channels: int) -> None:
     if max(height, width) > _LONGEST_SIDE.get(suffix, max(height, width)):
         limit = _LONGEST_SIDE[suffix]
         raise OutputError(
-            f"{path}: {width} x {height} is more than the {limit} a side that {suffix} holds; use --format png"
+            f"{path}: {width} x {height} is more than the {limit} a side that {suffix} holds; choose png",
+            parameter="format",
         )
     if channels in (2, 4) and suffix in _NO_ALPHA:
-        raise OutputError(f"{path}: {suffix} cannot hold transparency; use --format png, webp or tiff")
+        raise OutputError(f"{path}: {suffix} cannot hold transparency; choose png, webp or tiff", parameter="format")
+
+
+def has_quality(path: Path) -> bool:
+    """Whether the format at `path` loses something, as much as a quality says."""
+    return path.suffix.lower() in _WITH_QUALITY
 
 
 class PictureWriter:
@@ -58,10 +67,20 @@ class PictureWriter:
         like: As for `write_picture`.
         width: As for `write_picture`.
         quality: As for `write_picture`.
+        fields: As for `write_picture`.
     """
 
-    def __init__(self, raw: IO[bytes], encoded: Path, suffix: str, like: Picture, width: int, quality: int) -> None:
-        self._raw, self._encoded, self._suffix = raw, encoded, suffix
+    def __init__(
+        self,
+        raw: IO[bytes],
+        encoded: Path,
+        suffix: str,
+        like: Picture,
+        width: int,
+        quality: int,
+        fields: Mapping[str, str],
+    ) -> None:
+        self._raw, self._encoded, self._suffix, self._fields = raw, encoded, suffix, fields
         self._like, self._width, self._quality = like, width, quality
         self._height = 0
         self.notes: tuple[str, ...] = ()
@@ -119,12 +138,22 @@ class PictureWriter:
         image = image.copy(xres=self._like.resolution[0], yres=self._like.resolution[1])
         for name, (kind, value) in self._like.metadata.items():
             image.set_type(kind, name, value)
+        if self._fields:
+            xmp = add_fields(self._like.metadata.get("xmp-data", (0, None))[1], self._fields)
+            if len(xmp) <= _MOST_OF_XMP:
+                image.set_type(pyvips.GValue.blob_type, "xmp-data", xmp)
         return image
 
 
 @contextmanager
 def write_picture(
-    target: Path, like: Picture, width: int, *, quality: int = 95, overwrite: bool = False
+    target: Path,
+    like: Picture,
+    width: int,
+    *,
+    quality: int = 95,
+    overwrite: bool = False,
+    fields: Mapping[str, str] | None = None,
 ) -> Iterator[PictureWriter]:
     """Write a picture row by row; the file appears, whole, when the block ends without an error.
 
@@ -134,12 +163,13 @@ def write_picture(
         width: Pixels in a row.
         quality: 1 to 100, for JPEG and WebP.
         overwrite: Whether a file of that name may be replaced.
+        fields: Names and values that the file's XMP gets besides, as `bgai.pictures.xmp.add_fields` writes them.
 
     Raises:
         OutputError: The file exists, the disk is full, or it cannot be written for another reason.
     """
     with whole_or_nothing(target, overwrite) as encoded, tempfile.TemporaryFile(dir=encoded.parent) as raw:
-        writer = PictureWriter(raw, encoded, target.suffix.lower(), like, width, quality)
+        writer = PictureWriter(raw, encoded, target.suffix.lower(), like, width, quality, fields or {})
         yield writer
         writer.encode()
 
