@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +57,15 @@ def peak_growth(code: str, folder: Path) -> int:
     Image.fromarray(texture(8, 8)).save(folder / "small.jpg")
     command = [sys.executable, "-c", _PEAK + code]
     return int(subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout)
+
+
+def png_with(path: Path, *chunks: tuple[bytes, bytes], before: bytes = b"IDAT", base: Path | None = None) -> None:
+    """A PNG of 10 x 10 pixels, or another one, with further chunks."""
+    data = io.BytesIO(base.read_bytes() if base else b"")
+    if base is None:
+        Image.fromarray(texture(10, 10)).save(data, "png")
+    at = data.getvalue().index(before) - 4
+    packed = b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
+    path.write_bytes(data.getvalue()[:at] + packed + data.getvalue()[at:])

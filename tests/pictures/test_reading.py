@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import io
 import os
 import stat
 import struct
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvips
-from picture_support import KINDS_OF_PIXELS, peak_growth, save_by_vips
+from picture_support import KINDS_OF_PIXELS, peak_growth, png_with, save_by_vips
 from PIL import Image
 from support import texture
 
@@ -236,17 +235,6 @@ def test_a_name_is_only_a_name(name: str, format: str, tmp_path: Path) -> None:
     assert read_size(tmp_path / name) == (12, 16, 3)
     assert np.abs(read_rgb8(tmp_path / name).astype(int) - pixels).max() <= 9
     assert np.abs(read_picture(tmp_path / name).pixels.astype(int) - pixels).max() <= 9
-
-
-def png_with(path: Path, *chunks: tuple[bytes, bytes], before: bytes = b"IDAT") -> None:
-    """A PNG of 10 x 10 pixels with further chunks."""
-    data = io.BytesIO()
-    Image.fromarray(texture(10, 10)).save(data, "png")
-    at = data.getvalue().index(before) - 4
-    packed = b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
-    )
-    path.write_bytes(data.getvalue()[:at] + packed + data.getvalue()[at:])
 
 
 def test_a_keyword_of_png_is_latin_1(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import pyvips
-from picture_support import KINDS_OF_PIXELS, peak_growth, rewrite, save_by_vips
+from picture_support import KINDS_OF_PIXELS, peak_growth, png_with, rewrite, save_by_vips
 from PIL import Image, ImageCms, ImageOps
 from support import texture
 
@@ -253,3 +255,146 @@ def test_an_rgb_png_replaces_an_earlier_one(tmp_path: Path) -> None:
     for seed in (0, 1):
         save_rgb_png(tmp_path / "a.png", texture(9, 14, seed=seed))
         np.testing.assert_array_equal(np.array(Image.open(tmp_path / "a.png")), texture(9, 14, seed=seed))
+
+
+def copied(source: Path, suffix: str) -> tuple[Path, tuple[str, ...]]:
+    """A copy through our reader and writer, and its notes."""
+    picture = read_picture(source)
+    target = source.with_name(f"out{suffix}")
+    with write_picture(target, picture, picture.pixels.shape[1]) as writer:
+        writer.write(picture.pixels)
+    return target, (*picture.notes, *writer.notes)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+@pytest.mark.parametrize("before", [".jpg", ".png", ".tif"])
+def test_resolution_is_kept_without_exif(before: str, suffix: str, tmp_path: Path) -> None:
+    Image.fromarray(texture(20, 30)).save(tmp_path / f"in{before}", dpi=(300, 150))
+    out = Image.open(copied(tmp_path / f"in{before}", suffix)[0])
+    assert [round(float(each)) for each in out.info["dpi"]] == [300, 150]
+    assert "exif" not in out.info
+    out.load()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("before", [".jpg", ".png", ".webp"])
+def test_no_resolution_is_invented(before: str, suffix: str, tmp_path: Path) -> None:
+    Image.fromarray(texture(20, 30)).save(tmp_path / f"in{before}")
+    assert "dpi" not in Image.open(copied(tmp_path / f"in{before}", suffix)[0]).info
+
+
+TEXT_CHUNKS = (
+    (b"tEXt", b"parameters\0a cat, Steps: 20"),
+    (b"tEXt", "Überschrift\0Straße".encode("latin-1")),
+    (b"zTXt", b"Comment\0\0" + zlib.compress(b"long " * 50)),
+    (b"iTXt", 'workflow\0\0\0\0\0{"é": 1}'.encode()),
+)
+
+
+def test_texts_of_png_are_kept(tmp_path: Path) -> None:
+    """Also those behind the pixels; of a file that is enlarged again as well."""
+    png_with(tmp_path / "in.png", *TEXT_CHUNKS[:2])
+    png_with(tmp_path / "in.png", *TEXT_CHUNKS[2:], before=b"IEND", base=tmp_path / "in.png")
+    target, notes = copied(tmp_path / "in.png", ".png")
+    target.rename(tmp_path / "again.png")
+    target, _ = copied(tmp_path / "again.png", ".png")
+    image = Image.open(target)
+    image.load()
+    assert notes == ()
+    assert image.info["parameters"] == "a cat, Steps: 20"
+    assert image.info["Überschrift"] == "Straße"
+    assert image.info["Comment"] == "long " * 50
+    assert image.info["workflow"] == '{"é": 1}'
+    np.testing.assert_array_equal(np.array(image), texture(10, 10))
+    assert copied(tmp_path / "in.png", ".jpg")[1] == ("4 texts of PNG left out, which .jpg has no place for",)
+
+
+P3 = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [(b"gAMA", struct.pack(">I", 100_000)), (b"cHRM", P3), (b"cICP", bytes((9, 16, 0, 1)))],
+    ids=["gAMA", "cHRM", "cICP"],
+)
+def test_what_the_colours_of_a_png_are_is_kept(chunk: tuple[bytes, bytes], tmp_path: Path) -> None:
+    png_with(tmp_path / "in.png", chunk)
+    target, notes = copied(tmp_path / "in.png", ".png")
+    data = target.read_bytes()
+    at = data.index(chunk[0])
+    assert at < data.index(b"IDAT")
+    assert data[at + 4 : at + 4 + len(chunk[1])] == chunk[1]
+    assert notes == ()
+    (note,) = copied(tmp_path / "in.png", ".webp")[1]
+    assert f"colours may look different: .webp has no place for what {chunk[0].decode()} say" in note
+
+
+def test_chunks_that_say_srgb_need_no_note(tmp_path: Path) -> None:
+    png_with(tmp_path / "in.png", (b"gAMA", struct.pack(">I", 45455)), (b"sRGB", b"\0"))
+    assert copied(tmp_path / "in.png", ".jpg")[1] == ()
+
+
+def test_what_the_colours_of_an_avif_are_is_kept_in_png(tmp_path: Path) -> None:
+    Image.fromarray(texture(20, 30)).save(tmp_path / "in.avif")
+    data = (tmp_path / "in.avif").read_bytes()
+    at = data.index(b"colrnclx") + 8
+    (tmp_path / "in.avif").write_bytes(data[:at] + struct.pack(">HH", 12, 13) + data[at + 4 :])
+    target, notes = copied(tmp_path / "in.avif", ".png")
+    assert target.read_bytes().partition(b"cICP")[2][:4] == bytes((12, 13, 0, 1))
+    assert notes == ()
+    assert "colours may look different" in copied(tmp_path / "in.avif", ".jpg")[1][0]
+
+
+def test_grey_of_another_gamma_is_converted_for_webp(tmp_path: Path) -> None:
+    profile = io.BytesIO()
+    tables = {b"wtpt": b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)}
+    tables[b"kTRC"] = b"curv\0\0\0\0" + struct.pack(">IH2x", 1, round(1.0 * 256))  # linear
+    tables[b"desc"] = b"desc\0\0\0\0" + struct.pack(">I", 2) + b"l\0" + bytes(78)
+    at, index, body = 128 + 4 + 12 * len(tables), b"", b""
+    for name, table in tables.items():
+        index += name + struct.pack(">II", at + len(body), len(table))
+        body += table + bytes(-len(table) % 4)
+    head = struct.pack(">I4sI4s4s4s12x4s28x12s48x", at + len(body), b"lcms", 0x02400000, b"mntr", b"GRAY", b"XYZ ",
+                       b"acsp", struct.pack(">3i", 63190, 65536, 54061))  # fmt: skip
+    profile.write(head + struct.pack(">I", len(tables)) + index + body)
+    Image.fromarray(np.full((16, 16), 55, np.uint8)).save(tmp_path / "in.png", icc_profile=profile.getvalue())
+    target, notes = copied(tmp_path / "in.png", ".webp")
+    assert notes == ("grey was converted to sRGB: .webp holds no grey profile",)
+    image = Image.open(target)
+    assert "icc_profile" not in image.info
+    linear = 255 * (1.055 * (55 / 255) ** (1 / 2.4) - 0.055)
+    assert abs(np.array(image.convert("RGB")).astype(int) - linear).max() <= 3
+    assert Image.open(copied(tmp_path / "in.png", ".png")[0]).info["icc_profile"] == profile.getvalue()
+
+
+def test_a_channel_that_is_no_transparency_is_left_out(tmp_path: Path) -> None:
+    pixels = np.full((24, 32, 4), (180, 60, 30, 0), np.uint8)
+    pixels[8:16, 8:16, 3] = 255
+    for extra, channels in ((0, 3), (2, 4)):
+        Image.fromarray(pixels).save(tmp_path / "in.tif")
+        field = struct.pack("<HHI", 338, 3, 1)
+        data = (tmp_path / "in.tif").read_bytes().replace(field + b"\2\0", field + bytes((extra, 0)))
+        (tmp_path / "in.tif").write_bytes(data)
+        assert read_size(tmp_path / "in.tif")[2] == channels
+        picture = read_picture(tmp_path / "in.tif")
+        np.testing.assert_array_equal(picture.pixels, pixels[..., :channels])
+        assert len(picture.notes) == 4 - channels
+
+
+MOTION = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:GCamera="http://ns.google.com/photos/1.0/camera/"'
+    b' xmlns:tiff="http://ns.adobe.com/tiff/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/" GCamera:MotionPhoto="1"'
+    b' GCamera:MicroVideoOffset="4000" tiff:Orientation="6" dc:format="image/jpeg"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+def test_a_motion_photo_becomes_a_photo(tmp_path: Path) -> None:
+    Image.fromarray(texture(20, 30)).save(tmp_path / "in.jpg", xmp=MOTION)
+    with (tmp_path / "in.jpg").open("ab") as file:
+        file.write(b"\0\0\0\x18ftypmp42" + bytes(4000))
+    target, notes = copied(tmp_path / "in.jpg", ".jpg")
+    assert notes == ("the video of the motion photo was left out",)
+    xmp = Image.open(target).info["xmp"]
+    assert not any(name in xmp for name in (b"MotionPhoto", b"MicroVideo", b"Orientation"))
+    assert b'dc:format="image/jpeg"' in xmp

@@ -15,6 +15,7 @@ from PIL import Image
 from support import texture
 
 from bgai.errors import OutputError, UsageError
+from bgai.pictures.reading import read_xmp
 from bgai.pictures.writing import PictureWriter
 from bgai.upscaling import batch
 from bgai.upscaling.batch import OutputSettings, Plan, run_job

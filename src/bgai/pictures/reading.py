@@ -6,7 +6,7 @@ import io
 import itertools
 import mmap
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from bgai.errors import BgaiError, ImageError, OutputError
 from bgai.mapped import forget, mapped_file
-from bgai.pictures.tiff_exif import read_tiff_exif
+from bgai.pictures.png_chunks import Chunk, has_resolution, is_animated, read_chunks
+from bgai.pictures.tiff_exif import read_tags, read_tiff_exif
 from bgai.pictures.xmp import without_stale_fields
 from bgai.types import Pixels
 
@@ -30,6 +31,11 @@ _KEPT_BLOBS = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
 _MOST_IN_MEMORY = 2**26  # bytes of a picture
 _BYTES_AT_ONCE = 2**15  # larger blocks leave gaps in the heap, a third of the picture in all
 _MOST_OF_HEADERS = 2**20  # bytes of a JPEG file before its pixels
+_MOST_OF_BOXES = 2**16  # bytes of an AVIF file before its pixels
+# Pixels a millimetre that libvips gives pictures without a resolution.
+_DEFAULT_RESOLUTIONS = (1.0, 2.83)
+_EXTRA_SAMPLES, _UNSPECIFIED = 338, b"\0\0"  # TIFF 6.0, section 18
+_MOTION = (b"MotionPhoto", b"MicroVideo")  # tags of phones
 _NOT_A_PICTURE = "not a picture, or a damaged one; expected PNG, JPEG, WebP, TIFF or AVIF"
 
 DEFAULT_MAX_PIXELS = 200_000_000
@@ -50,7 +56,10 @@ class Picture:
 
     pixels: Pixels
     metadata: dict[str, tuple[int, Any]] = field(default_factory=dict)
-    resolution: tuple[float, float] = (1.0, 1.0)
+    resolution: tuple[float, float] | None = None
+    """Pixels per millimetre across and down; None if the file does not say."""
+    chunks: tuple[Chunk, ...] = ()
+    """Texts and colour chunks of PNG; the colours of AVIF as such chunks."""
     notes: tuple[str, ...] = ()
 
     def forget(self) -> None:
@@ -71,6 +80,7 @@ def read_size(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, in
         if image.get_typeof("orientation") and image.get("orientation") >= 5:
             height, width = width, height
         bands = 3 + image.hasalpha() if image.interpretation == "cmyk" else image.bands
+        bands -= _has_unknown_channel(image, path)
         return height, width, bands
 
 
@@ -88,8 +98,49 @@ def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS, scratch: Path
         OutputError: The disk is full.
     """
     with _failure_of(path):
-        image, pixels, notes = _decode(_open(path, max_pixels), scratch)
-        return Picture(pixels, _metadata(image, path), (image.xres, image.yres), notes)
+        image = _open(path, max_pixels)
+        image, pixels, notes = _decode(_visible(image, path), scratch, notes=_notes(image, path))
+        with path.open("rb") as file:
+            return Picture(pixels, _metadata(image, path), _resolution(image, file), _chunks(image, file), notes)
+
+
+def _visible(image: pyvips.Image, path: Path) -> pyvips.Image:
+    """Without a last channel that TIFF's ExtraSamples calls neither transparency nor anything else."""
+    return image[: image.bands - 1] if _has_unknown_channel(image, path) else image
+
+
+def _has_unknown_channel(image: pyvips.Image, path: Path) -> bool:
+    if path.suffix.lower() not in TIFF_SUFFIXES or image.bands not in (2, 4) or image.interpretation == "cmyk":
+        return False
+    with path.open("rb") as file, suppress(ValueError):
+        return read_tags(file, (_EXTRA_SAMPLES,)).get(_EXTRA_SAMPLES) == _UNSPECIFIED
+    return False
+
+
+def _notes(image: pyvips.Image, path: Path) -> tuple[str, ...]:
+    """What of the file is not in the picture, beside its pixels' kind."""
+    notes = []
+    if _has_unknown_channel(image, path):
+        notes.append("a further channel, which the file does not call transparency, was left out")
+    if image.get_typeof("xmp-data") and any(name in bytes(image.get("xmp-data")) for name in _MOTION):
+        notes.append("the video of the motion photo was left out")
+    return tuple(notes)
+
+
+def _resolution(image: pyvips.Image, file: BinaryIO) -> tuple[float, float] | None:
+    """As in `Picture`: where a file does not say, libvips takes a default."""
+    known = image.get_typeof("resolution-unit") or has_resolution(file)
+    return (image.xres, image.yres) if known or round(image.xres, 2) not in _DEFAULT_RESOLUTIONS else None
+
+
+def _chunks(image: pyvips.Image, file: BinaryIO) -> tuple[Chunk, ...]:
+    """As in `Picture`."""
+    if image.get("vips-loader").startswith("heif"):
+        file.seek(0)
+        _, found, colours = file.read(_MOST_OF_BOXES).partition(b"colrnclx")
+        # Primaries and transfer in 16 bits each; the pixels are RGB of the full range by now (ITU-T H.273).
+        return ((b"cICP", bytes((colours[1], colours[3], 0, 1))),) if found and len(colours) > 3 else ()
+    return read_chunks(file)
 
 
 def read_xmp(path: Path) -> bytes | None:
@@ -117,9 +168,11 @@ def _failure_of(name: Path | str) -> Iterator[None]:
         raise ImageError(f"{name}: cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _decode(image: pyvips.Image, scratch: Path | None = None) -> tuple[pyvips.Image, Pixels, tuple[str, ...]]:
+def _decode(
+    image: pyvips.Image, scratch: Path | None = None, notes: Sequence[str] = ()
+) -> tuple[pyvips.Image, Pixels, tuple[str, ...]]:
     """The image turned upright, which is good for its metadata alone, its pixels, and notes as in `Picture`."""
-    notes = []
+    notes = list(notes)
     orientation = image.get("orientation") if image.get_typeof("orientation") else 1
     if image.interpretation == "cmyk":
         image = image.icc_transform("srgb", embedded=True, depth=16 if image.format == "ushort" else 8)
@@ -238,7 +291,7 @@ def decode_rgb8(data: bytes, name: str) -> NDArray[np.uint8]:
     """
     with _failure_of(name):
         file = io.BytesIO(data)
-        animated = _is_animated_png(file)
+        animated = is_animated(file)
         image = _load(file, name)
         _check_kind(image, name, DEFAULT_MAX_PIXELS, animated)
         return _rgb8(_decode(image)[1])
@@ -258,7 +311,7 @@ def _open(path: Path, max_pixels: int, *, header_alone: bool = False) -> pyvips.
     with open_picture(path) as file:
         if not file.read(1):
             raise ImageError(f"{path}: the file is empty")
-        animated = _is_animated_png(file)
+        animated = is_animated(file)
         image = _load(file, path, header_alone)
     _check_kind(image, path, max_pixels, animated)
     return image
@@ -332,18 +385,6 @@ def _check_kind(image: pyvips.Image, path: Path | str, max_pixels: int, animated
         raise ImageError(
             f"{path}: {image.bands} bands of {image.interpretation}; expected grey, RGB or CMYK: make it RGB first"
         )
-
-
-def _is_animated_png(file: BinaryIO) -> bool:
-    """Whether an acTL chunk precedes the pixels: the decoder would silently give the first frame alone."""
-    file.seek(0)
-    if file.read(8) != b"\x89PNG\r\n\x1a\n":
-        return False
-    while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
-        if head[4:] == b"acTL":
-            return True
-        file.seek(int.from_bytes(head[:4], "big") + 4, 1)
-    return False
 
 
 def reason(error: pyvips.Error) -> str:

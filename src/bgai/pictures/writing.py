@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from bgai.atomic_files import whole_or_nothing
 from bgai.errors import ImageError, OutputError
 from bgai.mapped import forget
+from bgai.pictures.png_chunks import COLOURS, TEXTS, change_chunks, replace_start
 from bgai.pictures.reading import TIFF_SUFFIXES, Picture, read_size, reason
 from bgai.pictures.tiff_exif import add_tiff_exif
 from bgai.pictures.xmp import add_fields
@@ -28,6 +30,11 @@ _LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 _EIGHT_BIT_ONLY = (".jpg", ".jpeg", ".webp")
 _NO_ALPHA = (".jpg", ".jpeg")
 _WITH_QUALITY = (".jpg", ".jpeg", ".webp")
+_JPEG = (".jpg", ".jpeg")
+_DEFAULT_RESOLUTION = 72 / 25.4  # pixels a millimetre, where a format has to have one
+# Chunks that say no more than that colours are those of sRGB.
+_SRGB = {(b"gAMA", (45455).to_bytes(4, "big")), (b"cICP", bytes((1, 13, 0, 1))), (b"cICP", bytes((2, 2, 0, 1)))}
+_SRGB |= {(b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))}
 _MOST_OF_XMP = 65000  # bytes that a segment of JPEG holds
 # Flags of libvips' VipsForeignKeep.
 _KEEP_ALL, _KEEP_EXIF = 31, 1
@@ -84,8 +91,15 @@ class PictureWriter:
         self._like, self._width, self._quality = like, width, quality
         self._height = 0
         self.notes: tuple[str, ...] = ()
+        self._profile = like.metadata.get("icc-profile-data", (0, b""))[1]
+        # WebP holds colours alone, for which a profile of grey says nothing.
+        self._changes_profile = suffix == ".webp" and bool(self._profile) and _is_grey(like.pixels)
         if like.pixels.dtype == np.uint16 and suffix in _EIGHT_BIT_ONLY:
-            self.notes = (f"16 bits became 8, which is all that {suffix} holds",)
+            self.notes += (f"16 bits became 8, which is all that {suffix} holds",)
+        if self._changes_profile:
+            self.notes += (f"grey was converted to sRGB: {suffix} holds no grey profile",)
+        if suffix != ".png":
+            self.notes += _lost_chunks(like, suffix)
 
     def write(self, rows: Pixels) -> None:
         """Append rows, n x W or n x W x channels, of the dtype and channels that `like` has."""
@@ -107,7 +121,29 @@ class PictureWriter:
             _run_apart(lambda: _save(image, target, self._suffix, self._quality, self._kept()), image, rows)
         if self._suffix in TIFF_SUFFIXES and "exif-data" in self._like.metadata:
             add_tiff_exif(self._encoded, self._like.metadata["exif-data"][1])
+        elif self._suffix == ".png":
+            self._add_chunks()
+        elif self._suffix in _JPEG and "exif-data" not in self._like.metadata and self._like.resolution:
+            self._add_jfif(self._like.resolution)
         self._check()
+
+    def _add_chunks(self) -> None:
+        """Write the texts and colours of a PNG; and no resolution, which libvips invents, where there was none."""
+        has_profile = "icc-profile-data" in self._like.metadata
+        added = [chunk for chunk in self._like.chunks if not (has_profile and chunk[0] == b"sRGB")]
+        removed = () if self._like.resolution else (b"pHYs",)
+        if added or removed:
+            with self._encoded.open("rb+") as file:
+                change_chunks(file, added, removed)
+
+    def _add_jfif(self, resolution: tuple[float, float]) -> None:
+        """Write the header with the resolution (JFIF 1.02), which libvips leaves out together with EXIF."""
+        across, down = (min(65535, max(1, round(each * 25.4))) for each in resolution)
+        with self._encoded.open("rb+") as file:
+            if file.read(4) != b"\xff\xd8\xff\xe0":  # already there
+                header = b"JFIF\0" + struct.pack(">BBBHHBB", 1, 2, 1, across, down, 0, 0)
+                segment = b"\xff\xe0" + struct.pack(">H", len(header) + 2) + header
+                replace_start(file, 2, b"\xff\xd8" + segment)
 
     def _check(self) -> None:
         """Read the header of what was written: some file systems report no error when a write fails."""
@@ -132,12 +168,18 @@ class PictureWriter:
         ).copy(interpretation=kind)
         if deep and self._suffix in _EIGHT_BIT_ONLY:
             image = (image / 257).rint().cast("uchar").copy(interpretation="b-w" if channels < 3 else "srgb")
+        if self._changes_profile:
+            image.set_type(pyvips.GValue.blob_type, "icc-profile-data", self._profile)
+            image = image.icc_transform("srgb", embedded=True)
+            image.remove("icc-profile-data")
         return image
 
     def _with_metadata(self, image: pyvips.Image) -> pyvips.Image:
-        image = image.copy(xres=self._like.resolution[0], yres=self._like.resolution[1])
+        across, down = self._like.resolution or (_DEFAULT_RESOLUTION, _DEFAULT_RESOLUTION)
+        image = image.copy(xres=across, yres=down)
         for name, (kind, value) in self._like.metadata.items():
-            image.set_type(kind, name, value)
+            if not (name == "icc-profile-data" and self._changes_profile):
+                image.set_type(kind, name, value)
         if self._fields:
             xmp = add_fields(self._like.metadata.get("xmp-data", (0, None))[1], self._fields)
             if len(xmp) <= _MOST_OF_XMP:
@@ -172,6 +214,22 @@ def write_picture(
         writer = PictureWriter(raw, encoded, target.suffix.lower(), like, width, quality, fields or {})
         yield writer
         writer.encode()
+
+
+def _is_grey(pixels: Pixels) -> bool:
+    return pixels.ndim == 2 or pixels.shape[2] < 3
+
+
+def _lost_chunks(like: Picture, suffix: str) -> tuple[str, ...]:
+    """Notes on what was said by chunks that PNG alone has."""
+    notes = []
+    if texts := sum(kind in TEXTS for kind, _ in like.chunks):
+        notes.append(f"{texts} text{'s' * (texts > 1)} of PNG left out, which {suffix} has no place for")
+    colours = {chunk for chunk in like.chunks if chunk[0] in COLOURS and chunk[0] != b"sRGB"}
+    if colours - _SRGB and "icc-profile-data" not in like.metadata:
+        kinds = ", ".join(sorted(kind.decode() for kind, _ in colours - _SRGB))
+        notes.append(f"colours may look different: {suffix} has no place for what {kinds} say of them; PNG has")
+    return tuple(notes)
 
 
 def _run_apart(save: Callable[[], None], image: pyvips.Image, rows: mmap.mmap) -> None:

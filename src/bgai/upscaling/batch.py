@@ -160,7 +160,7 @@ class _Planner:
         for given in inputs:
             with self._failing(given):
                 self._name_outputs(given, recursive, single)
-        originals = {self._key(item.source) for item in self._named}
+        originals: set[Path | tuple[int, int]] = {self._key(item.source) for item in self._named}
         originals |= {identity for item in self._named if (identity := _identity(item.source))}
         for item in self._named:
             with self._failing(item.source):
