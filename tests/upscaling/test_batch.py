@@ -174,6 +174,18 @@ def test_a_file_named_twice_is_enlarged_once(folder: Path, tmp_path: Path) -> No
     assert (len(plan.jobs), plan.failures) == (1, [])
 
 
+def test_names_that_differ_in_case_alone(folder: Path) -> None:
+    if not (folder / "A.PNG").exists():
+        pytest.skip("the file system tells such names apart")
+    plan = plan_jobs([folder / "a.png", folder / "A.PNG"], 4, OutputSettings())
+    assert (len(plan.jobs), plan.failures) == (1, [])
+    plan = plan_jobs([folder / "b.jpg"], 4, OutputSettings(out=folder / "B.JPG", overwrite=True))
+    assert "would replace an original" in str(plan.failures[0])
+    Image.fromarray(texture(9, 9)).save(folder / "A.jpg")
+    plan = plan_jobs([folder], 4, OutputSettings(format="webp"))
+    assert "would also be that of" in str(plan.failures[0])
+
+
 def test_what_another_process_made_meanwhile_is_no_failure(folder: Path) -> None:
     (job,) = plan_jobs([folder / "a.png"], 4, OutputSettings()).jobs
     upscaler = Upscaler(4, engine="openvino")

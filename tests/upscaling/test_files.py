@@ -11,6 +11,7 @@ from PIL import Image
 from support import texture
 
 from bgai.errors import ImageError, OutputError, UsageError
+from bgai.pictures import reading
 from bgai.pictures.reading import read_picture
 from bgai.upscaling import files
 from bgai.upscaling.files import EnlargedFile, FittingUpscalers, upscale_file
@@ -81,6 +82,20 @@ def test_whatever_goes_wrong_is_an_error_of_the_picture(source: Path, tmp_path: 
         upscale_file(source, tmp_path / "b.png", upscaler=upscaler)
     assert isinstance(error.value.__cause__, KeyError)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_pixels_in_a_file_are_given_back_after_each_tile(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(texture(150, 40)).save(source)
+    given_back: list[object] = []
+    monkeypatch.setattr(reading, "_MOST_IN_MEMORY", 100)
+    monkeypatch.setattr(reading, "forget", given_back.append)
+    calls: list[int] = []
+    upscaler = Upscaler(2, engine="openvino", tile=64, halo=16)
+    upscale_file(source, tmp_path / "b.png", upscaler=upscaler, progress=lambda *_: calls.append(len(given_back)))
+    assert calls == list(range(1, len(calls) + 1))
+    assert len(calls) > 2
 
 
 def open_upscaler(opened: list[str]) -> FittingUpscalers:
