@@ -119,7 +119,7 @@ with whole_or_nothing(Path(sys.argv[1])) as file, whole_folder(Path(sys.argv[2])
 
 
 def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", RUNNING, tmp_path / "theirs", tmp_path / "their folder"]
+    command = [sys.executable, "-c", RUNNING, str(tmp_path / "theirs"), str(tmp_path / "their folder")]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

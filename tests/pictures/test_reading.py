@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,12 +24,14 @@ from bgai.errors import ImageError, OutputError
 from bgai.mapped import mapped_file
 from bgai.pictures import reading
 from bgai.pictures.reading import decode_rgb8, read_picture, read_rgb8, read_size
+from bgai.types import Pixels
 
 
 @pytest.mark.parametrize("transparent", [False, True])
 def test_palettes_become_colours(transparent: bool, tmp_path: Path) -> None:
     image = Image.fromarray(texture(20, 20)).quantize(7)
-    image.save(tmp_path / "p.png", **({"transparency": 0} if transparent else {}))
+    options: dict[str, Any] = {"transparency": 0} if transparent else {}
+    image.save(tmp_path / "p.png", **options)
     expected = np.array(Image.open(tmp_path / "p.png").convert("RGBA" if transparent else "RGB"))
     np.testing.assert_array_equal(read_picture(tmp_path / "p.png").pixels, expected)
 
@@ -51,7 +54,7 @@ def test_cmyk_is_converted_with_a_note(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS_OF_PIXELS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_any_kind_as_rgb8(kind: str, dtype: type, tmp_path: Path) -> None:
-    pixels = np.full((6, 5, KINDS_OF_PIXELS[kind]), 77 if dtype == np.uint8 else 77 * 257, dtype)
+    pixels: Pixels = np.full((6, 5, KINDS_OF_PIXELS[kind]), 77 if dtype == np.uint8 else 77 * 257, dtype)
     save_by_vips(pixels[..., 0] if kind == "grey" else pixels, tmp_path / "a.png")
     np.testing.assert_array_equal(read_rgb8(tmp_path / "a.png"), np.full((6, 5, 3), 77))
 
@@ -100,7 +103,7 @@ def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-3000])
 
 
-BROKEN = {
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing.png": (lambda path: None, "No such file"),
     "empty.png": (lambda path: path.touch(), "is empty"),
     "folder.png": (lambda path: path.mkdir(), "cannot be read"),

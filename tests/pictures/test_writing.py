@@ -12,20 +12,21 @@ import numpy as np
 import pytest
 import pyvips
 from picture_support import KINDS_OF_PIXELS, peak_growth, png_with, rewrite, save_by_vips
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 from support import texture
 
 from bgai.errors import OutputError
 from bgai.pictures import writing
 from bgai.pictures.reading import Picture, read_picture, read_rgb8, read_size
 from bgai.pictures.writing import check_output, encode_png, save_rgb_png, write_picture
+from bgai.types import Pixels
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("kind", KINDS_OF_PIXELS)
 def test_lossless_formats_keep_every_sample(kind: str, dtype: type, suffix: str, tmp_path: Path) -> None:
-    pixels = texture(31, 20, KINDS_OF_PIXELS[kind]).astype(dtype)
+    pixels: Pixels = texture(31, 20, KINDS_OF_PIXELS[kind]).astype(dtype)
     if dtype == np.uint16:
         pixels = pixels * np.uint16(251) + np.uint16(3)
     pixels = pixels[..., 0] if kind == "grey" else pixels
@@ -218,6 +219,7 @@ def test_a_jpeg_has_colours_of_full_size(suffix: str, tmp_path: Path) -> None:
     save_rgb_png(tmp_path / "in.png", texture(20, 30))
     rewrite(tmp_path / "in.png", tmp_path / f"out{suffix}")
     image = Image.open(tmp_path / f"out{suffix}")
+    assert isinstance(image, JpegImagePlugin.JpegImageFile)
     assert [component[1:3] for component in image.layer] == [(1, 1)] * 3
 
 

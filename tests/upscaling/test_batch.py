@@ -17,6 +17,7 @@ from support import texture
 from bgai.errors import OutputError, UsageError
 from bgai.pictures.reading import read_xmp
 from bgai.pictures.writing import PictureWriter
+from bgai.types import Pixels
 from bgai.upscaling import batch
 from bgai.upscaling.batch import OutputSettings, Plan, run_job
 from bgai.upscaling.files import EnlargedFile, used_weights
@@ -45,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
     return photos
 
 
-def targets(inputs: list[Path], recursive: bool = False, **settings: object) -> list[str]:
+def targets(inputs: list[Path], recursive: bool = False, **settings: Any) -> list[str]:
     plan = plan_jobs(inputs, 4, OutputSettings(**settings), recursive)
     assert not plan.failures
     return [job.target.as_posix() for job in plan.jobs]
@@ -166,6 +167,14 @@ def test_a_refused_collision_stays_refused(folder: Path, tmp_path: Path) -> None
         assert "would also be that of" in str(plan.failures[0])
 
 
+def test_outputs_beside_their_originals_are_not_enlarged_again(folder: Path) -> None:
+    """As a shell makes of `*.png` in a second call."""
+    enlarge([folder / "a.png"], 2)
+    again = plan_jobs([folder / "a.png", folder / "a_x2.png"], 2, OutputSettings())
+    assert (again.jobs, again.finished, again.failures) == ([], [folder / "a_x2.png"], [])
+    assert len(plan_jobs([folder / "a_x2.png"], 2, OutputSettings()).jobs) == 1
+
+
 def test_a_file_named_twice_is_enlarged_once(folder: Path, tmp_path: Path) -> None:
     names = [folder / "a.png", folder / "deep/../a.png", Path(os.path.relpath(folder / "a.png"))]
     plan = plan_jobs(names, 4, OutputSettings())
@@ -281,7 +290,7 @@ def test_a_bad_file_does_not_stop_the_others(folder: Path) -> None:
         {"max_megapixels": float("nan")},
     ],
 )
-def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
+def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=str(next(iter(wrong.values())))):
         OutputSettings(**wrong)
 
@@ -351,11 +360,11 @@ def test_a_name_and_a_format_that_disagree_are_refused() -> None:
 def test_one_strip_is_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They can be as large as the tiles' share of it."""
     Image.fromarray(texture(150, 40)).save(tmp_path / "a.png")
-    written: list[weakref.ref[np.ndarray]] = []
+    written: list[weakref.ref[Pixels]] = []
     alive: list[bool] = []
     write = PictureWriter.write
 
-    def note(writer: PictureWriter, rows: np.ndarray) -> None:
+    def note(writer: PictureWriter, rows: Pixels) -> None:
         written.append(weakref.ref(rows))
         write(writer, rows)
 

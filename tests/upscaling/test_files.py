@@ -152,7 +152,7 @@ def test_the_engine_that_waits_holds_no_graphs(tmp_path: Path, photo_weights: Pa
         picked, _ = fitting.pick(tmp_path / ("a.jpg" if name == "photo" else "b.png"), picture)
         assert picked is fitting._ready[name]
         picked.upscale(picture.pixels)
-        working = [kind for kind, upscaler in fitting._ready.items() if upscaler.engine._requests]
+        working = [kind for kind, upscaler in fitting._ready.items() if upscaler.engine._requests]  # type: ignore[attr-defined]
         assert working == [name]
 
 

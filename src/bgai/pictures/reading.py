@@ -40,7 +40,6 @@ _NOT_A_PICTURE = "not a picture, or a damaged one; expected PNG, JPEG, WebP, TIF
 
 DEFAULT_MAX_PIXELS = 200_000_000
 
-
 # libvips would keep the last operations, and with them original files open.
 pyvips.cache_set_max(0)
 
@@ -110,11 +109,16 @@ def _visible(image: pyvips.Image, path: Path) -> pyvips.Image:
 
 
 def _has_unknown_channel(image: pyvips.Image, path: Path) -> bool:
-    if path.suffix.lower() not in TIFF_SUFFIXES or image.bands not in (2, 4) or image.interpretation == "cmyk":
+    if not _loaded_by("tiff", image) or image.bands not in (2, 4) or image.interpretation == "cmyk":
         return False
     with path.open("rb") as file, suppress(ValueError):
         return read_tags(file, (_EXTRA_SAMPLES,)).get(_EXTRA_SAMPLES) == _UNSPECIFIED
     return False
+
+
+def _loaded_by(kind: str, image: pyvips.Image) -> bool:
+    loader: str = image.get("vips-loader")
+    return loader.startswith(kind)
 
 
 def _notes(image: pyvips.Image, path: Path) -> tuple[str, ...]:
@@ -135,7 +139,7 @@ def _resolution(image: pyvips.Image, file: BinaryIO) -> tuple[float, float] | No
 
 def _chunks(image: pyvips.Image, file: BinaryIO) -> tuple[Chunk, ...]:
     """As in `Picture`."""
-    if image.get("vips-loader").startswith("heif"):
+    if _loaded_by("heif", image):
         file.seek(0)
         _, found, colours = file.read(_MOST_OF_BOXES).partition(b"colrnclx")
         # Primaries and transfer in 16 bits each; the pixels are RGB of the full range by now (ITU-T H.273).
@@ -233,9 +237,12 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 
 def _metadata(image: pyvips.Image, path: Path) -> dict[str, tuple[int, Any]]:
     """Profile, EXIF, XMP and IPTC of an upright image, by libvips' type and name."""
-    kept = [name for name in _field_names(image) if name in _KEPT_BLOBS or name.startswith("exif-")]
-    metadata = {name: (image.get_typeof(name), image.get(name)) for name in kept}
-    if path.suffix.lower() in TIFF_SUFFIXES and (exif := read_tiff_exif(path)):  # which libvips leaves alone
+    metadata = {}
+    for name in _field_names(image):
+        if name in _KEPT_BLOBS or name.startswith("exif-"):
+            with suppress(UnicodeDecodeError):  # a field of EXIF in an encoding that it does not tell
+                metadata[name] = (image.get_typeof(name), image.get(name))
+    if _loaded_by("tiff", image) and (exif := read_tiff_exif(path)):  # which libvips leaves alone
         metadata["exif-data"] = (pyvips.GValue.blob_type, exif)
     if "xmp-data" in metadata:
         kind, xmp = metadata["xmp-data"]

@@ -160,6 +160,10 @@ class _Planner:
         for given in inputs:
             with self._failing(given):
                 self._name_outputs(given, recursive, single)
+        outputs = {self._key(item.target) for item in self._named}
+        self._named = [
+            item for item in self._named if self._key(item.source) not in outputs or not _is_ours(item.source)
+        ]
         originals: set[Path | tuple[int, int]] = {self._key(item.source) for item in self._named}
         originals |= {identity for item in self._named if (identity := _identity(item.source))}
         for item in self._named:
@@ -259,6 +263,11 @@ class _Planner:
     def _difference(self, source: Path, target: Path) -> str:
         wanted = make_recipe(source, target, self._scale, self._weights, self._settings.quality)
         return difference(read_recipe(target), wanted)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is an output, and not an original: `*.png` names both in a second call."""
+    return read_recipe(path) is not None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
