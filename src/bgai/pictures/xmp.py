@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape, unescape
 
 NAMESPACE = "urn:bgai:recipe:1"
 _EMPTY = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
     '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
 ).encode()
+_QUOTE = {'"': "&quot;"}
 _END = b"</rdf:RDF>"
 _OURS = re.compile(rb'<rdf:Description\s[^<>]*xmlns:bgai="' + NAMESPACE.encode() + rb'"[^<>]*/>\s*')
 # As we write them; or as elements, which is how other programs write them anew.
@@ -31,8 +32,8 @@ def add_fields(xmp: bytes | None, fields: Mapping[str, str]) -> bytes:
     """
     packet = _OURS.sub(b"", _EMPTY if xmp is None else xmp)
     head, end, tail = packet.rpartition(_END)
-    values = " ".join(f"bgai:{name}={quoteattr(value)}" for name, value in fields.items())
-    description = f'<rdf:Description rdf:about="" xmlns:bgai="{escape(NAMESPACE)}" {values}/>'
+    values = " ".join(f'bgai:{name}="{escape(value, _QUOTE)}"' for name, value in fields.items())
+    description = f'<rdf:Description rdf:about="" xmlns:bgai="{NAMESPACE}" {values}/>'
     return head + description.encode() + end + tail if end else packet
 
 
@@ -40,8 +41,8 @@ def read_fields(xmp: bytes) -> dict[str, str]:
     """The fields that `add_fields` put into a packet."""
     if NAMESPACE.encode() not in xmp:
         return {}
-    found = _FIELD.findall(xmp)
-    return {name.decode(): (one or other).decode("utf-8", "replace") for name, one, other in found}
+    fields = ((name.decode(), (value or text).decode("utf-8", "replace")) for name, value, text in _FIELD.findall(xmp))
+    return {name: unescape(value, {entity: sign for sign, entity in _QUOTE.items()}) for name, value in fields}
 
 
 def without_stale_fields(xmp: bytes) -> bytes:
