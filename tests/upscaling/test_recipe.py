@@ -49,6 +49,8 @@ def test_weights_are_the_same_wherever_they_lie(tmp_path: Path) -> None:
     }
     assert len(digests) == 5
     assert weights_digest(copy) == weights_digest(shipped)
+    copy.file.write_bytes(b"other weights")
+    assert weights_digest(copy) not in digests
 
 
 def test_what_is_no_picture_has_no_recipe(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ part of it: they change a sample by a level at most, or by rounding.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -88,5 +89,12 @@ def weights_digest(*weights: Weights) -> str:
     for each in weights:
         digest.update(f"{each.key} {each.clean}".encode())
         for file in filter(None, (each.file, each.other)):
-            digest.update(file.read_bytes())
+            status = file.stat()
+            digest.update(_content_digest(file, status.st_size, status.st_mtime_ns))
     return digest.hexdigest()[:_DIGITS]
+
+
+@functools.lru_cache(16)
+def _content_digest(file: Path, size: int, modified: int) -> bytes:
+    """Kept for as long as the file has this size and time: a batch asks for it with each picture."""
+    return hashlib.sha256(file.read_bytes()).digest()
