@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import stat
 import sys
@@ -97,7 +96,7 @@ class _PartialFile:
 
     def __init__(self, folder: Path) -> None:
         while True:
-            self.path = folder / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+            self.path = folder / f"{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}"
             self._descriptor: int | None = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             # Another process may have taken the file for a leftover before it was locked.
             if self._lock() and os.path.lexists(self.path):

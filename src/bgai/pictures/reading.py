@@ -31,11 +31,13 @@ _KEPT_BLOBS = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
 _MOST_IN_MEMORY = 2**26  # bytes of a picture
 _BYTES_AT_ONCE = 2**15  # larger blocks leave gaps in the heap, a third of the picture in all
 _MOST_OF_HEADERS = 2**20  # bytes of a JPEG file before its pixels
-_MOST_OF_BOXES = 2**16  # bytes of an AVIF file before its pixels
+_MOST_OF_BOXES = 2**16  # bytes of an AVIF or JPEG file in which such things are looked for
 # Pixels a millimetre that libvips gives pictures without a resolution.
 _DEFAULT_RESOLUTIONS = (1.0, 2.83)
 _EXTRA_SAMPLES, _UNSPECIFIED = 338, b"\0\0"  # TIFF 6.0, section 18
-_MOTION = (b"MotionPhoto", b"MicroVideo")  # tags of phones
+# Of photographs by phones: tags of a video or a gain map behind the picture (Ultra HDR; ISO 21496-1).
+_MOTION = (b"GCamera:MotionPhoto", b"GCamera:MicroVideo")
+_GAIN_MAP = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1")
 _NOT_A_PICTURE = "not a picture, or a damaged one; expected PNG, JPEG, WebP, TIFF or AVIF"
 
 DEFAULT_MAX_PIXELS = 200_000_000
@@ -126,8 +128,13 @@ def _notes(image: pyvips.Image, path: Path) -> tuple[str, ...]:
     notes = []
     if _has_unknown_channel(image, path):
         notes.append("a further channel, which the file does not call transparency, was left out")
-    if image.get_typeof("xmp-data") and any(name in bytes(image.get("xmp-data")) for name in _MOTION):
-        notes.append("the video of the motion photo was left out")
+    if _loaded_by("jpeg", image):
+        with path.open("rb") as file:
+            head = file.read(_MOST_OF_BOXES)
+        if any(name in head for name in _MOTION):
+            notes.append("the video of the motion photo was left out")
+        if any(name in head for name in _GAIN_MAP):
+            notes.append("the gain map was left out: the output has no HDR")
     return tuple(notes)
 
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
-from xml.sax.saxutils import escape, unescape
 
 NAMESPACE = "urn:bgai:recipe:1"
 _EMPTY = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
     '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
 ).encode()
-_QUOTE = {'"': "&quot;"}
 _END = b"</rdf:RDF>"
 _OURS = re.compile(rb'<rdf:Description\s[^<>]*xmlns:bgai="' + NAMESPACE.encode() + rb'"[^<>]*/>\s*')
 # As we write them; or as elements, which is how other programs write them anew.
 _FIELD = re.compile(rb'\bbgai:(\w+)(?:="([^"<>]*)"|>([^<>]*)</bgai:)')
-# Of phones: a video behind the picture, which is not copied. The orientation of TIFF: pictures are turned upright.
-_STALE = rb"(?:GCamera:MotionPhoto\w*|GCamera:MicroVideo\w*|tiff:Orientation)"
+# Of phones: a video or a gain map behind the picture, which are not copied. The orientation of TIFF: pictures are
+# turned upright.
+_STALE = rb"(?:GCamera:MotionPhoto\w*|GCamera:MicroVideo\w*|hdrgm:\w+|tiff:Orientation)"
 _STALE_ATTRIBUTE = re.compile(rb"\s" + _STALE + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')")
 _STALE_ELEMENT = re.compile(rb"<(" + _STALE + rb")\b[^>]*>[^<]*</\1\s*>\s*")
+_APPENDED = re.compile(rb"MotionPhoto|GainMap")
 _CONTAINER = re.compile(rb"<(Container:Directory)\b.*?</\1\s*>\s*", re.DOTALL)
 
 
@@ -32,7 +33,7 @@ def add_fields(xmp: bytes | None, fields: Mapping[str, str]) -> bytes:
     """
     packet = _OURS.sub(b"", _EMPTY if xmp is None else xmp)
     head, end, tail = packet.rpartition(_END)
-    values = " ".join(f'bgai:{name}="{escape(value, _QUOTE)}"' for name, value in fields.items())
+    values = " ".join(f'bgai:{name}="{html.escape(value)}"' for name, value in fields.items())
     description = f'<rdf:Description rdf:about="" xmlns:bgai="{NAMESPACE}" {values}/>'
     return head + description.encode() + end + tail if end else packet
 
@@ -41,11 +42,13 @@ def read_fields(xmp: bytes) -> dict[str, str]:
     """The fields that `add_fields` put into a packet."""
     if NAMESPACE.encode() not in xmp:
         return {}
-    fields = ((name.decode(), (value or text).decode("utf-8", "replace")) for name, value, text in _FIELD.findall(xmp))
-    return {name: unescape(value, {entity: sign for sign, entity in _QUOTE.items()}) for name, value in fields}
+    return {
+        name.decode(): html.unescape((value or text).decode("utf-8", "replace"))
+        for name, value, text in _FIELD.findall(xmp)
+    }
 
 
 def without_stale_fields(xmp: bytes) -> bytes:
-    """Take out what is not true of an enlarged, upright copy without the video of a motion photo."""
+    """Take out what is not true of an enlarged, upright copy without video or gain map."""
     xmp = _STALE_ELEMENT.sub(b"", _STALE_ATTRIBUTE.sub(b"", xmp))
-    return _CONTAINER.sub(lambda found: b"" if b"MotionPhoto" in found[0] else found[0], xmp)
+    return _CONTAINER.sub(lambda found: b"" if _APPENDED.search(found[0]) else found[0], xmp)
