@@ -169,10 +169,10 @@ def test_a_refused_collision_stays_refused(folder: Path, tmp_path: Path) -> None
 
 def test_outputs_beside_their_originals_are_not_enlarged_again(folder: Path) -> None:
     """As a shell makes of `*.png` in a second call."""
-    enlarge([folder / "a.png"], 2)
-    again = plan_jobs([folder / "a.png", folder / "a_x2.png"], 2, OutputSettings())
-    assert (again.jobs, again.finished, again.failures) == ([], [folder / "a_x2.png"], [])
-    assert len(plan_jobs([folder / "a_x2.png"], 2, OutputSettings()).jobs) == 1
+    enlarge([folder / "a.png"])
+    again = plan_jobs([folder / "a.png", folder / "a_x4.png"], 4, OutputSettings())
+    assert (again.jobs, again.finished, again.failures) == ([], [folder / "a_x4.png"], [])
+    assert len(plan_jobs([folder / "a_x4.png"], 4, OutputSettings()).jobs) == 1
 
 
 def test_a_file_named_twice_is_enlarged_once(folder: Path, tmp_path: Path) -> None:
