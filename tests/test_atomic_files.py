@@ -142,6 +142,16 @@ def test_two_outputs_of_one_name_never_share_a_partial_file(tmp_path: Path) -> N
     assert names(tmp_path) == ["a"]
 
 
+def test_a_file_that_is_there_is_never_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even one of the same random name."""
+    bits = iter([bytes(8), bytes(8), b"12345678"])
+    monkeypatch.setattr(os, "urandom", lambda _: next(bits))
+    with whole_or_nothing(tmp_path / "a") as one, whole_or_nothing(tmp_path / "b") as other:
+        one.write_text("one")
+        assert other.read_text() == ""
+        assert one != other
+
+
 def test_a_folder_is_searched_for_leftovers_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     searched: list[Path] = []
     monkeypatch.setattr(atomic_files, "remove_leftovers", searched.append)
