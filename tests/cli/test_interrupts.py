@@ -48,7 +48,7 @@ def test_an_interrupt_leaves_no_half_output(number: signal.Signals, tmp_path: Pa
     command = [sys.executable, "-m", "bgai", "upscale", "a.png", "--tile", "112"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8")
     for _ in range(600):
-        if list(tmp_path.glob(".*.raw")):
+        if list(tmp_path.glob(".bgai-*.partial")):
             break
         time.sleep(0.1)
     process.send_signal(number)

@@ -19,7 +19,8 @@ from bgai.cli.weights import find_weights
 from bgai.errors import BgaiError
 
 if TYPE_CHECKING:
-    from bgai.upscaling.batch import Done, FittingUpscalers, Job, OutputSettings, Plan
+    from bgai.upscaling.batch import Job, OutputSettings, Plan
+    from bgai.upscaling.files import EnlargedFile, FittingUpscalers
     from bgai.upscaling.upscaler import Upscaler
 
 _OUTPUT, _WEIGHTS, _SPEED, _MESSAGES = "Output", "Weights", "Speed and memory", "Messages"
@@ -146,7 +147,8 @@ def upscale(
 
     Exit code: 0 if every picture was enlarged, 1 if any failed, 130 if stopped.
     """
-    from bgai.upscaling.batch import FittingUpscalers, OutputSettings, plan_jobs
+    from bgai.upscaling.batch import OutputSettings, plan_jobs
+    from bgai.upscaling.files import FittingUpscalers, used_weights
     from bgai.upscaling.upscaler import Upscaler
 
     settings = OutputSettings(output, format and format.lower(), quality, overwrite, max_megapixels)
@@ -161,7 +163,7 @@ def upscale(
     else:
         upscaler = open_upscaler(None if weights == "auto" else weights)
     report = _Report(ctx.command, upscaler, json, quiet)
-    plan = plan_jobs(inputs, upscaler.scale, settings, recursive)
+    plan = plan_jobs(inputs, upscaler.scale, settings, recursive, weights=used_weights(upscaler))
     for failure in plan.failures:
         report.failed(failure)
     if dry_run:
@@ -217,7 +219,7 @@ class _Report:
             (width, height), (wide, high) = self._sizes(job)
             tell(f"{job.source}: {job.target}, {width} x {height} to {wide} x {high}")
 
-    def done(self, job: Job, done: Done, seconds: float) -> None:
+    def done(self, job: Job, done: EnlargedFile, seconds: float) -> None:
         """Name the output, and what could not be kept as it was."""
         if self.json:
             used = done.weights or self._weights()
@@ -271,7 +273,7 @@ class _Report:
 
 def _left_out(inputs: Sequence[Path], recursive: bool, output: Path | None) -> list[str]:
     """What lies in the folders and is not enlarged, such as `2 of other kinds` and `1 folder without -r`."""
-    from bgai.pictures.picture_files import INPUT_SUFFIXES
+    from bgai.pictures.reading import INPUT_SUFFIXES
 
     others = folders = 0
     for given in inputs:
