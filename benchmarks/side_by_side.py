@@ -17,7 +17,7 @@ from sheet import Pixels, Row, crop, write_sheet
 from bgai.datasets.matlab_resize import imresize
 from bgai.errors import BgaiError
 from bgai.pictures.reading import read_picture, read_rgb8
-from bgai.upscaling.files import FittingUpscalers
+from bgai.upscaling.fitting import FittingUpscalers
 from bgai.upscaling.upscaler import Upscaler
 
 CLEAN = {"bgai": 0, "clean 0.75": 0.75, "photo": 1}

@@ -154,3 +154,35 @@ def test_defaults_are_those_of_the_library() -> None:
     settings = OutputSettings()
     for name in ("quality", "max_megapixels", "overwrite"):
         assert parameters[name].default == getattr(settings, name)
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "size"),
+    [
+        (("--factor", "1.5"), "a_x1.5.png", (27, 18)),
+        (("--width", "40"), "a_w40.png", (40, 27)),
+        (("--fit", "100x30"), "a_100x30.png", (45, 30)),
+        (("--long-edge", "60"), "a_edge60.png", (60, 40)),
+        (("--megapixels", "0.001"), "a_0.001mp.png", (38, 25)),
+    ],
+)
+def test_sizes(options: tuple[str, str], name: str, size: tuple[int, int], tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    result = bgai_command("upscale", "a.png", *options, cwd=tmp_path)
+    assert result.stdout.strip() == name, result.stderr
+    assert Image.open(tmp_path / name).size == size
+    again = bgai_command("upscale", "a.png", *options, cwd=tmp_path)
+    assert "0 enlarged, 1 finished before" in again.stderr
+
+
+def test_sizes_that_cannot_be(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    for options, message in (
+        (("--factor", "1.5", "--width", "30"), "a size is one of"),
+        (("--factor", "1.5", "--scale", "2"), "leave one of them out (--scale)"),
+        (("--fit", "100"), "expected a width and a height, such as 1920x1080 (--fit)"),
+        (("--width", "10"), "a.png: 18 x 12 is more than the size asked for, w10"),
+    ):
+        result = bgai_command("upscale", "a.png", *options, cwd=tmp_path)
+        assert result.returncode == 1
+        assert message in result.stderr

@@ -20,7 +20,8 @@ from bgai.pictures.writing import PictureWriter
 from bgai.types import Pixels
 from bgai.upscaling import batch
 from bgai.upscaling.batch import OutputSettings, Plan, run_job
-from bgai.upscaling.files import EnlargedFile, used_weights
+from bgai.upscaling.files import EnlargedFile
+from bgai.upscaling.fitting import used_weights
 from bgai.upscaling.recipe import read_recipe, weights_digest
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import find_weights
@@ -32,7 +33,7 @@ def plan_jobs(
     inputs: list[Path], scale: int, settings: OutputSettings, recursive: bool = False, weights: str = BGAI
 ) -> Plan:
     """With the weights `bgai`."""
-    return batch.plan_jobs(inputs, scale, settings, recursive, weights=weights)
+    return batch.plan_jobs(inputs, scale, settings, recursive, weights=lambda _: weights)
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def enlarge(inputs: list[Path], scale: int = 4, weights: str = "bgai", **setting
     """Plan and do all of it."""
     upscaler = Upscaler(scale, weights, "openvino")
     given = OutputSettings(**settings)
-    plan = batch.plan_jobs(inputs, scale, given, weights=used_weights(upscaler))
+    plan = batch.plan_jobs(inputs, scale, given, weights=lambda scale: used_weights(upscaler, scale))
     for job in plan.jobs:
         run_job(job, upscaler, given)
     return plan

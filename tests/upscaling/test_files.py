@@ -1,4 +1,4 @@
-"""A picture file in, an enlarged file out; and the weights that fit each."""
+"""A picture file in, an enlarged file out."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from picture_support import save_by_vips
 from PIL import Image
 from support import texture
 
 from bgai.errors import ImageError, OutputError, UsageError
 from bgai.pictures import reading
 from bgai.pictures.reading import read_picture
-from bgai.upscaling import files
-from bgai.upscaling.files import EnlargedFile, FittingUpscalers, upscale_file
+from bgai.upscaling.files import EnlargedFile, upscale_file
+from bgai.upscaling.recipe import read_recipe
+from bgai.upscaling.sizes import TargetSize
 from bgai.upscaling.upscaler import Upscaler
 
 
@@ -98,68 +99,52 @@ def test_pixels_in_a_file_are_given_back_after_each_tile(
     assert len(calls) > 2
 
 
-def open_upscaler(opened: list[str]) -> FittingUpscalers:
-    def open(weights: str) -> Upscaler:
-        opened.append(weights)
-        return Upscaler(4, weights, "openvino")
-
-    return FittingUpscalers(open)
-
-
-def run(source: Path, upscaler: Upscaler | FittingUpscalers) -> tuple[str, NDArray[np.uint8]]:
-    enlarged = upscale_file(source, source.with_suffix(".large.png"), upscaler=upscaler, overwrite=True)
-    return enlarged.weights, np.array(Image.open(enlarged.target))
-
-
-def test_each_picture_gets_the_weights_that_fit_it(tmp_path: Path, photo_weights: Path) -> None:
-    picture = Image.fromarray(texture(20, 24))
-    picture.save(tmp_path / "clean.png")
-    picture.save(tmp_path / "good.jpg", quality=97)
-    picture.save(tmp_path / "bad.jpg", quality=40)
-    opened: list[str] = []
-    fitting = open_upscaler(opened)
-    assert opened == ["bgai"]
-    for name, weights, reason in (
-        ("clean.png", "bgai", "lossless PNG"),
-        ("bad.jpg", "photo", "JPEG of quality about 40"),
-        ("good.jpg", "bgai", "JPEG of quality about 97"),
-        ("bad.jpg", "photo", "JPEG of quality about 40"),
-    ):
-        said, pixels = run(tmp_path / name, fitting)
-        assert said == f"{weights} weights: {reason}"
-        np.testing.assert_array_equal(pixels, run(tmp_path / name, Upscaler(4, weights, "openvino"))[1])
-    assert opened == ["bgai", "photo"]
+@pytest.mark.parametrize(
+    ("size", "scale", "expected"),
+    [
+        (TargetSize(factor=1.5), "2", (24, 18)),
+        (TargetSize(width=48), "3", (48, 36)),
+        (TargetSize(long_edge=50), "4", (50, 38)),
+        (TargetSize(factor=5), "6", (80, 60)),
+    ],
+)
+def test_a_file_gets_the_size_that_is_asked_for(
+    size: TargetSize, scale: str, expected: tuple[int, int], source: Path, tmp_path: Path
+) -> None:
+    target = upscale_file(source, tmp_path / "b.png", size=size).target
+    assert Image.open(target).size == expected
+    recipe = read_recipe(target)
+    assert recipe is not None
+    assert recipe.scale == scale
+    assert recipe.size == ("" if expected == (48, 36) else f"{expected[0]}x{expected[1]}")
+    # The same picture, in its place: not shifted, not another.
+    large = np.array(Image.open(target)).astype(float)
+    plain = np.array(Image.fromarray(texture(12, 16)).resize(expected, Image.Resampling.BICUBIC)).astype(float)
+    assert np.corrcoef(large.ravel(), plain.ravel())[0, 1] > 0.97
 
 
-def test_a_jpeg_that_was_saved_well_since_is_known(tmp_path: Path, photo_weights: Path) -> None:
-    fitting = open_upscaler([])
-    for quality, cut, name, expected in (
-        (60, (3, 5), "a.png", "photo weights: PNG, once a JPEG of quality about 60"),
-        (95, (3, 5), "a.png", "bgai weights: lossless PNG"),
-        (60, (0, 0), "a.jpg", "photo weights: JPEG, once a JPEG of quality about 60"),
-        (97, (0, 0), "a.jpg", "bgai weights: JPEG of quality about 98"),
-    ):
-        Image.fromarray(texture(128, 128)).save(tmp_path / "before.jpg", quality=quality)
-        Image.open(tmp_path / "before.jpg").crop((*cut, 128, 128)).save(tmp_path / name, quality=98)
-        assert fitting.pick(tmp_path / name, read_picture(tmp_path / name))[1] == expected
+def test_a_size_of_one_open_upscaler(source: Path, tmp_path: Path) -> None:
+    upscaler = Upscaler(3, engine="openvino")
+    size = TargetSize(factor=2.25)
+    target = upscale_file(source, tmp_path / "b.png", size=size, upscaler=upscaler).target
+    np.testing.assert_array_equal(np.array(Image.open(target)), upscaler.upscale(texture(12, 16), size=size))
+    with pytest.raises(ImageError, match=r"a\.png: 16 x 12 to x3.5 is more than ×3: choose a larger scale"):
+        upscale_file(source, tmp_path / "c.png", size=TargetSize(factor=3.5), upscaler=upscaler)
+    with pytest.raises(ImageError, match=r"a\.png: 16 x 12 is more than the size asked for, w8"):
+        upscale_file(source, tmp_path / "c.png", size=TargetSize(width=8))
+    with pytest.raises(UsageError, match="leave one of them out"):
+        upscale_file(source, tmp_path / "c.png", size=TargetSize(width=20), scale=2)
+    assert not (tmp_path / "c.png").exists()
 
 
-def test_the_engine_that_waits_holds_no_graphs(tmp_path: Path, photo_weights: Path) -> None:
-    Image.fromarray(texture(20, 24)).save(tmp_path / "a.jpg", quality=40)
-    Image.fromarray(texture(20, 24)).save(tmp_path / "b.png")
-    picture = read_picture(tmp_path / "b.png")
-    fitting = open_upscaler([])
-    for name in ("bgai", "photo", "bgai"):
-        picked, _ = fitting.pick(tmp_path / ("a.jpg" if name == "photo" else "b.png"), picture)
-        assert picked is fitting._ready[name]
-        picked.upscale(picture.pixels)
-        working = [kind for kind, upscaler in fitting._ready.items() if upscaler.engine._requests]  # type: ignore[attr-defined]
-        assert working == [name]
-
-
-def test_without_photo_weights_there_is_nothing_to_choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "shipped_scales", lambda _: ())
-    Image.fromarray(texture(20, 24)).save(tmp_path / "a.jpg", quality=40)
-    said, pixels = run(tmp_path / "a.jpg", open_upscaler([]))
-    assert said == ""
-    np.testing.assert_array_equal(pixels, run(tmp_path / "a.jpg", Upscaler(4, "bgai", "openvino"))[1])
+@pytest.mark.parametrize("kind", [(), (2,), (4,)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_kinds_of_pixels_keep_theirs_at_any_size(
+    kind: tuple[int, ...], dtype: type[np.generic], tmp_path: Path
+) -> None:
+    whole = np.dstack([texture(12, 16)] * 2).astype(dtype)
+    pixels = whole[..., 0] if not kind else whole[..., : kind[0]]
+    save_by_vips(np.ascontiguousarray(pixels), tmp_path / "a.png")
+    upscale_file(tmp_path / "a.png", tmp_path / "b.png", size=TargetSize(factor=1.5))
+    enlarged = read_picture(tmp_path / "b.png").pixels
+    assert (enlarged.dtype, enlarged.shape) == (dtype, (18, 24, *kind))

@@ -12,7 +12,7 @@ import pytest
 from bgai.upscaling.recipe import Recipe, difference, file_digest, read_recipe, weights_digest
 from bgai.weights.sources import Weights, find_weights
 
-RECIPE = Recipe("12-ab", "4", "cd", "95")
+RECIPE = Recipe("12-ab", "4", "1920x1080", "cd", "95")
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,8 @@ RECIPE = Recipe("12-ab", "4", "cd", "95")
         (None, "does not say what made it"),
         (replace(RECIPE, source="13-ab"), "was made from another picture"),
         (replace(RECIPE, scale="2"), "was made at ×2"),
+        (replace(RECIPE, size="800x600"), "was made at 800x600"),
+        (replace(RECIPE, size=""), "was made at ×4"),
         (replace(RECIPE, weights="ce"), "was made with other weights"),
         (replace(RECIPE, quality="80"), "was made with quality 80"),
     ],

@@ -10,6 +10,7 @@ from support import texture
 
 import bgai
 from bgai.errors import UsageError
+from bgai.upscaling.sizes import TargetSize
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.safetensors_file import read_metadata, read_weights, write_weights
 from bgai.weights.sources import find_weights
@@ -252,3 +253,13 @@ def test_the_picture_and_its_strips_take_of_the_memory(side: int) -> None:
     tiles = rows[0].length * columns[0].length * upscaler.engine.bytes_per_pixel
     strips = max(span.keep_stop - span.keep_start for span in rows) * 4 * side * 4 * 3
     assert image.nbytes + strips + tiles < 2**30 - 2**28 or rows[0].length < 150
+
+
+def test_an_image_gets_the_size_that_is_asked_for() -> None:
+    upscaler = Upscaler(2, engine="openvino", tile=64, halo=16)
+    image = texture(70, 50)
+    result = upscaler.upscale(image, size=TargetSize(factor=1.5))
+    assert (result.shape, result.dtype) == ((105, 75, 3), np.uint8)
+    np.testing.assert_array_equal(upscaler.upscale(image, size=TargetSize(factor=2)), upscaler.upscale(image))
+    with pytest.raises(UsageError, match="more than ×2"):
+        upscaler.upscale(image, size=TargetSize(factor=2.1))

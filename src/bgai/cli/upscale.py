@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +17,15 @@ from bgai.choices import EngineName, Precision
 from bgai.cli import interrupts
 from bgai.cli.console import complain, explain, note, out, progress_bar, tell
 from bgai.cli.weights import find_weights
-from bgai.errors import BgaiError
+from bgai.errors import BgaiError, UsageError
 
 if TYPE_CHECKING:
     from bgai.upscaling.batch import Job, OutputSettings, Plan
-    from bgai.upscaling.files import EnlargedFile, FittingUpscalers
-    from bgai.upscaling.upscaler import Upscaler
+    from bgai.upscaling.files import EnlargedFile
+    from bgai.upscaling.fitting import AnyUpscaler
+    from bgai.upscaling.sizes import TargetSize
 
-_OUTPUT, _WEIGHTS, _SPEED, _MESSAGES = "Output", "Weights", "Speed and memory", "Messages"
+_SIZE, _OUTPUT, _WEIGHTS, _SPEED, _MESSAGES = "Size", "Output", "Weights", "Speed and memory", "Messages"
 
 
 def upscale(
@@ -31,13 +33,42 @@ def upscale(
     inputs: Annotated[
         list[Path], typer.Argument(metavar="INPUT", help="Pictures, or folders of them.", show_default=False)
     ],
-    scale: Annotated[
-        int | None, typer.Option(help="2, 3 or 4 times the width and height.", show_default="that of the weights, or 4")
-    ] = None,
     recursive: Annotated[
         bool, typer.Option("-r", "--recursive", help="Include the pictures in subfolders of folders.")
     ] = False,
     max_megapixels: Annotated[float, typer.Option(help="Refuse inputs that are larger than this.")] = 200,
+    scale: Annotated[
+        int | None,
+        typer.Option(
+            help="2, 3 or 4 times the width and height.",
+            show_default="that of the weights, or 4",
+            rich_help_panel=_SIZE,
+        ),
+    ] = None,
+    factor: Annotated[
+        float | None,
+        typer.Option(help="Any number of times the width and height, from 1 to 16.", rich_help_panel=_SIZE),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="So many pixels wide; the height follows.", rich_help_panel=_SIZE)
+    ] = None,
+    height: Annotated[
+        int | None, typer.Option(help="So many pixels high; the width follows.", rich_help_panel=_SIZE)
+    ] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH",
+            help="As large as fits into so many pixels, such as 1920x1080; the same as --width and --height together.",
+            rich_help_panel=_SIZE,
+        ),
+    ] = None,
+    long_edge: Annotated[
+        int | None, typer.Option(help="So many pixels along the longer side.", rich_help_panel=_SIZE)
+    ] = None,
+    megapixels: Annotated[
+        float | None, typer.Option(help="So many million pixels in all, at most.", rich_help_panel=_SIZE)
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -137,33 +168,33 @@ def upscale(
 ) -> None:
     """Enlarge pictures.
 
-    Originals are never changed. Each result appears whole or not at all, under the input's name with _x4 (the scale)
-    added; the pictures of a folder keep their names, in a folder with _x4 added. A folder that was stopped goes on
-    with the pictures that have no result yet.
+    Originals are never changed. Each result appears whole or not at all, under the input's name with _x4 (the scale or
+    size) added; the pictures of a folder keep their names, in a folder with _x4 added. A folder that was stopped goes
+    on with the pictures that have no result yet.
 
         bgai upscale photo.jpg                        photo_x4.jpg beside it
         bgai upscale photo.jpg -o big.png --scale 2   another name, format and scale
+        bgai upscale photo.jpg --width 1920           a size of your own: photo_w1920.jpg
         bgai upscale holiday -r -o big --format webp  a folder and its subfolders
 
     Exit code: 0 if every picture was enlarged, 1 if any failed, 130 if stopped.
     """
     from bgai.upscaling.batch import OutputSettings, plan_jobs
-    from bgai.upscaling.files import FittingUpscalers, used_weights
+    from bgai.upscaling.fitting import WeightsName, open_upscalers, used_weights
     from bgai.upscaling.upscaler import Upscaler
 
-    settings = OutputSettings(output, format and format.lower(), quality, overwrite, max_megapixels)
+    size = _target_size(factor, width, height, fit, long_edge, megapixels)
+    if size and scale:
+        raise UsageError("a scale and a size: leave one of them out", parameter="scale")
+    settings = OutputSettings(output, format and format.lower(), quality, overwrite, max_megapixels, size)
 
-    def open_upscaler(name: str | None) -> Upscaler:
-        found = find_weights(name, scale, clean)
+    def open_upscaler(scale: int | None, weights: WeightsName, clean: float | None) -> Upscaler:
+        found = find_weights(weights, scale, clean)
         return Upscaler(scale, found, engine, device, tile=tile, halo=halo, precision=precision, compile=compile)
 
-    upscaler: Upscaler | FittingUpscalers
-    if weights == "auto" and clean is None:
-        upscaler = FittingUpscalers(open_upscaler)
-    else:
-        upscaler = open_upscaler(None if weights == "auto" else weights)
+    upscaler = open_upscalers(open_upscaler, scale, weights, clean, sized=size is not None)
     report = _Report(ctx.command, upscaler, json, quiet)
-    plan = plan_jobs(inputs, upscaler.scale, settings, recursive, weights=used_weights(upscaler))
+    plan = plan_jobs(inputs, upscaler.scale, settings, recursive, weights=lambda scale: used_weights(upscaler, scale))
     for failure in plan.failures:
         report.failed(failure)
     if dry_run:
@@ -176,9 +207,30 @@ def upscale(
         raise typer.Exit(1)
 
 
-def _run_jobs(
-    jobs: Sequence[Job], upscaler: Upscaler | FittingUpscalers, settings: OutputSettings, report: _Report
-) -> None:
+def _target_size(
+    factor: float | None,
+    width: int | None,
+    height: int | None,
+    fit: str | None,
+    long_edge: int | None,
+    megapixels: float | None,
+) -> TargetSize | None:
+    """The size that options ask for, or None if none does."""
+    from bgai.upscaling.sizes import TargetSize
+
+    if fit is not None:
+        if width or height:
+            raise UsageError("fit names a width and a height: leave --width and --height out", parameter="fit")
+        box = re.fullmatch(r"([1-9]\d{0,8})[x×]([1-9]\d{0,8})", fit.strip().lower())
+        if not box:
+            raise UsageError(f"fit {fit!r}: expected a width and a height, such as 1920x1080", parameter="fit")
+        width, height = int(box[1]), int(box[2])
+    if (factor, width, height, long_edge, megapixels) == (None,) * 5:
+        return None
+    return TargetSize(factor=factor, width=width, height=height, long_edge=long_edge, megapixels=megapixels)
+
+
+def _run_jobs(jobs: Sequence[Job], upscaler: AnyUpscaler, settings: OutputSettings, report: _Report) -> None:
     """Do the jobs under one progress bar."""
     from bgai.upscaling.batch import run_job
 
@@ -206,7 +258,7 @@ class _Report:
     """What is printed of each picture, and at the end."""
 
     command: Any
-    upscaler: Upscaler | FittingUpscalers
+    upscaler: AnyUpscaler
     json: bool
     quiet: bool
     failures: int = 0
@@ -222,7 +274,7 @@ class _Report:
     def done(self, job: Job, done: EnlargedFile, seconds: float) -> None:
         """Name the output, and what could not be kept as it was."""
         if self.json:
-            used = done.weights or self._weights()
+            used = done.weights or self._weights(job.plan.scale)
             _print_json(**self._facts(job), weights=used, seconds=round(seconds, 3), notes=done.notes)
         elif not self.quiet:
             for each in done.notes:
@@ -261,14 +313,13 @@ class _Report:
 
     def _sizes(self, job: Job) -> tuple[tuple[int, int], tuple[int, int]]:
         """Width and height of the source and of the target."""
-        height, width = job.size
-        scale = self.upscaler.scale
-        return (width, height), (width * scale, height * scale)
+        source, target = job.plan.source, job.plan.target
+        return (source[1], source[0]), (target[1], target[0])
 
-    def _weights(self) -> str:
+    def _weights(self, scale: int) -> str:
         """The name of the only weights that there were to choose from."""
         given = getattr(self.upscaler, "weights", None)
-        return given.name if given else f"bgai ×{self.upscaler.scale}"
+        return getattr(given, "name", f"bgai ×{scale}")
 
 
 def _left_out(inputs: Sequence[Path], recursive: bool, output: Path | None) -> list[str]:

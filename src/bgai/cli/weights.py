@@ -12,6 +12,7 @@ from bgai.cli.console import out, progress_bar
 from bgai.errors import UsageError
 
 if TYPE_CHECKING:
+    from bgai.upscaling.fitting import WeightsName
     from bgai.weights.catalogue import Entry
     from bgai.weights.sources import Weights
 
@@ -89,7 +90,7 @@ def _as_json(entries: Sequence[Entry]) -> str:
     return dumps([asdict(entry) for entry in entries], indent=2, default=str)
 
 
-def find_weights(weights: str | None, scale: int | None, clean: float | None = None) -> Weights:
+def find_weights(weights: WeightsName, scale: int | None, clean: float | None = None) -> Weights:
     """Find weights, with a bar while the official ones are downloaded; arguments and errors as there."""
     from bgai.weights.sources import find_weights as find
 

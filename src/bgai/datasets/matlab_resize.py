@@ -38,17 +38,18 @@ def imresize(image: Image, factor: float) -> Image:
 
 def _resize_axis(image: NDArray[Any], factor: float, axis: int) -> NDArray[Any]:
     """Resize along one axis, some lines of the other at a time: floats of a whole large picture would fill memory."""
-    weights, indices = _contributions(image.shape[axis], factor)
+    weights, indices = contributions(image.shape[axis], factor)
     rows = np.moveaxis(image, axis, 0)
     out = np.empty((len(weights), *rows.shape[1:]), image.dtype)
     lines = max(_BLOCK_PIXELS // max(len(rows), len(out)), 1)
     for start in range(0, rows.shape[1], lines):
         block = slice(start, start + lines)
-        out[:, block] = _weigh(rows[:, block], weights, indices)
+        out[:, block] = weigh(rows[:, block], weights, indices)
     return np.moveaxis(out, 0, axis)
 
 
-def _weigh(rows: NDArray[Any], weights: NDArray[np.float64], indices: NDArray[np.intp]) -> NDArray[Any]:
+def weigh(rows: NDArray[Any], weights: NDArray[np.float64], indices: NDArray[np.intp]) -> NDArray[Any]:
+    """Resize along the first axis, with what `contributions` gives; uint8 comes as rounded floats."""
     work = rows if np.issubdtype(rows.dtype, np.floating) else rows.astype(np.float64)
     out = np.zeros((len(weights), *rows.shape[1:]), work.dtype)
     column = (-1,) + (1,) * (rows.ndim - 1)
@@ -58,8 +59,11 @@ def _weigh(rows: NDArray[Any], weights: NDArray[np.float64], indices: NDArray[np
     return np.floor(np.clip(out, 0, 255) + 0.5) if rows.dtype == np.uint8 else out
 
 
-def _contributions(length: int, factor: float) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """For each output sample, the weights of the input samples and their indices, both out x taps."""
+def contributions(length: int, factor: float) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """For each of ceil(factor * length) output samples, the weights of input samples and their indices.
+
+    Both are out x taps; indices beyond the ends are mirrored.
+    """
     stretch = max(1.0, 1 / factor)  # shrinking widens the kernel: that is the antialiasing
     support = 4 * stretch
     out_length = math.ceil(length * factor - 1e-9)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,10 +13,11 @@ from pathlib import Path
 from bgai.errors import BgaiError, ImageError, OutputError, UsageError
 from bgai.pictures.reading import DEFAULT_MAX_PIXELS, INPUT_SUFFIXES, read_size
 from bgai.pictures.writing import OUTPUT_SUFFIXES, check_output
-from bgai.types import PixelProgress, Size
-from bgai.upscaling.files import EnlargedFile, FittingUpscalers, make_recipe, upscale_file, used_weights
+from bgai.types import PixelProgress
+from bgai.upscaling.files import EnlargedFile, make_recipe, plan_file, upscale_file
+from bgai.upscaling.fitting import AnyUpscaler, used_weights
 from bgai.upscaling.recipe import difference, read_recipe
-from bgai.upscaling.upscaler import Upscaler
+from bgai.upscaling.sizes import Enlargement, TargetSize
 
 FORMATS = {"png": ".png", "jpeg": ".jpg", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif", "tif": ".tif"}
 _OTHER_NAMES = {".jpe": ".jpg", ".jfif": ".jpg"}
@@ -33,6 +34,8 @@ class OutputSettings:
     quality: int = 95
     overwrite: bool = False
     max_megapixels: float = DEFAULT_MAX_PIXELS / 1e6
+    size: TargetSize | None = None
+    """Of outputs; None takes what the scale gives."""
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
@@ -56,12 +59,14 @@ class Job:
 
     source: Path
     target: Path
-    pixels: int
-    """Of the output."""
-    size: Size
-    """Of the source."""
+    plan: Enlargement
     replaces: str = ""
     """Why an output of that name is made anew, in words."""
+
+    @property
+    def pixels(self) -> int:
+        """That the networks make of it."""
+        return math.prod(self.plan.whole)
 
 
 @dataclass(slots=True)
@@ -74,21 +79,26 @@ class Plan:
 
 
 def plan_jobs(
-    inputs: Sequence[Path], scale: int, settings: OutputSettings, recursive: bool = False, *, weights: str
+    inputs: Sequence[Path],
+    scale: int | None,
+    settings: OutputSettings,
+    recursive: bool = False,
+    *,
+    weights: Callable[[int], str],
 ) -> Plan:
     """Find the pictures and name their outputs, looking at headers alone.
 
     A file becomes `NAME_x4.png` beside it or in `settings.out`; a folder's pictures keep their names in `FOLDER_x4`
-    or `settings.out`. An output that exists is finished if its recipe (`bgai.upscaling.recipe`) is the one wanted, for
-    which its source is read as a whole; it is a failure if it has another, unless it may be overwritten. A file that
-    is named several times is enlarged once.
+    or `settings.out`. For a size, its name stands in place of `x4`, such as `w1920`. An output that exists is finished
+    if its recipe (`bgai.upscaling.recipe`) is the one wanted, for which its source is read as a whole; it is a failure
+    if it has another, unless it may be overwritten. A file that is named several times is enlarged once.
 
     Args:
         inputs: Files and folders.
-        scale: Of the weights.
+        scale: Of the weights; None takes for each picture the scale that `settings.size` needs.
         settings: How outputs are named and written.
         recursive: Whether to look into folders of folders.
-        weights: The hash that `bgai.upscaling.files.used_weights` gives.
+        weights: Gives for a scale the hash that `bgai.upscaling.fitting.used_weights` does.
 
     Raises:
         UsageError: One output was named for several pictures.
@@ -101,7 +111,7 @@ def plan_jobs(
 
 def run_job(
     job: Job,
-    upscaler: Upscaler | FittingUpscalers,
+    upscaler: AnyUpscaler,
     settings: OutputSettings,
     progress: PixelProgress | None = None,
 ) -> EnlargedFile:
@@ -111,7 +121,7 @@ def run_job(
         job: Of a plan.
         upscaler: What enlarges it.
         settings: Those of the plan.
-        progress: Called with the output pixels done and those in all.
+        progress: Called with the network's output pixels done and those in all.
 
     Raises:
         ImageError: The picture is damaged.
@@ -121,6 +131,7 @@ def run_job(
         enlarged = upscale_file(
             job.source,
             job.target,
+            size=settings.size,
             upscaler=upscaler,
             quality=settings.quality,
             overwrite=settings.overwrite,
@@ -129,7 +140,8 @@ def run_job(
         )
     except OutputError:
         # Another process may have the same work.
-        wanted = make_recipe(job.source, job.target, upscaler.scale, used_weights(upscaler), settings.quality)
+        used = used_weights(upscaler, job.plan.scale)
+        wanted = make_recipe(job.source, job.target, job.plan, used, settings.quality)
         if settings.overwrite or not job.target.exists() or read_recipe(job.target) != wanted:
             raise
         return EnlargedFile(job.target, "", ("another process made the same output meanwhile",))
@@ -149,8 +161,9 @@ class _Named:
 class _Planner:
     """Collects the plan of one call."""
 
-    def __init__(self, scale: int, settings: OutputSettings, weights: str) -> None:
+    def __init__(self, scale: int | None, settings: OutputSettings, weights: Callable[[int], str]) -> None:
         self._scale, self._settings, self._weights = scale, settings, weights
+        self._label = str(settings.size or f"x{scale}")
         self._plan = Plan()
         self._named: list[_Named] = []
         self._claimed: dict[Path, Path] = {}  # sources by the outputs that they get
@@ -188,7 +201,7 @@ class _Planner:
         if given.is_dir():
             self._name_folder(given, recursive)
             return
-        target = given.with_name(f"{given.stem}_x{self._scale}{self._suffix(given)}")
+        target = given.with_name(f"{given.stem}_{self._label}{self._suffix(given)}")
         if out and single and not out.is_dir() and out.suffix:
             target = out
         elif out:
@@ -199,7 +212,7 @@ class _Planner:
         whole = given.resolve()
         if not self._settings.out and not whole.name:
             raise UsageError(f"{given}: no folder can lie beside it; choose one", parameter="output")
-        folder = self._settings.out or whole.with_name(f"{whole.name}_x{self._scale}")
+        folder = self._settings.out or whole.with_name(f"{whole.name}_{self._label}")
         sources = sorted(self._walk(given, folder, recursive))
         for source in sources:
             target = (folder / source.relative_to(given)).with_suffix(self._suffix(source))
@@ -238,9 +251,12 @@ class _Planner:
             raise OutputError(
                 f"{source}: its output {target} would replace an original; choose another", parameter="output"
             )
+        height, width, channels = read_size(source, self._settings.max_pixels)
+        plan = plan_file(source, (height, width), self._scale, self._settings.size)
+        check_output(target, *plan.target, channels)
         replaces = ""
         if os.path.lexists(target):
-            replaces = self._difference(source, target)
+            replaces = self._difference(source, target, plan)
             if not self._settings.overwrite:
                 if replaces:
                     raise OutputError(
@@ -250,18 +266,16 @@ class _Planner:
                 self._claimed[key] = source
                 self._plan.finished.append(target)
                 return
-        height, width, channels = read_size(source, self._settings.max_pixels)
-        check_output(target, height * self._scale, width * self._scale, channels)
         self._claimed[key] = source
-        self._plan.jobs.append(Job(source, target, height * width * self._scale**2, (height, width), replaces))
+        self._plan.jobs.append(Job(source, target, plan, replaces))
 
     def _key(self, path: Path) -> Path:
         """One name for a file that may have several, or may not be there yet."""
         folder, ignores_case = self._look_at_folder(path.parent)
         return folder / (path.name.casefold() if ignores_case else path.name)
 
-    def _difference(self, source: Path, target: Path) -> str:
-        wanted = make_recipe(source, target, self._scale, self._weights, self._settings.quality)
+    def _difference(self, source: Path, target: Path, plan: Enlargement) -> str:
+        wanted = make_recipe(source, target, plan, self._weights(plan.scale), self._settings.quality)
         return difference(read_recipe(target), wanted)
 
 

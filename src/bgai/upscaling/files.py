@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from bgai.errors import BgaiError, ImageError, OutputError, UsageError
-from bgai.pictures.compression import Compression, read_compression
-from bgai.pictures.jpeg_blocks import earlier_quality
-from bgai.pictures.reading import DEFAULT_MAX_PIXELS, Picture, read_picture
+from bgai.pictures.reading import DEFAULT_MAX_PIXELS, read_picture
 from bgai.pictures.writing import check_output, has_quality, write_picture
-from bgai.types import PixelProgress
-from bgai.upscaling.recipe import Recipe, file_digest, weights_digest
+from bgai.types import PixelProgress, Size
+from bgai.upscaling.fitting import AnyUpscaler, FittingUpscalers, UpscalersByScale, open_upscalers, used_weights
+from bgai.upscaling.recipe import Recipe, file_digest
+from bgai.upscaling.reduction import reduce_strips
+from bgai.upscaling.sizes import Enlargement, TargetSize, plan_enlargement
 from bgai.upscaling.upscaler import Upscaler
-from bgai.weights.sources import Weights, find_weights, shipped_scales
+from bgai.weights.sources import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,64 +28,18 @@ class EnlargedFile:
     """What could not be kept as it was."""
 
 
-class FittingUpscalers:
-    """Has for each picture the weights in the package that fit it: `photo` where its file was compressed strongly.
-
-    Args:
-        open: Gives the upscaler for the weights of a name; called once for each, for `photo` when first needed.
-
-    Raises:
-        BgaiError: What `open` raises.
-    """
-
-    def __init__(self, open: Callable[[str], Upscaler]) -> None:
-        self._open = open
-        self._ready = {"bgai": open("bgai")}
-        self.scale = self._ready["bgai"].scale
-        self._choosing = self.scale in shipped_scales("photo")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the weights that there are to choose from."""
-        return ("bgai", "photo") if self._choosing else ("bgai",)
-
-    def pick(self, source: Path, picture: Picture) -> tuple[Upscaler, str]:
-        """The upscaler for a picture, and the reason in words; without one where there is nothing to choose from."""
-        if not self._choosing:
-            return self._ready["bgai"], ""
-        compression = _compression(source, picture)
-        name = "photo" if compression.strong else "bgai"
-        for other in self._ready.keys() - {name}:
-            self._ready[other].engine.rest()  # tiles are planned for the memory that one engine leaves
-        if name not in self._ready:
-            self._ready[name] = self._open(name)
-        return self._ready[name], f"{name} weights: {compression}"
-
-
-def _compression(source: Path, picture: Picture) -> Compression:
-    """Of the file; or that of an earlier JPEG, if its traces are to be seen in what was saved well since."""
-    try:
-        with source.open("rb") as stream:
-            compression = read_compression(stream)
-    except OSError as error:
-        raise ImageError(f"{source}: cannot be read: {error.strerror or error}") from error
-    if not compression.strong and picture.pixels.dtype == np.uint8 and (quality := earlier_quality(picture.pixels)):
-        earlier = Compression(f"{compression.format}, once a JPEG", quality=quality)
-        return earlier if earlier.strong else compression
-    return compression
-
-
 def upscale_file(
     source: str | Path,
     target: str | Path,
     *,
     scale: int | None = None,
+    size: TargetSize | None = None,
     weights: str | Path | Weights = "auto",
     clean: float | None = None,
     quality: int = 95,
     overwrite: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
-    upscaler: Upscaler | FittingUpscalers | None = None,
+    upscaler: AnyUpscaler | None = None,
     progress: PixelProgress | None = None,
 ) -> EnlargedFile:
     """Enlarge a picture file; the output appears whole or not at all, and its memory is bounded at any size.
@@ -98,6 +50,8 @@ def upscale_file(
         source: A PNG, JPEG, WebP, TIFF or AVIF file.
         target: The output; its suffix chooses between PNG, JPEG, WebP and TIFF.
         scale: 2, 3 or 4; None takes the scale of the weights' file, or 4.
+        size: That of the output, instead of a scale: the networks of the next scale enlarge the picture, and the
+            result is reduced to this size. Two networks in a row make enlargements of more than four times.
         weights: As for `Upscaler`; or `auto`, which picks `bgai` or `photo` by how strongly the file was compressed.
         clean: As for `Upscaler`.
         quality: 1 to 100, for JPEG and WebP.
@@ -105,11 +59,11 @@ def upscale_file(
         max_pixels: Refuse larger sources.
         upscaler: An open one, which saves the time to open one for each of many files; `scale`, `weights` and `clean`
             are its own then.
-        progress: Called with the output pixels done and those in all.
+        progress: Called with the network's output pixels done and those in all.
 
     Raises:
         UsageError: An argument is outside its range.
-        ImageError: The source cannot be read.
+        ImageError: The source cannot be read, or `size` is out of its reach.
         OutputError: The target exists, or cannot be written.
         WeightsError: The weights cannot be had.
         EngineError: No engine can run here.
@@ -125,44 +79,56 @@ def upscale_file(
     source, target = Path(source), Path(target)
     if not 1 <= quality <= 100:
         raise UsageError(f"quality {quality}: expected 1 to 100", parameter="quality")
+    if size is not None and scale is not None:
+        raise UsageError("a scale and a size: leave one of them out", parameter="scale")
     if upscaler is None:
-        upscaler = _open_upscaler(scale, weights, clean)
+        upscaler = open_upscalers(
+            lambda *how: Upscaler(how[0], how[1], clean=how[2]), scale, weights, clean, sized=size is not None
+        )
     elif scale is not None or weights != "auto" or clean is not None:
         raise UsageError("an open upscaler has a scale and weights of its own: leave out scale, weights and clean")
     if target.exists() and source.exists() and target.samefile(source):
         raise OutputError(f"{target}: would replace its original; choose another output", parameter="output")
     try:
-        return _enlarge(source, target, upscaler, quality, overwrite, max_pixels, progress)
+        return _enlarge(source, target, upscaler, size, quality, overwrite, max_pixels, progress)
     except (BgaiError, MemoryError):
         raise
     except Exception as error:  # whatever a picture causes is an error of that picture: a batch goes on
         raise ImageError(f"{source}: cannot be enlarged: {type(error).__name__}: {error}") from error
 
 
-def _open_upscaler(
-    scale: int | None, weights: str | Path | Weights, clean: float | None
-) -> Upscaler | FittingUpscalers:
-    if weights == "auto" and clean is None:
-        return FittingUpscalers(lambda name: Upscaler(scale, name))
-    return Upscaler(scale, None if weights == "auto" else weights, clean=clean)
+def plan_file(source: Path, size: Size, scale: int | None, wanted: TargetSize | None) -> Enlargement:
+    """As `plan_enlargement`, for a picture file of a size.
+
+    Raises:
+        ImageError: The size that is wanted is out of reach.
+    """
+    try:
+        return plan_enlargement(size, scale, wanted)
+    except UsageError as error:
+        raise ImageError(f"{source}: {error}", parameter=error.parameter) from error
 
 
 def _enlarge(
     source: Path,
     target: Path,
-    upscaler: Upscaler | FittingUpscalers,
+    upscaler: AnyUpscaler,
+    wanted: TargetSize | None,
     quality: int,
     overwrite: bool,
     max_pixels: int,
     progress: PixelProgress | None,
 ) -> EnlargedFile:
     picture = read_picture(source, max_pixels, scratch=target.parent)
-    recipe = make_recipe(source, target, upscaler.scale, used_weights(upscaler), quality)
+    height, width, *channels = picture.pixels.shape
+    plan = plan_file(source, (height, width), upscaler.scale, wanted)
+    check_output(target, *plan.target, channels[0] if channels else 1)
+    recipe = make_recipe(source, target, plan, used_weights(upscaler, plan.scale), quality)
     picked = ""
+    if isinstance(upscaler, UpscalersByScale):
+        upscaler = upscaler.at(plan.scale)
     if isinstance(upscaler, FittingUpscalers):
         upscaler, picked = upscaler.pick(source, picture)
-    height, width, *channels = picture.pixels.shape
-    check_output(target, height * upscaler.scale, width * upscaler.scale, channels[0] if channels else 1)
 
     def after_tile(done: int, total: int) -> None:
         picture.forget()
@@ -170,32 +136,21 @@ def _enlarge(
             progress(done, total)
 
     with write_picture(
-        target, picture, width * upscaler.scale, quality=quality, overwrite=overwrite, fields=recipe.fields()
+        target, picture, plan.target[1], quality=quality, overwrite=overwrite, fields=recipe.fields()
     ) as writer:
-        for strip in upscaler.strips(picture.pixels, after_tile):
+        for strip in reduce_strips(upscaler.strips(picture.pixels, after_tile), plan.whole, plan.target):
             writer.write(strip)
             del strip  # before the next one takes its memory
         return EnlargedFile(target, picked, (*picture.notes, *writer.notes))
 
 
-def used_weights(upscaler: Upscaler | FittingUpscalers) -> str:
-    """The hash of an upscaler's weights that a recipe holds.
-
-    Raises:
-        WeightsError: A file of them is gone.
-    """
-    if isinstance(upscaler, FittingUpscalers):
-        return weights_digest(*(find_weights(name, upscaler.scale) for name in upscaler.names))
-    return weights_digest(upscaler.weights)
-
-
-def make_recipe(source: Path, target: Path, scale: int, weights: str, quality: int) -> Recipe:
+def make_recipe(source: Path, target: Path, plan: Enlargement, weights: str, quality: int) -> Recipe:
     """What makes `target` out of `source`.
 
     Args:
         source: The picture, which is read as a whole.
         target: Its suffix says whether `quality` matters.
-        scale: Of the weights.
+        plan: From what size to what.
         weights: As `used_weights` gives it.
         quality: Of JPEG and WebP.
 
@@ -206,4 +161,5 @@ def make_recipe(source: Path, target: Path, scale: int, weights: str, quality: i
         digest = file_digest(source)
     except OSError as error:
         raise ImageError(f"{source}: cannot be read: {error.strerror or error}") from error
-    return Recipe(digest, str(scale), weights, str(quality) if has_quality(target) else "")
+    size = "" if plan.target == plan.whole else "{1}x{0}".format(*plan.target)
+    return Recipe(digest, str(plan.scale), size, weights, str(quality) if has_quality(target) else "")

@@ -1,7 +1,8 @@
 """What made an output, kept in the output itself: so a later call knows which outputs are finished.
 
-An output counts as finished if the same picture (size and content), the same scale, weights and quality made it. This
-recipe is a field of the output's XMP, and not a list of finished files beside the outputs, because
+An output counts as finished if the same picture (length and content of its file) and the same scale, size, weights and
+quality made it. This recipe is a field of the output's XMP, and not a list of finished files beside the outputs,
+because
 
 - it goes where the output goes: outputs may be renamed, moved, copied one by one, or lie on a share;
 - it appears with the output, whole or not at all, and two processes cannot disagree about it;
@@ -35,6 +36,8 @@ class Recipe:
     source: str
     """Size in bytes and hash of the original."""
     scale: str
+    size: str
+    """Width and height that the networks' output was reduced to, such as `1920x1080`; empty if it was not."""
     weights: str
     """Hash of the weights; of both, where one is picked for each picture."""
     quality: str
@@ -57,6 +60,8 @@ def difference(found: Recipe | None, wanted: Recipe) -> str:
         return "does not say what made it"
     if found.source != wanted.source:
         return "was made from another picture"
+    if found.size != wanted.size:
+        return f"was made at {found.size or f'×{found.scale}'}"
     if found.scale != wanted.scale:
         return f"was made at ×{found.scale}"
     if found.weights != wanted.weights:

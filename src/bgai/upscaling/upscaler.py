@@ -13,8 +13,10 @@ from bgai.engines.selection import Engine, open_engine
 from bgai.errors import UsageError
 from bgai.mapped import mapped_file
 from bgai.network.config import GRID
-from bgai.types import PixelProgress, Plane
+from bgai.types import PixelProgress, Plane, Size
 from bgai.upscaling.bounds import LUMA, bound
+from bgai.upscaling.reduction import reduce_strips
+from bgai.upscaling.sizes import TargetSize
 from bgai.upscaling.tiling import Span, check_sizes, plan_spans, plan_tiles
 from bgai.weights.sources import Weights, find_weights
 
@@ -81,25 +83,29 @@ class Upscaler:
             raise UsageError(f"{self.weights.name} enlarges ×{self.scale}; leave the scale out or choose other weights")
         self._tile = tile
 
-    def upscale(self, image: Image, progress: PixelProgress | None = None) -> Image:
+    def upscale(self, image: Image, progress: PixelProgress | None = None, *, size: TargetSize | None = None) -> Image:
         """Enlarge an image.
 
         Args:
             image: H x W (grey), H x W x 2 (grey, alpha), H x W x 3 (RGB) or H x W x 4 (RGB, alpha), alpha not
                 premultiplied; uint8, uint16, or float32 in [0, 1].
-            progress: Called after each tile with the output pixels done and those in all.
+            progress: Called after each tile with the network's output pixels done and those in all.
+            size: Of the result, up to sH x sW, to which the network's output is reduced; None for all of it.
 
         Returns:
-            sH x sW with the same channels and dtype.
+            sH x sW, or as `size` says, with the same channels and dtype.
 
         Raises:
-            UsageError: The array is of another shape, dtype or range.
+            UsageError: The array is of another shape, dtype or range, or `size` is out of reach.
         """
         _check_image(image)
         height, width = image.shape[:2]
-        enlarged = np.empty((height * self.scale, width * self.scale, *image.shape[2:]), image.dtype)
+        whole = height * self.scale, width * self.scale
+        target: Size = size.within((height, width), self.scale) if size else whole
+        strips = self.strips(image, progress)
+        enlarged = np.empty((*target, *image.shape[2:]), image.dtype)
         top = 0
-        for strip in self.strips(image, progress):
+        for strip in reduce_strips(strips, whole, target):
             enlarged[top : top + len(strip)] = strip
             top += len(strip)
         return enlarged

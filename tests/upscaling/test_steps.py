@@ -1,0 +1,27 @@
+"""Two networks in a row."""
+
+from __future__ import annotations
+
+import numpy as np
+from support import texture
+
+from bgai.upscaling.steps import SteppedUpscaler
+from bgai.upscaling.upscaler import Upscaler
+
+
+def test_two_steps_are_one_after_the_other() -> None:
+    first, second = Upscaler(2, engine="openvino"), Upscaler(3, engine="openvino")
+    both = SteppedUpscaler(first, second)
+    image = (texture(20, 28) / np.float32(255)).astype(np.float32)
+    assert both.scale == 6
+    np.testing.assert_allclose(both.upscale(image), second.upscale(first.upscale(image)), atol=1e-5)
+
+
+def test_tiles_of_two_steps_agree_with_the_whole() -> None:
+    image = texture(272, 60)
+    whole = SteppedUpscaler(Upscaler(2, engine="openvino", tile=0), Upscaler(2, engine="openvino"))
+    tiled = SteppedUpscaler(Upscaler(2, engine="openvino", tile=192), Upscaler(2, engine="openvino"))
+    assert len(tiled.plan(image)[0]) > 1
+    difference = np.abs(whole.upscale(image).astype(int) - tiled.upscale(image))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3
