@@ -186,3 +186,22 @@ def test_a_name_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
 def test_a_name_that_is_too_long(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"), whole_or_nothing(tmp_path / ("a" * 256)):
         raise AssertionError("work is done that cannot be kept")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no claims there")
+def test_a_claim_is_held_by_one_process_and_ends_with_it(tmp_path: Path) -> None:
+    target = tmp_path / "new/a.png"
+    with atomic_files.claimed(target) as ours, atomic_files.claimed(target) as theirs:
+        assert (ours, theirs) == (True, False)
+        with atomic_files.claimed(tmp_path / "new/b.png") as other:
+            assert other
+    assert list(target.parent.iterdir()) == []
+    code = (
+        "import os, pathlib; from bgai.atomic_files import claimed\n"
+        f"with claimed(pathlib.Path({str(target)!r})): os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert len(list(target.parent.iterdir())) == 1
+    with atomic_files.claimed(target) as ours:
+        assert ours
+    assert list(target.parent.iterdir()) == []

@@ -8,6 +8,7 @@ nobody holds locked is a leftover, whatever process wrote it, in whatever contai
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -63,6 +64,48 @@ def _check_name(target: Path, overwrite: bool) -> None:
             raise FileExistsError
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+@contextmanager
+def claimed(target: Path) -> Iterator[bool]:
+    """Tell other processes that this one works for `target`; lends False if another one does.
+
+    The sign is a partial file whose name says for which output it is, held locked: it ends with its process. Where a
+    file system has no locks, and on Windows, nobody learns of the others, whose outputs are whole all the same.
+    """
+    digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
+    descriptor = _open_claim(target.parent / f"{_PREFIX}{digest}{_SUFFIX}")
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None and descriptor >= 0:
+            with suppress(OSError):
+                (target.parent / f"{_PREFIX}{digest}{_SUFFIX}").unlink()
+            os.close(descriptor)
+
+
+def _open_claim(path: Path) -> int | None:
+    """The descriptor of a claim that is held now; None if another process holds it, -1 where nobody can."""
+    if sys.platform == "win32":
+        return -1
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except OSError:
+            return -1  # writing the output will say why
+        try:
+            held = _lock(descriptor)
+        except OSError:
+            os.close(descriptor)
+            return -1
+        with suppress(FileNotFoundError):
+            if not held or os.path.samestat(os.fstat(descriptor), path.stat()):
+                if held:
+                    return descriptor
+                os.close(descriptor)
+                return None
+        os.close(descriptor)  # of a claim that was given up before it was locked
 
 
 @contextmanager

@@ -31,6 +31,10 @@ class OutputError(BgaiError):
     """An output cannot be written."""
 
 
+class InWorkError(OutputError):
+    """Another process, or another thread, makes this output now."""
+
+
 class WeightsError(BgaiError):
     """Weights are missing, damaged, or not of this network."""
 

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 from support import texture
 
-from bgai.errors import OutputError, UsageError
+from bgai.atomic_files import claimed
+from bgai.errors import InWorkError, OutputError, UsageError
 from bgai.pictures.reading import read_xmp
 from bgai.pictures.writing import PictureWriter
 from bgai.types import Pixels
@@ -23,6 +24,7 @@ from bgai.upscaling.batch import OutputSettings, Plan, run_job
 from bgai.upscaling.files import EnlargedFile
 from bgai.upscaling.fitting import used_weights
 from bgai.upscaling.recipe import read_recipe, weights_digest
+from bgai.upscaling.sizes import TargetSize
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import find_weights
 
@@ -375,3 +377,71 @@ def test_one_strip_is_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.Mo
     run_job(job, upscaler, OutputSettings(), lambda *_: alive.append(any(strip() is not None for strip in written)))
     assert len(written) > 2
     assert not any(alive)
+
+
+def test_names_by_a_template(folder: Path, tmp_path: Path) -> None:
+    assert targets([folder / "a.png"], name="{stem}@{scale}x") == [f"{folder}/a@4x.png"]
+    named = targets([folder], True, out=tmp_path / "out", name="{width:03d}x{height}-{stem}", format="webp")
+    assert named == [f"{tmp_path}/out/{name}" for name in ("064x48-a.webp", "064x48-b.webp", "deep/064x48-c.webp")]
+    sized = targets([folder / "a.png"], name="{stem} {scale} {width}", size=TargetSize(width=40))
+    assert sized == [f"{folder}/a 2.5 40.png"]
+    (folder / "bad.png").write_text("no picture")
+    plan = plan_jobs([folder], 4, OutputSettings(name="{stem}-{width}"))
+    assert (len(plan.jobs), len(plan.failures)) == (2, 1)
+    (failure,) = plan_jobs([folder / "a.png"], 4, OutputSettings(name="{stem}", out=tmp_path / "b.png")).failures
+    assert "leave one of them out" in str(failure)
+    (failure,) = plan_jobs([folder / "a.png"], 4, OutputSettings(name="{stem}", overwrite=True)).failures
+    assert "would replace an original" in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("{stem}@{factor}x", r"\{factor\} is not known; expected \{stem\}, \{scale\}"),
+        ("{stem.__class__}", "is not known"),
+        ("{}", "is not known"),
+        ("{stem", "expected one like"),
+        ("{stem:d}", "expected one like"),
+        ("../{stem}", "expected a name, not a path"),
+        (" ", "expected a name, not a path"),
+    ],
+)
+def test_names_that_are_no_template(name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        OutputSettings(name=name)
+    assert error.value.parameter == "name"
+
+
+def test_dates_are_kept_on_request(folder: Path) -> None:
+    os.utime(folder / "a.png", ns=(10**18, 10**18 + 5000))
+    (job,) = plan_jobs([folder / "a.png"], 2, OutputSettings()).jobs
+    upscaler = Upscaler(2, engine="openvino")
+    run_job(job, upscaler, OutputSettings())
+    assert job.target.stat().st_mtime_ns > 10**18 + 10**9
+    run_job(job, upscaler, OutputSettings(overwrite=True, keep_dates=True))
+    assert job.target.stat().st_mtime_ns == 10**18 + 5000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no claims there")
+def test_what_is_in_work_elsewhere_is_left_alone(folder: Path) -> None:
+    (job,) = plan_jobs([folder / "a.png"], 2, OutputSettings()).jobs
+    upscaler = Upscaler(2, engine="openvino")
+    with claimed(job.target) as ours:
+        assert ours
+        with pytest.raises(InWorkError, match=r"a_x2\.png: another process makes it now"):
+            run_job(job, upscaler, OutputSettings())
+    assert run_job(job, upscaler, OutputSettings()).notes == ()
+    assert sorted(path.name for path in folder.iterdir() if path.suffix == ".partial") == []
+
+
+def test_another_size_is_another_output(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "b.jpg"
+    enlarge([folder / "b.jpg"], out=out, size=TargetSize(factor=2.5))
+    assert enlarge([folder / "b.jpg"], out=out, size=TargetSize(width=40)).finished == [out]
+    plan = enlarge([folder / "b.jpg"], out=out, size=TargetSize(width=41))
+    assert "exists already, and was made at 40x30" in str(plan.failures[0])
+    plan = enlarge([folder / "b.jpg"], out=out)
+    assert "exists already, and was made at 40x30" in str(plan.failures[0])
+    (folder / "big").mkdir()
+    plan = plan_jobs([folder / "a.png"], 4, OutputSettings(out=folder / "big", size=TargetSize(width=10)))
+    assert "a.png: 16 x 12 is more than the size asked for" in str(plan.failures[0])

@@ -18,10 +18,13 @@ def test_two_steps_are_one_after_the_other() -> None:
 
 
 def test_tiles_of_two_steps_agree_with_the_whole() -> None:
-    image = texture(272, 60)
-    whole = SteppedUpscaler(Upscaler(2, engine="openvino", tile=0), Upscaler(2, engine="openvino"))
-    tiled = SteppedUpscaler(Upscaler(2, engine="openvino", tile=192), Upscaler(2, engine="openvino"))
+    """Away from the border, as those of one network do."""
+    image = texture(208, 32)
+    second = Upscaler(2, engine="openvino")
+    whole = SteppedUpscaler(Upscaler(2, engine="openvino", tile=0), second)
+    tiled = SteppedUpscaler(Upscaler(2, engine="openvino", tile=144), second)
     assert len(tiled.plan(image)[0]) > 1
-    difference = np.abs(whole.upscale(image).astype(int) - tiled.upscale(image))
+    within = slice(64 * 4, 144 * 4)
+    difference = np.abs(whole.upscale(image)[within].astype(int) - tiled.upscale(image)[within])
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3

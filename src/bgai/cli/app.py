@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from bgai._version import __version__
 from bgai.cli import interrupts
@@ -16,6 +16,7 @@ from bgai.cli.console import complain, explain
 from bgai.cli.export import export
 from bgai.cli.info import info
 from bgai.cli.prepare import prepare
+from bgai.cli.settings_file import forget_replaced, read_settings
 from bgai.cli.test import run_test
 from bgai.cli.train import train
 from bgai.cli.upscale import upscale
@@ -39,6 +40,14 @@ class _Messages(TyperGroup):
                 raise
             complain(_describe(error, self.get_command(ctx, ctx.invoked_subcommand or "") or self))
             raise typer.Exit(1) from None
+
+
+class _Command(TyperCommand):
+    """Takes defaults from the settings file."""
+
+    def invoke(self, ctx: Any) -> Any:
+        forget_replaced(ctx)
+        return super().invoke(ctx)
 
 
 def _stopped() -> typer.Exit:
@@ -77,7 +86,7 @@ for _name, _command, _panel in (
     ("train", train, _TRAINING),
     ("test", run_test, _TRAINING),
 ):
-    app.command(_name, help=_manual(_command), rich_help_panel=_panel)(_command)
+    app.command(_name, cls=_Command, help=_manual(_command), rich_help_panel=_panel)(_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -94,3 +103,4 @@ def main_options(
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
         raise typer.Exit(2)
+    ctx.default_map = read_settings(ctx.command)

@@ -16,8 +16,9 @@ import typer
 from bgai.choices import EngineName, Precision
 from bgai.cli import interrupts
 from bgai.cli.console import complain, explain, note, out, progress_bar, tell
+from bgai.cli.standard_streams import STREAM, enlarge_stream
 from bgai.cli.weights import find_weights
-from bgai.errors import BgaiError, UsageError
+from bgai.errors import BgaiError, InWorkError, UsageError
 
 if TYPE_CHECKING:
     from bgai.upscaling.batch import Job, OutputSettings, Plan
@@ -31,7 +32,8 @@ _SIZE, _OUTPUT, _WEIGHTS, _SPEED, _MESSAGES = "Size", "Output", "Weights", "Spee
 def upscale(
     ctx: typer.Context,
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT", help="Pictures, or folders of them.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="INPUT", help="Pictures, or folders of them; - is standard input.", show_default=False),
     ],
     recursive: Annotated[
         bool, typer.Option("-r", "--recursive", help="Include the pictures in subfolders of folders.")
@@ -74,8 +76,8 @@ def upscale(
         typer.Option(
             "-o",
             "--output",
-            help="File for the result of one picture, or folder for all results.",
-            show_default="NAME_x4 beside the input",
+            help="File for the result of one picture, or folder for all results; - is standard output.",
+            show_default="NAME_x4 beside the input; standard output for standard input",
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
@@ -90,6 +92,20 @@ def upscale(
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEMPLATE",
+            help="Names of results without their ending, with any of {stem}, {scale}, {width} and {height}:"
+            " '{stem}@{scale}x' makes photo@4x.jpg.",
+            show_default="{stem}_x4; in folders {stem}",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    keep_dates: Annotated[
+        bool,
+        typer.Option("--keep-dates", help="Give results the date of change of their input.", rich_help_panel=_OUTPUT),
+    ] = False,
     quality: Annotated[int, typer.Option(help="JPEG and WebP quality, 1 to 100.", rich_help_panel=_OUTPUT)] = 95,
     weights: Annotated[
         str,
@@ -176,6 +192,10 @@ def upscale(
         bgai upscale photo.jpg -o big.png --scale 2   another name, format and scale
         bgai upscale photo.jpg --width 1920           a size of your own: photo_w1920.jpg
         bgai upscale holiday -r -o big --format webp  a folder and its subfolders
+        bgai upscale - --format png <a.jpg >b.png     from a program to another one
+
+    Options can have other defaults in a file bgai.toml, in the current folder or else the user's configuration: the
+    line 'scale = 2' under '[upscale]' is --scale 2.
 
     Exit code: 0 if every picture was enlarged, 1 if any failed, 130 if stopped.
     """
@@ -186,13 +206,18 @@ def upscale(
     size = _target_size(factor, width, height, fit, long_edge, megapixels)
     if size and scale:
         raise UsageError("a scale and a size: leave one of them out", parameter="scale")
-    settings = OutputSettings(output, format and format.lower(), quality, overwrite, max_megapixels, size)
+    settings = OutputSettings(
+        output, format and format.lower(), quality, overwrite, max_megapixels, size, name, keep_dates
+    )
 
     def open_upscaler(scale: int | None, weights: WeightsName, clean: float | None) -> Upscaler:
         found = find_weights(weights, scale, clean)
         return Upscaler(scale, found, engine, device, tile=tile, halo=halo, precision=precision, compile=compile)
 
     upscaler = open_upscalers(open_upscaler, scale, weights, clean, sized=size is not None)
+    if STREAM in inputs or output == STREAM:
+        enlarge_stream(inputs, upscaler, settings)
+        return
     report = _Report(ctx.command, upscaler, json, quiet)
     plan = plan_jobs(inputs, upscaler.scale, settings, recursive, weights=lambda scale: used_weights(upscaler, scale))
     for failure in plan.failures:
@@ -245,6 +270,8 @@ def _run_jobs(jobs: Sequence[Job], upscaler: AnyUpscaler, settings: OutputSettin
             start = time.perf_counter()
             try:
                 done = run_job(job, upscaler, settings, show)
+            except InWorkError:
+                report.in_work(job)
             except (BgaiError, MemoryError) as error:
                 report.failed(error, job)
             else:
@@ -262,6 +289,7 @@ class _Report:
     json: bool
     quiet: bool
     failures: int = 0
+    elsewhere: int = 0
 
     def planned(self, job: Job) -> None:
         """Say what would be done."""
@@ -291,12 +319,22 @@ class _Report:
         if self.json:
             _print_json(**(self._facts(job) if job else {}), error=message)
 
+    def in_work(self, job: Job) -> None:
+        """Say that another process is at it."""
+        self.elsewhere += 1
+        if self.json:
+            _print_json(**self._facts(job), notes=["in work elsewhere"])
+        elif not self.quiet:
+            note(f"{job.source}: in work elsewhere")
+
     def summarise(self, plan: Plan, dry_run: bool, left_out: Sequence[str]) -> None:
         """Count what was done and what was not."""
-        done = len(plan.jobs) + len(plan.failures) - self.failures
+        done = len(plan.jobs) + len(plan.failures) - self.failures - self.elsewhere
         parts = [f"{done} {'to be enlarged' if dry_run else 'enlarged'}"]
         if plan.finished:
             parts.append(f"{len(plan.finished)} finished before")
+        if self.elsewhere:
+            parts.append(f"{self.elsewhere} in work elsewhere")
         if self.failures:
             parts.append(f"{self.failures} failed")
         if not self.quiet:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import math
 import os
+import string
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bgai.errors import BgaiError, ImageError, OutputError, UsageError
+from bgai.atomic_files import claimed
+from bgai.errors import BgaiError, ImageError, InWorkError, OutputError, UsageError
 from bgai.pictures.reading import DEFAULT_MAX_PIXELS, INPUT_SUFFIXES, read_size
 from bgai.pictures.writing import OUTPUT_SUFFIXES, check_output
 from bgai.types import PixelProgress
@@ -20,6 +22,9 @@ from bgai.upscaling.recipe import difference, read_recipe
 from bgai.upscaling.sizes import Enlargement, TargetSize
 
 FORMATS = {"png": ".png", "jpeg": ".jpg", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif", "tif": ".tif"}
+NAME_FIELDS = {"stem": "photo", "scale": "4", "width": 1, "height": 1}
+"""What names of outputs can hold, with an example of each: the original's name without its ending, how many times as
+wide and high the output is, and its size."""
 _OTHER_NAMES = {".jpe": ".jpg", ".jfif": ".jpg"}
 
 
@@ -36,6 +41,11 @@ class OutputSettings:
     max_megapixels: float = DEFAULT_MAX_PIXELS / 1e6
     size: TargetSize | None = None
     """Of outputs; None takes what the scale gives."""
+    name: str | None = None
+    """Of outputs without the ending, a template as of `str.format` with some of `NAME_FIELDS`; None for `STEM_x4`, or
+    in folders the name of the original."""
+    keep_dates: bool = False
+    """Whether outputs get their originals' times of access and change."""
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
@@ -44,6 +54,8 @@ class OutputSettings:
             raise UsageError(f"quality {self.quality}: expected 1 to 100")
         if not 0 < self.max_megapixels < math.inf:
             raise UsageError(f"limit of {self.max_megapixels} megapixels: expected a number above 0")
+        if self.name is not None:
+            _check_template(self.name)
         named = self.out.suffix.lower() if self.out else ""
         if self.format and named in OUTPUT_SUFFIXES and FORMATS.get(named[1:]) != FORMATS[self.format]:
             raise UsageError(f"{self.out}: does not agree with format {self.format}; leave one of them out")
@@ -51,6 +63,20 @@ class OutputSettings:
     @property
     def max_pixels(self) -> int:
         return int(self.max_megapixels * 1e6)
+
+
+def _check_template(name: str) -> None:
+    try:
+        fields = {each for _, each, _, _ in string.Formatter().parse(name) if each is not None}
+        if unknown := sorted(fields - NAME_FIELDS.keys()):
+            known = ", ".join(f"{{{each}}}" for each in NAME_FIELDS)
+            raise UsageError(f"name {name!r}: {{{unknown[0]}}} is not known; expected {known}", parameter="name")
+        if not name.format(**NAME_FIELDS).strip() or set(name) & {"/", "\\", "\0"}:
+            raise UsageError(f"name {name!r}: expected a name, not a path", parameter="name")
+    except (ValueError, KeyError, IndexError) as error:
+        raise UsageError(
+            f"name {name!r}: {error}; expected one like '{{stem}}@{{scale}}x'", parameter="name"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +150,21 @@ def run_job(
         progress: Called with the network's output pixels done and those in all.
 
     Raises:
+        InWorkError: Another process makes the same output now.
         ImageError: The picture is damaged.
         OutputError: The output cannot be written.
     """
+    with claimed(job.target) as ours:
+        if not ours:
+            raise InWorkError(f"{job.target}: another process makes it now")
+        enlarged = _enlarge(job, upscaler, settings, progress)
+        if settings.keep_dates:
+            status = job.source.stat()
+            os.utime(job.target, ns=(status.st_atime_ns, status.st_mtime_ns))
+        return enlarged
+
+
+def _enlarge(job: Job, upscaler: AnyUpscaler, settings: OutputSettings, progress: PixelProgress | None) -> EnlargedFile:
     try:
         enlarged = upscale_file(
             job.source,
@@ -201,12 +239,20 @@ class _Planner:
         if given.is_dir():
             self._name_folder(given, recursive)
             return
-        target = given.with_name(f"{given.stem}_{self._label}{self._suffix(given)}")
         if out and single and not out.is_dir() and out.suffix:
-            target = out
-        elif out:
-            target = out / target.name
-        self._named.append(_Named(given, target))
+            if self._settings.name is not None:
+                raise UsageError(f"{out} and a template for names: leave one of them out", parameter="name")
+            self._named.append(_Named(given, out))
+            return
+        name = f"{given.stem}_{self._label}" if self._settings.name is None else self._formatted(given)
+        self._named.append(_Named(given, (out or given.parent) / (name + self._suffix(given))))
+
+    def _formatted(self, source: Path) -> str:
+        """The name that the template makes."""
+        height, width, _ = read_size(source, self._settings.max_pixels)
+        plan = plan_file(source, (height, width), self._scale, self._settings.size)
+        values = {"width": plan.target[1], "height": plan.target[0], "scale": f"{plan.target[1] / width:.3g}"}
+        return (self._settings.name or "").format(stem=source.stem, **values)
 
     def _name_folder(self, given: Path, recursive: bool) -> None:
         whole = given.resolve()
@@ -215,8 +261,10 @@ class _Planner:
         folder = self._settings.out or whole.with_name(f"{whole.name}_{self._label}")
         sources = sorted(self._walk(given, folder, recursive))
         for source in sources:
-            target = (folder / source.relative_to(given)).with_suffix(self._suffix(source))
-            self._named.append(_Named(source, target))
+            with self._failing(source):
+                name = source.stem if self._settings.name is None else self._formatted(source)
+                target = folder / source.relative_to(given).with_name(name + self._suffix(source))
+                self._named.append(_Named(source, target))
         if not sources:
             raise ImageError(
                 f"{given}: no pictures in this folder" + ("" if recursive else "; subfolders are left out"),

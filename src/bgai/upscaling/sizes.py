@@ -88,9 +88,10 @@ class TargetSize:
             return f"x{self.factor:g}"
         if self.width is not None and self.height is not None:
             return f"{self.width}x{self.height}"
-        named = {"w": self.width, "h": self.height, "edge": self.long_edge}
-        given = (f"{letter}{value}" for letter, value in named.items() if value is not None)
-        return next(given, f"{self.megapixels:g}mp")
+        for letters, value in (("w", self.width), ("h", self.height), ("edge", self.long_edge)):
+            if value is not None:
+                return f"{letters}{value}"
+        return f"{self.megapixels:g}mp"
 
     def _ratio(self, height: int, width: int) -> float:
         """How many times as wide and high the output is."""
