@@ -1,6 +1,6 @@
 """PSNR on the luma of enlargements by other factors than the networks', and of ways to reduce what they make.
 
-python benchmarks/any_size.py testsets/Set14/HR [--factors 1.5 2.5 3.5 6 8] [-o docs/sizes.md]
+python benchmarks/any_size.py testsets/Set14/HR [--factors 1.5 2.5 3.5 6 8] [-o docs/upscaling.md]
 
 LR images are made by MATLAB's bicubic reduction by the factor; HR images are cut so that their sides are multiples of
 it. Writes the table between the two marks of a page, or prints it.

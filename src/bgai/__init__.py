@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bgai.errors import BgaiError, EngineError, ImageError, OutputError, UsageError, WeightsError
     from bgai.upscaling.files import EnlargedFile, upscale_file
+    from bgai.upscaling.sizes import TargetSize
     from bgai.upscaling.upscaler import Upscaler
     from bgai.weights.checkpoint import load_network
 
@@ -27,6 +28,7 @@ _HOMES = {
     "EnlargedFile": "bgai.upscaling.files",
     "ImageError": "bgai.errors",
     "OutputError": "bgai.errors",
+    "TargetSize": "bgai.upscaling.sizes",
     "Upscaler": "bgai.upscaling.upscaler",
     "UsageError": "bgai.errors",
     "WeightsError": "bgai.errors",
@@ -40,6 +42,7 @@ __all__ = [
     "EnlargedFile",
     "ImageError",
     "OutputError",
+    "TargetSize",
     "Upscaler",
     "UsageError",
     "WeightsError",

@@ -189,13 +189,13 @@ def upscale(
     on with the pictures that have no result yet.
 
         bgai upscale photo.jpg                        photo_x4.jpg beside it
-        bgai upscale photo.jpg -o big.png --scale 2   another name, format and scale
-        bgai upscale photo.jpg --width 1920           a size of your own: photo_w1920.jpg
+        bgai upscale photo.jpg -o big.png --scale 2   other name, format, scale
+        bgai upscale photo.jpg --width 1920           any size: photo_w1920.jpg
         bgai upscale holiday -r -o big --format webp  a folder and its subfolders
-        bgai upscale - --format png <a.jpg >b.png     from a program to another one
+        bgai upscale - --format png <a.jpg >b.png     from and to other programs
 
-    Options can have other defaults in a file bgai.toml, in the current folder or else the user's configuration: the
-    line 'scale = 2' under '[upscale]' is --scale 2.
+    A file bgai.toml, in the current folder or else in that of your configuration, has other defaults for options: in
+    its table 'upscale', the line 'scale = 2' stands for --scale 2.
 
     Exit code: 0 if every picture was enlarged, 1 if any failed, 130 if stopped.
     """

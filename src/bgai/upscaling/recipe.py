@@ -12,6 +12,10 @@ It tells nothing about the picture but the size and a hash of the original file:
 has the original can tell that the output was made from it, nobody else can. Where another program takes the XMP out,
 the output is one of unknown origin, which is never overwritten unasked. The engine, its precision and the tiles are no
 part of it: they change a sample by a level at most, or by rounding.
+
+An output that another recipe made is not made anew unasked, even from the same picture: programs in which it was edited
+since keep its XMP, so that a recipe says what made the file once, and not that nothing was changed after. The error
+says how the recipe differs, and `overwrite` allows to replace it.
 """
 
 from __future__ import annotations
