@@ -38,7 +38,7 @@ def test_the_command_line_goes_before_the_folder_and_that_before_the_user(tmp_pa
         ("[enlarge]\nscale = 2", "bgai.toml: [enlarge] is no command; expected one of bench, export"),
         ("scale = 2", "bgai.toml: [scale] is no command"),
         ("[upscale", "bgai.toml: "),
-        ("[upscale]\nscale = 'two'", "two"),
+        ("[upscale]\nscale = 'two'", "--scale"),
     ],
 )
 def test_mistakes_are_named(content: str, message: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from rich.console import Console
 from support import bgai_command, picture, texture
 
+from bgai.atomic_files import claimed
 from bgai.cli import console, upscale
 from bgai.upscaling.batch import OutputSettings
 
@@ -129,6 +130,7 @@ def test_quiet_leaves_errors_alone(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     done = bgai_command("upscale", "a.png", "-q", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    picture(tmp_path / "a.png", 14)
     failed = bgai_command("upscale", "a.png", "--quiet", cwd=tmp_path)
     assert failed.returncode == 1
     assert failed.stderr.startswith("bgai: a_x4.png: exists already")
@@ -186,3 +188,24 @@ def test_sizes_that_cannot_be(tmp_path: Path) -> None:
         result = bgai_command("upscale", "a.png", *options, cwd=tmp_path)
         assert result.returncode == 1
         assert message in result.stderr
+
+
+def test_names_and_dates(tmp_path: Path) -> None:
+    os.utime(picture(tmp_path / "a.png"), (10**9, 10**9))
+    result = bgai_command("upscale", "a.png", "--name", "{stem}@{scale}x", "--keep-dates", cwd=tmp_path)
+    assert result.stdout.strip() == "a@4x.png", result.stderr
+    assert (tmp_path / "a@4x.png").stat().st_mtime == 10**9
+    wrong = bgai_command("upscale", "a.png", "--name", "{size}", cwd=tmp_path)
+    assert "{size} is not known; expected {stem}, {scale}, {width}, {height} (--name)" in wrong.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no claims there")
+def test_what_another_command_is_at_is_left_to_it(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "b.png")
+    with claimed(tmp_path / "a_x4.png"):
+        result = bgai_command("upscale", "a.png", "b.png", cwd=tmp_path)
+    assert result.returncode == 0
+    assert result.stdout.split() == ["b_x4.png"]
+    assert "a.png: in work elsewhere\n" in result.stderr
+    assert result.stderr.endswith("1 enlarged, 1 in work elsewhere\n")

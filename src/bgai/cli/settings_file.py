@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from click.core import ParameterSource
-
 from bgai.errors import UsageError
 
 NAME = "bgai.toml"
@@ -72,9 +70,11 @@ def _options(path: Path, name: str, values: Any, group: Any) -> dict[str, Any]:
 
 def forget_replaced(ctx: Any) -> None:
     """Reset what the file says where the command line has another option in its stead, such as --width for scale."""
-    sources = {parameter.name: ctx.get_parameter_source(parameter.name) for parameter in ctx.command.params}
     for names in _ALTERNATIVES:
-        if any(sources.get(name) == ParameterSource.COMMANDLINE for name in names):
-            for parameter in ctx.command.params:
-                if parameter.name in names and sources[parameter.name] == ParameterSource.DEFAULT_MAP:
-                    ctx.params[parameter.name] = parameter.default
+        options = [parameter for parameter in ctx.command.params if parameter.name in names]
+        # By name: typer may bring a click of its own.
+        sources = {option.name: ctx.get_parameter_source(option.name).name for option in options}
+        if "COMMANDLINE" in sources.values():
+            for option in options:
+                if sources[option.name] == "DEFAULT_MAP":
+                    ctx.params[option.name] = option.default
