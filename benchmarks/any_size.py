@@ -66,7 +66,7 @@ def measure(image: RgbImage, factor: float, upscaler: Upscaler) -> list[float]:
     results = (
         imresize(lr / 255, factor),
         lanczos(lr / 255, (height, width)),
-        reduced(sr / np.float32(255), (height, width)),
+        reduced((sr / 255).astype(np.float32), (height, width)),
         lanczos(sr / 255, (height, width)),
         from_linear(reduced(to_linear(sr / 255).astype(np.float32), (height, width))),
     )

@@ -111,6 +111,9 @@ def test_one_json_object_for_each_picture(tmp_path: Path) -> None:
     }
     named = bgai_command("upscale", "a.png", "--json", "--quiet", "--weights", "bgai", "--scale", "2", cwd=tmp_path)
     assert json.loads(named.stdout)["weights"] == "bgai ×2"
+    sized = bgai_command("upscale", "a.png", "--json", "--weights", "photo", "--factor", "1.5", cwd=tmp_path)
+    assert json.loads(sized.stdout)["weights"] == "photo ×2"
+    assert json.loads(sized.stdout)["target_size"] == [27, 18]
     assert named.stderr == ""
 
 

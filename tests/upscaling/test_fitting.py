@@ -85,11 +85,8 @@ def test_without_photo_weights_there_is_nothing_to_choose(tmp_path: Path, monkey
     np.testing.assert_array_equal(pixels, run(tmp_path / "a.jpg", Upscaler(4, "bgai", "openvino"))[1])
 
 
-def test_a_second_step_is_for_clean_pictures(
-    photo_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_step_is_for_clean_pictures(photo_weights: Path, tmp_path: Path) -> None:
     """What compression left, the first one took out."""
-    monkeypatch.setitem(fitting.STEPS, 16, (4, 4))
     opened: list[tuple[object, ...]] = []
 
     def open(*how: object) -> Upscaler:

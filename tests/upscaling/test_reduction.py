@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from support import texture
 
-from bgai.datasets.matlab_resize import imresize
+from bgai.datasets.matlab_resize import imresize, weigh
 from bgai.types import Size
 from bgai.upscaling import reduction
 from bgai.upscaling.reduction import reduce_strips
@@ -55,7 +55,7 @@ def test_where_things_lie_stays() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_flat_stays_flat_and_grey_grey(dtype: type[np.generic]) -> None:
+def test_flat_stays_flat_and_grey_grey(dtype: type[np.uint8 | np.uint16]) -> None:
     image = np.full((30, 40, 3), 77, dtype)
     assert (reduced(image, (21, 28)) == 77).all()
     image[:15] = np.iinfo(dtype).max
@@ -79,7 +79,6 @@ def test_hidden_colours_do_not_bleed() -> None:
 def test_few_rows_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reduction, "_BLOCK_SAMPLES", 1000)
     sizes: list[int] = []
-    weigh = reduction.weigh
 
     def note(rows: NDArray[Any], *how: NDArray[Any]) -> NDArray[Any]:
         sizes.append(rows.size)

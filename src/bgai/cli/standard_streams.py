@@ -6,7 +6,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ STREAM = Path("-")
 _SOURCE = "standard input"
 
 
-def enlarge_stream(inputs: Sequence[Path], upscaler: AnyUpscaler, settings: OutputSettings) -> None:
+def enlarge_stream(inputs: Sequence[Path], upscaler: AnyUpscaler, settings: OutputSettings, quiet: bool) -> None:
     """Enlarge one picture; both streams go through temporary files, because sources are read twice.
 
     Raises:
@@ -45,22 +44,21 @@ def enlarge_stream(inputs: Sequence[Path], upscaler: AnyUpscaler, settings: Outp
         notes = _enlarge(source, target, upscaler, settings)
         if to_stream:
             _copy_output(target)
-    for each in notes:
+    for each in () if quiet else notes:
         note(each)
 
 
 def _enlarge(source: Path, target: Path, upscaler: AnyUpscaler, settings: OutputSettings) -> tuple[str, ...]:
     from bgai.upscaling.files import upscale_file
 
-    options = replace(settings, out=None)
     try:
         enlarged = upscale_file(
             source,
             target,
-            size=options.size,
-            quality=options.quality,
-            overwrite=options.overwrite,
-            max_pixels=options.max_pixels,
+            size=settings.size,
+            quality=settings.quality,
+            overwrite=settings.overwrite,
+            max_pixels=settings.max_pixels,
             upscaler=upscaler,
         )
     except ImageError as error:

@@ -216,7 +216,9 @@ def upscale(
 
     upscaler = open_upscalers(open_upscaler, scale, weights, clean, sized=size is not None)
     if STREAM in inputs or output == STREAM:
-        enlarge_stream(inputs, upscaler, settings)
+        if dry_run or json or name:
+            raise UsageError("standard input and output know no --dry-run, --json and --name")
+        enlarge_stream(inputs, upscaler, settings, quiet)
         return
     report = _Report(ctx.command, upscaler, json, quiet)
     plan = plan_jobs(inputs, upscaler.scale, settings, recursive, weights=lambda scale: used_weights(upscaler, scale))
@@ -356,7 +358,10 @@ class _Report:
 
     def _weights(self, scale: int) -> str:
         """The name of the only weights that there were to choose from."""
-        given = getattr(self.upscaler, "weights", None)
+        from bgai.upscaling.fitting import UpscalersByScale
+
+        upscaler = self.upscaler.at(scale) if isinstance(self.upscaler, UpscalersByScale) else self.upscaler
+        given = getattr(upscaler, "weights", None)
         return getattr(given, "name", f"bgai ×{scale}")
 
 

@@ -200,7 +200,8 @@ class _Planner:
     """Collects the plan of one call."""
 
     def __init__(self, scale: int | None, settings: OutputSettings, weights: Callable[[int], str]) -> None:
-        self._scale, self._settings, self._weights = scale, settings, weights
+        self._scale, self._settings = scale, settings
+        self._weights = functools.cache(weights)
         self._label = str(settings.size or f"x{scale}")
         self._plan = Plan()
         self._named: list[_Named] = []
