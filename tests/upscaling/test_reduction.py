@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,3 +89,21 @@ def test_few_rows_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in reduce_strips(cut(np.zeros((900, 50), np.uint8), 300), (900, 50), (600, 34)):
         pass
     assert max(sizes) < 2000
+
+
+def test_a_strip_is_let_go_before_the_next_one() -> None:
+    """They can be as large as the memory allows."""
+    made: list[weakref.ref[NDArray[Any]]] = []
+    alive: list[bool] = []
+
+    def strips() -> Iterator[NDArray[Any]]:
+        for _ in range(4):
+            alive.append(any(each() is not None for each in made))
+            strip = np.zeros((30, 50, 3), np.uint8)
+            made.append(weakref.ref(strip))
+            yield strip
+            del strip
+
+    for _ in reduce_strips(strips(), (120, 50), (80, 34)):
+        pass
+    assert alive == [False] * 4
