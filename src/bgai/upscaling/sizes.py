@@ -10,7 +10,7 @@ from bgai.types import Size
 
 STEPS = {2: (2,), 3: (3,), 4: (4,), 6: (2, 3), 8: (2, 4), 9: (3, 3), 12: (3, 4), 16: (4, 4)}
 """Scales of networks, one after the other, by what they enlarge in all. The smaller one comes first: the other order
-takes twice as long, and gains 0.02 dB on Set14."""
+takes twice as long, and gains 0.03 to 0.05 dB on four images of Set14."""
 _ROUNDING = 1e-9
 
 

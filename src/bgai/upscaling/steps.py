@@ -45,7 +45,7 @@ class _SteppedEngine:
         self._first.prepare(size, count)
         self._second.prepare((size[0] * self._first.scale, size[1] * self._first.scale), count)
 
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: Tiles, count: int = 1) -> Tiles:
         between = self._first(tiles)
         for enlarged, source in zip(between, tiles, strict=True):
             bound(enlarged, source)
