@@ -24,7 +24,7 @@ from progress import show
 from torch.utils.flop_counter import FlopCounterMode
 
 from bgai.benchmark.report import markdown, outputs
-from bgai.benchmark.rounds import PICTURES, WARM_UPS, Comparison, compare
+from bgai.benchmark.rounds import WARM_UPS, Comparison, compare
 from bgai.benchmark.side_process import Facts, Run, serve
 from bgai.engines.selection import open_engine
 from bgai.errors import BgaiError
@@ -83,7 +83,7 @@ def begin(options: argparse.Namespace) -> tuple[Run, Facts]:
 
 def ours(weights: Weights, options: argparse.Namespace) -> Callable[[Array], Array]:
     engine = open_engine(weights, options.side, "cpu")
-    engine.prepare((options.size, options.size), PICTURES)
+    engine.prepare((options.size, options.size), 1)
     return engine
 
 

@@ -24,7 +24,8 @@ from bgai.evaluation.run import run_test
 from bgai.network.config import NetworkConfig
 from bgai.weights.catalogue import PURPOSES
 from bgai.weights.history import Run, as_json, read_history
-from bgai.weights.safetensors_file import read_metadata, read_weights, write_weights
+from bgai.weights.reading import read_weights
+from bgai.weights.safetensors_file import read_metadata, write_weights
 from bgai.weights.sources import SHIPPED
 
 QUALITIES = (None, 90, 75, 60, 40)

@@ -11,7 +11,8 @@ from support import texture
 import bgai
 from bgai.errors import UsageError
 from bgai.upscaling.upscaler import Upscaler
-from bgai.weights.safetensors_file import read_metadata, read_weights, write_weights
+from bgai.weights.reading import read_weights
+from bgai.weights.safetensors_file import read_metadata, write_weights
 from bgai.weights.sources import find_weights
 
 

@@ -16,7 +16,8 @@ from bgai.errors import WeightsError
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
 from bgai.weights.checkpoint import load_network, save_network
-from bgai.weights.safetensors_file import RELEASED_NAMES, read_metadata
+from bgai.weights.reading import RELEASED_NAMES
+from bgai.weights.safetensors_file import read_metadata
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -19,17 +19,16 @@ import numpy as np
 import psutil
 
 from bgai.benchmark.side_process import Facts, Run, serve
-from bgai.engines.selection import ENGINES, check_precision, choose
+from bgai.engines.selection import ENGINES, check_engine, check_precision, choose
 from bgai.errors import EngineError, UsageError
-from bgai.types import Progress
+from bgai.types import EngineName, Progress
+from bgai.upscaling.memory_plan import COMMAND_MEMORY
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import Weights, find_weights
 
 WARM_UPS = 2
 # Threads of OpenMP go on spinning for up to 0.2 s after their work, and would take the next side's processors.
 REST_SECONDS = 0.3
-# What the engine gets ready for: a folder of pictures of one size rather than a single one.
-PICTURES = 100
 # Sizes, and their tiles as for `Upscaler`.
 _SHORT_SET: dict[str, int | None] = {"128x128": 0, "256x256": 0, "640x480": None}
 
@@ -250,7 +249,7 @@ def plan_cases(
         BgaiError: What `Upscaler` would refuse, or a size that is none.
     """
     found = find_weights(weights, scale)
-    names = list(dict.fromkeys(engines)) if engines else _engines_here(found, device)
+    names = [check_engine(name) for name in dict.fromkeys(engines)] if engines else _engines_here(found, device)
     for name in names:
         choose(found, name, device)
     for precision in precisions:
@@ -282,9 +281,9 @@ def _read_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _engines_here(weights: Weights, device: str) -> list[str]:
+def _engines_here(weights: Weights, device: str) -> list[EngineName]:
     """Engines that run these weights on this device: those that are installed, and for `auto` each where it would."""
-    found = []
+    found: list[EngineName] = []
     for engine in ENGINES:
         with suppress(EngineError):
             if engine != "auto" and choose(weights, engine, device):
@@ -316,11 +315,14 @@ def limit_cpus(count: int) -> None:
 
 def begin(case: Case) -> tuple[Run, Facts]:
     """Load a case in this process."""
-    upscaler = Upscaler(case.scale, case.weights, case.engine, case.device, tile=case.tile, precision=case.precision)
+    engine, precision = check_engine(case.engine), check_precision(case.precision)
+    upscaler = Upscaler(
+        case.scale, case.weights, engine, case.device, tile=case.tile, precision=precision, memory=COMMAND_MEMORY
+    )
     image = np.random.default_rng(0).integers(0, 256, (case.height, case.width, 3), np.uint8)
     rows, columns = upscaler.plan(image)
     tiles, size = len(rows) * len(columns), (rows[0].length, columns[0].length)
-    upscaler.engine.prepare(size, PICTURES * tiles)
+    upscaler.engine.prepare(size, tiles)
     facts = {"engine": upscaler.engine.name, "device": upscaler.engine.device}
     if tiles > 1:
         facts["tiles"] = f"{tiles} of {size[1]} x {size[0]}"

@@ -30,10 +30,12 @@ from typer.core import TyperGroup
 from bgai._version import __version__
 from bgai.datasets.sub_images import DEFAULT_WORKERS, PrepareSettings
 from bgai.datasets.sub_images import prepare as cut_sub_images
+from bgai.engines.selection import check_engine, check_precision
 from bgai.errors import BgaiError, EngineError, UsageError
 from bgai.network.config import SCALES
 from bgai.pictures.picture_files import DEFAULT_MAX_PIXELS
 from bgai.upscaling.batch import FittingUpscalers, Job, OutputSettings, plan_jobs, run_job
+from bgai.upscaling.memory_plan import COMMAND_MEMORY
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import Weights, find_weights
 
@@ -156,7 +158,17 @@ def upscale(
 
     def open_upscaler(weights: str | None) -> Upscaler:
         found = _find_weights(weights, scale, clean)
-        return Upscaler(scale, found, engine, device, tile=tile, halo=halo, precision=precision, compile=compile)
+        return Upscaler(
+            scale,
+            found,
+            check_engine(engine),
+            device,
+            tile=tile,
+            halo=halo,
+            precision=check_precision(precision),
+            compile=compile,
+            memory=COMMAND_MEMORY,
+        )
 
     upscaler: Upscaler | FittingUpscalers
     if weights == "auto" and clean is None:
@@ -387,9 +399,11 @@ def export(
     if found.is_graph:
         raise UsageError(f"{weights}: a graph already; expected a .safetensors or .pth file")
     if output.suffix == ".safetensors":
-        from bgai.weights.safetensors_file import read_weights, write_weights
+        from bgai.weights.reading import read_weights
+        from bgai.weights.safetensors_file import read_metadata, write_weights
 
-        write_weights(*read_weights(found.file, found.key), output, overwrite=overwrite)
+        metadata = read_metadata(found.file) if found.file.suffix == ".safetensors" else {"halo": str(found.halo)}
+        write_weights(*read_weights(found.file, found.key), output, metadata, overwrite=overwrite)
         out.print(str(output), markup=False, highlight=False, soft_wrap=True)
         return
     if output.suffix != ".onnx":

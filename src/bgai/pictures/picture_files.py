@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bgai.atomic_files import whole_or_nothing
 from bgai.errors import ImageError, OutputError
+from bgai.mapped import forget_pages, mapped_file
 from bgai.pictures.tiff_exif import add_tiff_exif, read_tiff_exif
 from bgai.types import Pixels
 
@@ -62,7 +63,7 @@ class Picture:
     def forget(self) -> None:
         """Give back the memory of what was looked at, if the pixels lie in a file."""
         if file := mapped_file(self.pixels):
-            _forget(file)
+            forget_pages(file)
 
 
 def read_size(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int, int]:
@@ -94,14 +95,6 @@ def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS, scratch: Path
     """
     image, pixels, notes = _decode(_open(path, max_pixels), path, scratch)
     return Picture(pixels, _metadata(image, path), (image.xres, image.yres), notes)
-
-
-def mapped_file(pixels: NDArray[Any]) -> mmap.mmap | None:
-    """The file that an array lies in, if it does."""
-    base: Any = pixels
-    while isinstance(base, (np.ndarray, memoryview)):
-        base = base.base if isinstance(base, np.ndarray) else base.obj
-    return base if isinstance(base, mmap.mmap) else None
 
 
 def _decode(
@@ -157,12 +150,6 @@ def _on_disk(image: pyvips.Image, folder: Path) -> mmap.mmap:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise OutputError(f"{folder}: no place for the pixels of a large picture: {error.strerror or error}") from None
-
-
-def _forget(mapping: mmap.mmap) -> None:
-    """What was read of a mapped file counts as this process's memory; the system's cache keeps it all the same."""
-    if hasattr(mmap, "MADV_DONTNEED"):
-        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
@@ -291,7 +278,7 @@ class PictureWriter:
         try:
             while thread.is_alive():
                 thread.join(_POLL_SECONDS)
-                _forget(rows)
+                forget_pages(rows)
         except BaseException:
             image.set_kill(True)
             thread.join()

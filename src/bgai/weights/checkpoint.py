@@ -10,7 +10,8 @@ import torch
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
 from bgai.types import Tensors
-from bgai.weights.safetensors_file import read_weights, write_weights
+from bgai.weights.reading import read_weights
+from bgai.weights.safetensors_file import write_weights
 
 
 def load_network(source: str | Path, key: str = "params_ema") -> BGAI:

@@ -30,7 +30,7 @@ OFFICIAL = {
     4: Pinned(3_082_297, "de0b72b70dce10eddb2c293ef61dd2064aa343ab4581a58895b1c24964f0232c"),
 }
 _SUFFIXES = (".safetensors", ".pth", ".onnx")
-DEFAULT_HALO = 48
+DEFAULT_HALO = 64
 _MAX_HALO = 256
 _SHIPPED_HALO = 40  # `benchmarks/tiles.py` measures it: each time that weights are replaced
 
