@@ -13,32 +13,52 @@ from typing import TYPE_CHECKING, Any
 from bgai._version import __version__
 
 if TYPE_CHECKING:
-    from bgai.errors import BgaiError, EngineError, ImageError, OutputError, UsageError, WeightsError
+    from bgai.engines.base import Engine
+    from bgai.errors import (
+        BgaiError,
+        EngineError,
+        ImageError,
+        MissingExtraError,
+        OutputError,
+        UsageError,
+        WeightsError,
+    )
     from bgai.upscaling.upscaler import Upscaler
-    from bgai.weights.checkpoint import load_network
+    from bgai.weights.checkpoint import load_network, save_network
+    from bgai.weights.sources import Weights, find_weights
 
 # Where each public name lives: `import bgai` itself loads nothing heavy.
 _HOMES = {
     "BgaiError": "bgai.errors",
+    "Engine": "bgai.engines.base",
     "EngineError": "bgai.errors",
     "ImageError": "bgai.errors",
+    "MissingExtraError": "bgai.errors",
     "OutputError": "bgai.errors",
     "Upscaler": "bgai.upscaling.upscaler",
     "UsageError": "bgai.errors",
+    "Weights": "bgai.weights.sources",
     "WeightsError": "bgai.errors",
+    "find_weights": "bgai.weights.sources",
     "load_network": "bgai.weights.checkpoint",
+    "save_network": "bgai.weights.checkpoint",
 }
 
 __all__ = [
     "BgaiError",
+    "Engine",
     "EngineError",
     "ImageError",
+    "MissingExtraError",
     "OutputError",
     "Upscaler",
     "UsageError",
+    "Weights",
     "WeightsError",
     "__version__",
+    "find_weights",
     "load_network",
+    "save_network",
 ]
 
 
@@ -47,9 +67,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'bgai' has no attribute {name!r}")
     try:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "safetensors"):
+    except ImportError as error:  # of nothing at all, or of a folder that happens to be named so
+        if (error.name or "").partition(".")[0] != "torch":
             raise
-        from bgai.errors import EngineError
+        from bgai.errors import MissingExtraError
 
-        raise EngineError(f"bgai.{name} needs PyTorch: install it with  pip install 'bgai[torch]'") from None
+        raise MissingExtraError("torch", f"bgai.{name}") from error

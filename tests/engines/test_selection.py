@@ -137,6 +137,35 @@ def test_a_missing_torch_names_the_command(monkeypatch: pytest.MonkeyPatch) -> N
         assert choose(weights)[0] == "openvino"
 
 
+def test_a_folder_named_torch_is_not_pytorch(tmp_path: Path) -> None:
+    for name in ("torch", "openvino"):
+        (tmp_path / name).mkdir()
+    code = """
+import importlib.machinery, sys, numpy
+class NoTorch(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        paths = [place for place in sys.path if "site-packages" not in place] if name == "torch" else path
+        return super().find_spec(name, paths, target)
+sys.meta_path[:] = [NoTorch if finder is importlib.machinery.PathFinder else finder for finder in sys.meta_path]
+import bgai
+from bgai.engines.selection import has_torch, torch_accelerator
+print(has_torch(), torch_accelerator())
+print(bgai.Upscaler().upscale(numpy.zeros((20, 20), "uint8")).shape)
+for call in (lambda: bgai.load_network("a.pth"), lambda: bgai.Upscaler(engine="torch")):
+    try:
+        call()
+    except bgai.BgaiError as error:
+        print(error)
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["False None", "(80, 80)"]
+    assert len(lines) == 4
+    assert all("pip install 'bgai[torch]'" in line for line in lines[2:])
+
+
 @pytest.mark.parametrize("content", [b"", b"not a graph at all"])
 def test_a_broken_graph_is_one_clear_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(content)
@@ -244,10 +273,11 @@ def test_a_graph_of_one_size_agrees_with_the_network() -> None:
     weights = find_weights(None, 4)
     engine = openvino_engine.OpenVinoEngine(*read_weights(weights.file), None)
     engine.prepare((40, 50), 1000)
+    assert list(engine._requests) == [(40, 50)]
     tiles = np.random.default_rng(0).random((1, 3, 40, 50), np.float32)
     with torch.inference_mode():
         expected = load_network(weights.file)(torch.from_numpy(tiles)).numpy()
-    np.testing.assert_allclose(engine(tiles), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(engine(tiles, 1000), expected, rtol=0, atol=1e-4)
     assert list(engine._requests) == [(40, 50)]
 
 
@@ -268,8 +298,7 @@ def test_parts_make_no_difference(
     for numbers in (10**9, 20_000):
         monkeypatch.setattr(graph, "_PART", numbers)
         engine = openvino_engine.OpenVinoEngine(*weights, None, precision)
-        engine.prepare(size, 10_000)
-        np.testing.assert_allclose(engine(tiles), expected, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(engine(tiles, 10_000), expected, rtol=0, atol=tolerance)
         model = engine._requests[size].get_compiled_model().get_runtime_model()
         steps.append(len(model.get_ops()))
     assert steps[1] > steps[0] + 500

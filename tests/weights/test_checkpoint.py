@@ -104,7 +104,7 @@ class Payload:
         return print, ("code was run",)
 
 
-HUGE = '{"scale": 2, "channels": 4000000}'
+HUGE = '{"scale": 2, "channels": 1024}'
 BROKEN = {
     "missing.pth": (lambda path: None, "No such file"),
     "empty.safetensors": (lambda path: path.touch(), "is empty"),
@@ -132,7 +132,7 @@ BROKEN = {
         "1 tensors missing, 0 unknown, such as 'fuse.bias'",
     ),
     "groups.safetensors": (
-        lambda path: save_file(weights(), path, {"config": '{"scale": 2, "groups": 1000000000}'}),
+        lambda path: save_file(weights(), path, {"config": '{"scale": 2, "groups": 64, "blocks": 64}'}),
         "not this network",
     ),
     "deep.safetensors": (lambda path: save_file(weights(), path, {"config": "[" * 100_000}), "settings"),
@@ -147,7 +147,7 @@ BROKEN = {
     "nan.safetensors": (lambda path: save_file(weights(fuse__bias=torch.full((52,), torch.nan)), path), "not finite"),
     "int.safetensors": (
         lambda path: save_file(weights(fuse__bias=torch.zeros(52, dtype=torch.int32)), path),
-        "not finite",
+        "'fuse.bias' is of I32",
     ),
     "huge.safetensors": (lambda path: save_file(weights(), path, {"config": HUGE}), "has shape"),
     "config.safetensors": (lambda path: save_file(weights(), path, {"config": '{"scale": 2, "depth": 3}'}), "depth"),

@@ -410,7 +410,7 @@ def export(
         raise UsageError(f"{output}: expected a name that ends in .onnx or .safetensors")
     with _needing_extra("export"):
         from bgai.engines.onnx_export import export_onnx
-    difference = export_onnx(found.file, output, overwrite)
+    difference = export_onnx(found, output, overwrite)
     out.print(f"{output}: within {difference:.1e} of the network", markup=False, highlight=False, soft_wrap=True)
 
 
