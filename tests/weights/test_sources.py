@@ -136,7 +136,7 @@ def test_another_content_is_not_used(server: Path, tmp_path: Path) -> None:
 def test_offline_is_one_clear_line(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BGAI_OFFICIAL_URL", url)
     monkeypatch.setenv("BGAI_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match=r"download failed: .* pass the file with --weights"):
+    with pytest.raises(WeightsError, match=r"download failed: .* name the file"):
         find_weights("official", 4)
 
 

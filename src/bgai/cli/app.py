@@ -399,11 +399,9 @@ def export(
     if found.is_graph:
         raise UsageError(f"{weights}: a graph already; expected a .safetensors or .pth file")
     if output.suffix == ".safetensors":
-        from bgai.weights.reading import read_weights
-        from bgai.weights.safetensors_file import read_metadata, write_weights
+        from bgai.weights.conversion import convert_weights
 
-        metadata = read_metadata(found.file) if found.file.suffix == ".safetensors" else {"halo": str(found.halo)}
-        write_weights(*read_weights(found.file, found.key), output, metadata, overwrite=overwrite)
+        convert_weights(found, output, overwrite)
         out.print(str(output), markup=False, highlight=False, soft_wrap=True)
         return
     if output.suffix != ".onnx":

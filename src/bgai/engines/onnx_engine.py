@@ -11,7 +11,7 @@ import psutil
 
 from bgai.engines.base import run_error
 from bgai.engines.graph_cache import GraphCache
-from bgai.engines.openvino_runtime import SETTINGS, check_process, core, is_forked
+from bgai.engines.openvino_runtime import SETTINGS, Model, check_process, core, is_forked
 from bgai.errors import EngineError, WeightsError
 from bgai.network.config import SCALES
 from bgai.types import Size, Tiles
@@ -32,7 +32,7 @@ class OnnxEngine:
         """
         try:
             key = hashlib.sha256(onnx.read_bytes()).hexdigest()
-            self._graph = GraphCache(cache).compile(lambda: core().read_model(onnx), key, SETTINGS)
+            self._graph = GraphCache(cache).compile(lambda: _read(onnx), key, SETTINGS)
         except OSError as error:
             raise WeightsError(f"{onnx}: cannot be read: {error.strerror or error}") from error
         except RuntimeError as error:
@@ -70,15 +70,34 @@ class OnnxEngine:
         try:
             result = self(np.zeros((1, 3, 1, 1), np.float32))
         except EngineError as error:
-            raise WeightsError(
-                f"{onnx}: does not take B x 3 x H x W images of any size; expected a graph from bgai export"
-            ) from error
-        shape = result.shape
-        if len(shape) != 4 or shape[:2] != (1, 3) or shape[2] != shape[3] or shape[2] not in SCALES:
-            raise WeightsError(
-                f"{onnx}: gives {shape} for an image of one pixel; expected 1 x 3 x s x s for an s of 2, 3 or 4, as"
-                " from bgai export"
-            )
+            raise _not_ours(onnx) from error
+        _check_shape(onnx, result.shape)
         if result.dtype != np.float32:
             raise WeightsError(f"{onnx}: gives {result.dtype}; expected float32, as from bgai export")
-        return int(shape[2])
+        return int(result.shape[2])
+
+
+def _read(onnx: Path) -> Model:
+    """Read a graph, and look at what one pixel would become before memory is taken for it."""
+    small = core().read_model(onnx)
+    try:
+        small.reshape([1, 3, 1, 1])
+        shape = small.output(0).get_partial_shape()
+    except RuntimeError as error:
+        raise _not_ours(onnx) from error
+    if shape.is_static:
+        _check_shape(onnx, tuple(shape.to_shape()))
+    return core().read_model(onnx)
+
+
+def _not_ours(onnx: Path) -> WeightsError:
+    return WeightsError(f"{onnx}: does not take B x 3 x H x W images of any size; expected a graph from bgai export")
+
+
+def _check_shape(onnx: Path, shape: tuple[int, ...]) -> None:
+    """Refuse a graph that makes this of one pixel."""
+    if len(shape) != 4 or shape[:2] != (1, 3) or shape[2] != shape[3] or shape[2] not in SCALES:
+        raise WeightsError(
+            f"{onnx}: gives {shape} for an image of one pixel; expected 1 x 3 x s x s for an s of 2, 3 or 4, as"
+            " from bgai export"
+        )

@@ -57,9 +57,9 @@ def read_pth(path: Path, key: str) -> dict[str, NDArray[np.float32]]:
             with zipfile.ZipFile(file) as archive:
                 return _Archive(archive, size).tensors(key)
     except _RefusedError as error:
-        raise WeightsError(f"{path}: {error}") from None
-    except _DAMAGES:
-        raise WeightsError(f"{path}: damaged, or not a PyTorch checkpoint") from None
+        raise WeightsError(f"{path}: {error}") from error
+    except _DAMAGES as error:
+        raise WeightsError(f"{path}: damaged, or not a PyTorch checkpoint") from error
 
 
 class _RefusedError(Exception):

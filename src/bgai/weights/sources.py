@@ -152,7 +152,8 @@ def _shipped(name: str, scale: int) -> Weights:
     if scale not in held:
         others = ", only " + ", ".join(f"×{other}" for other in held) if held else ""
         raise WeightsError(
-            f"the package holds no {name} weights for ×{scale} yet{others}; use --weights official or a file of yours"
+            f"the package holds no {name} weights for ×{scale} yet{others}; use 'official' or a file of yours",
+            parameter="weights",
         )
     file = _shipped_file(name, scale)
     return Weights(f"{name} ×{scale}", file, halo=_halo(file))
