@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Protocol
 
 from bgai.errors import EngineError
@@ -67,3 +68,40 @@ def run_error(error: Exception, runtime: str, size: Size | None) -> EngineError:
     if isinstance(error, MemoryError) or any(sign in reason.lower() for sign in ("alloc", "memory")):
         return EngineError(f"{tiles} need more memory than {runtime} can have; choose smaller ones", parameter="tile")
     return EngineError(f"{runtime} cannot run {tiles}: {reason[:300] or type(error).__name__}")
+
+
+class ProcessGuard:
+    """Remembers which process uses a runtime, because a fork does not copy the runtime's threads.
+
+    Args:
+        runtime: Its name.
+    """
+
+    def __init__(self, runtime: str) -> None:
+        self._runtime = runtime
+        self._user: int | None = None
+
+    def is_forked(self) -> bool:
+        """Whether this process was forked from one that had used the runtime."""
+        return self._user not in (None, os.getpid())
+
+    def check(self) -> None:
+        """Refuse a forked process, in which the runtime would wait for ever for threads that are not there.
+
+        Raises:
+            EngineError: This process was forked from one that had used the runtime.
+        """
+        if self.is_forked():
+            raise EngineError(
+                f"{self._runtime} was used before this process was forked, and its threads are not here: start"
+                " processes with multiprocessing's 'spawn' or 'forkserver', or enlarge nothing before the fork"
+            )
+
+    def use(self) -> None:
+        """Remember this process as the one that uses the runtime.
+
+        Raises:
+            EngineError: As for `check`.
+        """
+        self.check()
+        self._user = os.getpid()

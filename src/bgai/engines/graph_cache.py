@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bgai.atomic_files import make_folder, whole_or_nothing
-from bgai.engines.openvino_runtime import COMPILING, CompiledModel, Model, check_process, core
+from bgai.engines.openvino_runtime import COMPILING, GUARD, CompiledModel, Model, core
 from bgai.errors import OutputError
 
 KEPT_FILES = 64
@@ -45,7 +45,7 @@ class GraphCache:
             RuntimeError: OpenVINO cannot compile the graph.
             EngineError: OpenVINO was used before this process was forked.
         """
-        check_process()  # in a forked process the lock may be held for ever
+        GUARD.check()  # in a forked process the lock may be held for ever
         with COMPILING:
             if self._folder is None:
                 return _compile(build, settings)

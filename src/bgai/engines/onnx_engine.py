@@ -11,7 +11,7 @@ import psutil
 
 from bgai.engines.base import run_error
 from bgai.engines.graph_cache import GraphCache
-from bgai.engines.openvino_runtime import SETTINGS, Model, check_process, core, is_forked
+from bgai.engines.openvino_runtime import GUARD, SETTINGS, Model, core
 from bgai.errors import EngineError, WeightsError
 from bgai.network.config import SCALES
 from bgai.types import Size, Tiles
@@ -42,7 +42,7 @@ class OnnxEngine:
         self.scale = self._find_scale(onnx)
 
     def __call__(self, tiles: Tiles, count: int = 1) -> Tiles:
-        check_process()
+        GUARD.check()
         with self._lock:
             try:
                 result: Tiles = self._request.infer([np.ascontiguousarray(tiles)], share_inputs=True)[0]
@@ -54,7 +54,7 @@ class OnnxEngine:
         """Any size runs at once."""
 
     def release(self) -> None:
-        if is_forked():
+        if GUARD.is_forked():
             return
         with self._lock:
             self._graph.release_memory()

@@ -16,7 +16,7 @@ from bgai.engines import openvino_graph
 from bgai.engines.base import run_error
 from bgai.engines.graph_cache import GraphCache, trim_heap
 from bgai.engines.openvino_graph import build_graph, window_orders
-from bgai.engines.openvino_runtime import SETTINGS, InferRequest, Tensor, check_process, core, is_forked
+from bgai.engines.openvino_runtime import GUARD, SETTINGS, InferRequest, Tensor, core
 from bgai.errors import EngineError
 from bgai.network.config import NetworkConfig
 from bgai.types import Precision, Size, Tiles
@@ -65,12 +65,12 @@ class OpenVinoEngine:
         self._lock = threading.Lock()
 
     def prepare(self, size: Size, count: int) -> None:
-        check_process()
+        GUARD.check()
         with self._lock:
             self._request(_graph_size(size, count))
 
     def __call__(self, tiles: Tiles, count: int = 1) -> Tiles:
-        check_process()
+        GUARD.check()
         size = tiles.shape[-2], tiles.shape[-1]
         with self._lock:
             request = self._request(_graph_size(size, max(count, len(tiles))))
@@ -81,13 +81,13 @@ class OpenVinoEngine:
         return results[0] if len(results) == 1 else np.concatenate(results)
 
     def release(self) -> None:
-        if is_forked():
+        if GUARD.is_forked():
             return
         with self._lock:
             self._release()
 
     def rest(self) -> None:
-        if is_forked():
+        if GUARD.is_forked():
             return
         with self._lock:
             self._requests.clear()  # some 75 MiB each; from their files they are soon there again

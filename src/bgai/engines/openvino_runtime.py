@@ -7,16 +7,16 @@ cannot be found. So that module is hidden while OpenVINO is imported, and only t
 from __future__ import annotations
 
 import functools
-import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bgai.errors import EngineError
+from bgai.engines.base import ProcessGuard
 
 __all__ = [
     "COMPILING",
+    "GUARD",
     "SETTINGS",
     "CompiledModel",
     "Core",
@@ -26,9 +26,7 @@ __all__ = [
     "Output",
     "PartialShape",
     "Tensor",
-    "check_process",
     "core",
-    "is_forked",
     "op",
 ]
 
@@ -59,7 +57,8 @@ SETTINGS = {
 COMPILING = threading.Lock()
 """Held while a graph is built, compiled and freed: nodes that graphs share are not made for several threads."""
 
-_users: list[int] = []  # the process that made the core
+GUARD = ProcessGuard("OpenVINO")
+_MAKING_CORE = threading.Lock()
 
 
 def core() -> Core:
@@ -68,30 +67,12 @@ def core() -> Core:
     Raises:
         EngineError: The process was forked from one that has a core.
     """
-    check_process()
-    return _made_core()
+    GUARD.use()
+    with _MAKING_CORE:
+        return _made_core()
 
 
 @functools.cache
 def _made_core() -> Core:
     """It is never freed: OpenVINO frees with it what the process handles signals on."""
-    _users.append(os.getpid())
     return Core()
-
-
-def is_forked() -> bool:
-    """Whether this process was forked from one that had used OpenVINO, whose threads are not here."""
-    return bool(_users) and _users[0] != os.getpid()
-
-
-def check_process() -> None:
-    """Refuse a forked process, in which OpenVINO would wait for ever for threads that the fork left behind.
-
-    Raises:
-        EngineError: The process was forked from one that had used OpenVINO.
-    """
-    if is_forked():
-        raise EngineError(
-            "OpenVINO was used before this process was forked, and its threads are not here: start processes with"
-            " multiprocessing's 'spawn' or 'forkserver', or enlarge nothing before the fork"
-        )

@@ -9,7 +9,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from bgai.engines.base import run_error
+from bgai.engines.base import ProcessGuard, run_error
 from bgai.engines.cuda_network import CudaNetwork
 from bgai.errors import EngineError
 from bgai.network.config import NetworkConfig
@@ -18,6 +18,7 @@ from bgai.weights.checkpoint import build_network
 
 # What tensors take on CUDA, counted, and half as much again for the libraries and for gaps between them.
 _CUDA_BYTES_PER_PIXEL: Mapping[Precision, int] = {"float32": 10_000, "half": 6_000}
+_GUARD = ProcessGuard("PyTorch")
 
 
 class TorchEngine:
@@ -60,6 +61,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def __call__(self, tiles: Tiles, count: int = 1) -> Tiles:
+        _GUARD.use()
         try:
             with self._lock:
                 result: Tiles = self._network(torch.from_numpy(tiles).to(self._device)).cpu().numpy()
