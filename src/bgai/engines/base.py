@@ -55,6 +55,10 @@ class Engine(Protocol):
         ...
 
 
+# What runtimes write where memory cannot be had.
+_NO_MEMORY = ("alloc", "out of memory", "not enough memory")
+
+
 def run_error(error: Exception, runtime: str, size: Size | None) -> EngineError:
     """What an engine raises for an error of its runtime.
 
@@ -65,7 +69,7 @@ def run_error(error: Exception, runtime: str, size: Size | None) -> EngineError:
     """
     tiles = f"tiles of {size[1]} x {size[0]}" if size else "tiles"
     reason = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or any(sign in reason.lower() for sign in ("alloc", "memory")):
+    if isinstance(error, MemoryError) or any(sign in reason.lower() for sign in _NO_MEMORY):
         return EngineError(f"{tiles} need more memory than {runtime} can have; choose smaller ones", parameter="tile")
     return EngineError(f"{runtime} cannot run {tiles}: {reason[:300] or type(error).__name__}")
 

@@ -8,11 +8,10 @@ import io
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
 from bgai.atomic_files import make_folder, whole_or_nothing
-from bgai.engines.openvino_runtime import COMPILING, GUARD, CompiledModel, Model, core
+from bgai.engines.openvino_runtime import COMPILING, GUARD, VERSION, CompiledModel, Model, core
 from bgai.errors import OutputError
 
 KEPT_FILES = 64
@@ -49,7 +48,7 @@ class GraphCache:
         with COMPILING:
             if self._folder is None:
                 return _compile(build, settings)
-            key = "\n".join((key, repr(sorted(settings.items())), version("openvino"), _processor()))
+            key = "\n".join((key, repr(sorted(settings.items())), VERSION, _processor()))
             file = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.graph"
             compiled = self._load(file, key, settings)
             if compiled is None:

@@ -18,6 +18,7 @@ __all__ = [
     "COMPILING",
     "GUARD",
     "SETTINGS",
+    "VERSION",
     "CompiledModel",
     "Core",
     "InferRequest",
@@ -47,6 +48,7 @@ def _hidden(module: str) -> Iterator[None]:
 
 with _hidden(_REPORTER):
     from openvino import CompiledModel, Core, InferRequest, Model, Node, Output, PartialShape, Tensor
+    from openvino import __version__ as VERSION
     from openvino import opset13 as op
 
 SETTINGS = {
