@@ -19,7 +19,7 @@ from bgai.weights.sources import OFFICIAL_MIRRORS, SHIPPED, Pinned
 
 def test_the_package_s_weights_say_what_they_are() -> None:
     for scale, entry in zip(SCALES, catalogue("bgai"), strict=True):
-        assert (entry.name, entry.scale, entry.halo) == ("bgai", scale, 40)
+        assert (entry.name, entry.scale, entry.halo) == ("bgai", scale, 48)
         assert entry.file == SHIPPED / f"bgai_x{scale}.safetensors"
         assert entry.urls == []
         assert 290_000 < entry.parameters < 320_000
