@@ -24,7 +24,8 @@ def open_engine(folder: Path) -> OpenVinoEngine:
 
 @pytest.fixture
 def tiles() -> Tiles:
-    return (texture(20, 24).transpose(2, 0, 1)[None] / 255).astype(np.float32)
+    tiles: Tiles = (texture(20, 24).transpose(2, 0, 1)[None] / 255).astype(np.float32)
+    return tiles
 
 
 def test_a_graph_is_compiled_once(tiles: Tiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from bgai.engines.selection import (
 from bgai.errors import EngineError, UsageError, WeightsError
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
+from bgai.types import EngineName, Precision
 from bgai.weights.checkpoint import load_network
 from bgai.weights.reading import blended_weights, read_weights
 from bgai.weights.sources import Weights, find_weights, shipped_scales
@@ -41,7 +42,7 @@ THEIRS = Weights("theirs", Path("a.pth"))
 @pytest.mark.parametrize("scale", shipped_scales())
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 @pytest.mark.parametrize("shape", [(1, 3, 32, 48), (2, 3, 21, 37), (1, 3, 1, 1), (1, 3, 5, 100)])
-def test_shipped_weights_run_as_the_network_does(scale: int, engine: str, shape: tuple[int, ...]) -> None:
+def test_shipped_weights_run_as_the_network_does(scale: int, engine: EngineName, shape: tuple[int, ...]) -> None:
     weights = find_weights(None, scale)
     tiles = np.random.default_rng(0).random(shape, np.float32)
     with torch.inference_mode():
@@ -91,20 +92,20 @@ def test_auto_picks(
         (GRAPH, "auto", "cuda", "choose the engine openvino"),
     ],
 )
-def test_impossible_wishes_are_explained(weights: Weights, engine: str, device: str, message: str) -> None:
+def test_impossible_wishes_are_explained(weights: Weights, engine: EngineName, device: str, message: str) -> None:
     with pytest.raises(EngineError, match=message):
         choose(weights, engine, device)
 
 
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
-def test_compilation_is_refused_but_on_cuda(engine: str) -> None:
+def test_compilation_is_refused_but_on_cuda(engine: EngineName) -> None:
     with pytest.raises(EngineError, match=f"compilation is for the device cuda alone; {engine} on cpu"):
         open_engine(find_weights(None, 4), engine, "cpu", compile=True)
 
 
 def test_precisions_that_cannot_be_had_are_refused() -> None:
     with pytest.raises(UsageError, match="precision 'float16': expected one of float32, half"):
-        open_engine(OURS, precision="float16")
+        open_engine(OURS, precision="float16")  # type: ignore[arg-type]
     with pytest.raises(EngineError, match="torch on cpu computes in float32 alone"):
         open_engine(OURS, "torch", "cpu", precision="half")
     with pytest.raises(EngineError, match="an ONNX graph computes in float32 alone"):
@@ -126,7 +127,7 @@ def test_half_precision_is_close(size: tuple[int, int]) -> None:
 
 def test_unknown_engines_are_refused() -> None:
     with pytest.raises(UsageError, match="expected one of auto, openvino, torch"):
-        choose(OURS, "tensorrt")
+        choose(OURS, "tensorrt")  # type: ignore[arg-type]
 
 
 def test_a_missing_torch_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +287,7 @@ def test_a_graph_of_one_size_agrees_with_the_network() -> None:
     [((150, 33), "float32", 2e-5), ((1, 70), "float32", 2e-5), ((40, 50), "half", 1e-1)],
 )
 def test_parts_make_no_difference(
-    size: tuple[int, int], precision: str, tolerance: float, monkeypatch: pytest.MonkeyPatch
+    size: tuple[int, int], precision: Precision, tolerance: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if precision == "half" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this CPU has no bfloat16 arithmetic")

@@ -13,8 +13,9 @@ import bgai.weights.sources
 from bgai.errors import UsageError, WeightsError
 from bgai.network.config import SCALES
 from bgai.weights.catalogue import NAMES, catalogue, describe
+from bgai.weights.download import Pinned
 from bgai.weights.history import Run, as_json
-from bgai.weights.sources import OFFICIAL_MIRRORS, SHIPPED, Pinned
+from bgai.weights.sources import OFFICIAL_MIRRORS, SHIPPED
 
 
 def test_the_package_s_weights_say_what_they_are() -> None:

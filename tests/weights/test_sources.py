@@ -13,12 +13,12 @@ from support import copied, save_repeating_graph, served_folder
 
 import bgai.weights.sources
 from bgai.errors import UsageError, WeightsError
+from bgai.weights.download import Pinned
 from bgai.weights.onnx_file import read_graph_metadata
 from bgai.weights.sources import (
     DEFAULT_HALO,
     OFFICIAL,
     OFFICIAL_MIRRORS,
-    Pinned,
     find_weights,
     official_urls,
     shipped_scales,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +104,7 @@ class Upscaler:
             top += len(strip)
         return enlarged
 
-    def strips(self, image: Image, progress: PixelProgress | None = None) -> Iterator[Image]:
+    def strips(self, image: Image, progress: PixelProgress | None = None) -> Generator[Image, None, None]:
         """The rows of `upscale(image)` from the top, a few hundred at a time: what a file of any size needs."""
         check_image(image)
         width = image.shape[1]
