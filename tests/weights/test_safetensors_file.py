@@ -66,3 +66,15 @@ def test_settings_of_the_wrong_type_are_one_line(config: str, message: str, tmp_
         read_weights(tmp_path / "a.safetensors")
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_tensors_can_be_written_to(dtype: torch.dtype, suffix: str, tmp_path: Path) -> None:
+    tensors = {name: tensor.to(dtype) for name, tensor in filled_network(2).state_dict().items()}
+    file = tmp_path / f"a{suffix}"
+    if suffix == ".pth":
+        torch.save({"params_ema": released(tensors)}, file)
+    else:
+        save_file(tensors, file)
+    assert all(tensor.flags.writeable and tensor.flags.c_contiguous for tensor in read_weights(file)[1].values())

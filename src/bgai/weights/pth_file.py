@@ -127,7 +127,7 @@ class _Archive:
         if storage.kind in _BFLOAT16:
             return (array.astype(np.uint32) << 16).view(np.float32)
         with np.errstate(over="ignore"):  # who reads weights refuses what is not finite
-            return np.ascontiguousarray(array, np.float32).reshape(tensor.shape)
+            return np.array(array, np.float32, order="C")  # a copy, which can be written to
 
     def _read(self, name: str) -> bytes:
         if name not in self._contents:
