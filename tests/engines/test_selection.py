@@ -253,7 +253,7 @@ def test_graphs_of_other_weights_are_not_taken_for_these(tmp_path: Path) -> None
     for added in (0, 1e-3):
         tensors["head.bias"][0] += added
         results.append(openvino_engine.OpenVinoEngine(config, tensors, tmp_path)(tile))
-    assert len(list(tmp_path.glob("*.blob"))) == 2
+    assert len(list(tmp_path.glob("*.graph"))) == 2
     assert np.abs(results[1] - results[0]).max() == pytest.approx(1e-3, abs=1e-5)
 
 

@@ -59,7 +59,6 @@ class OpenVinoEngine:
             self._settings["INFERENCE_PRECISION_HINT"] = "bf16"
         self._half = precision == "half"
         self._cache = GraphCache(cache)
-        self._key = f"{config} {_digest(tensors)} {_digest_of_builder()}"
         self._requests: dict[Size | None, InferRequest] = {}
         self._last: Size | None = None
         self._lock = threading.Lock()
@@ -121,8 +120,9 @@ class OpenVinoEngine:
         return self._requests[size]
 
     def _compile(self, size: Size | None) -> InferRequest:
+        key = f"{self._config} {size} {_digest(self._tensors)} {_digest_of_builder()}"
         compiled = self._cache.compile(
-            lambda: build_graph(self._tensors, self._config, size, self._half), f"{self._key} {size}", self._settings
+            lambda: build_graph(self._tensors, self._config, size, self._half), key, self._settings
         )
         return compiled.create_infer_request()
 
