@@ -9,7 +9,6 @@ from typing import get_args
 from bgai.engines.base import Engine
 from bgai.errors import EngineError, MissingExtraError, UsageError
 from bgai.types import EngineName, Precision
-from bgai.weights.reading import blended_weights
 from bgai.weights.sources import Weights, cache_folder
 
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
@@ -111,6 +110,8 @@ def open_engine(
             f"precision half: {what} computes in float32 alone; choose the device cuda or the engine openvino",
             parameter="precision",
         )
+    from bgai.weights.reading import blended_weights
+
     if name == "torch":
         from bgai.engines.torch_engine import TorchEngine
 
