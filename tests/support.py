@@ -22,7 +22,8 @@ from PIL import Image
 
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
-from bgai.weights.safetensors_file import RELEASED_NAMES, read_weights, write_weights
+from bgai.weights.reading import RELEASED_NAMES, read_weights
+from bgai.weights.safetensors_file import write_weights
 from bgai.weights.sources import SHIPPED
 
 

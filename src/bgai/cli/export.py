@@ -30,14 +30,14 @@ def export(
     if found.is_graph:
         raise UsageError(f"{weights}: a graph already; expected a .safetensors or .pth file")
     if output.suffix == ".safetensors":
-        from bgai.weights.safetensors_file import read_weights, write_weights
+        from bgai.weights.conversion import convert_weights
 
-        write_weights(*read_weights(found.file, found.key), output, overwrite=overwrite)
+        convert_weights(found, output, overwrite)
         tell(str(output))
         return
     if output.suffix != ".onnx":
         raise UsageError(f"{output}: expected a name that ends in .onnx or .safetensors", parameter="output")
     with needing_extra("export", "an ONNX graph"):
         from bgai.engines.onnx_export import export_onnx
-    difference = export_onnx(found.file, output, overwrite)
+    difference = export_onnx(found, output, overwrite)
     tell(f"{output}: within {difference:.1e} of the network")

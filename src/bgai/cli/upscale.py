@@ -149,13 +149,24 @@ def upscale(
     """
     from bgai.upscaling.batch import OutputSettings, plan_jobs
     from bgai.upscaling.files import FittingUpscalers, used_weights
+    from bgai.upscaling.memory_plan import COMMAND_MEMORY
     from bgai.upscaling.upscaler import Upscaler
 
     settings = OutputSettings(output, format and format.lower(), quality, overwrite, max_megapixels)
 
     def open_upscaler(name: str | None) -> Upscaler:
         found = find_weights(name, scale, clean)
-        return Upscaler(scale, found, engine, device, tile=tile, halo=halo, precision=precision, compile=compile)
+        return Upscaler(
+            scale,
+            found,
+            engine,
+            device,
+            tile=tile,
+            halo=halo,
+            precision=precision,
+            compile=compile,
+            memory=COMMAND_MEMORY,
+        )
 
     upscaler: Upscaler | FittingUpscalers
     if weights == "auto" and clean is None:

@@ -14,7 +14,7 @@ from typing import Any
 from bgai import provenance
 from bgai.datasets.matlab_resize import imresize
 from bgai.datasets.pairs import PairedImages, make_lr
-from bgai.engines.selection import blended_weights
+from bgai.engines.selection import check_engine
 from bgai.errors import BgaiError, ImageError, UsageError, listed
 from bgai.evaluation.averaged_tiles import enlarge_averaging
 from bgai.evaluation.html_report import Example, write_page
@@ -24,6 +24,7 @@ from bgai.options.sections import PairedDataset, TestOptions
 from bgai.pictures.writing import save_rgb_png
 from bgai.types import Progress, RgbImage
 from bgai.upscaling.upscaler import Upscaler
+from bgai.weights.reading import blended_weights
 from bgai.weights.sources import Weights, find_weights
 
 Sets = Mapping[str, PairedImages]
@@ -78,7 +79,7 @@ class Enlarger:
         self._averaged_tile = tile if averaging and isinstance(tile, int) else 0
         self.whole = tile == 0
         own_tile = None if tile == "auto" else 0 if averaging else tile
-        self.upscaler = Upscaler(options.scale, self.weights, engine, device, tile=own_tile)
+        self.upscaler = Upscaler(options.scale, self.weights, check_engine(engine), device, tile=own_tile)
 
     def __call__(self, lr: RgbImage) -> RgbImage:
         if self._averaged_tile:
