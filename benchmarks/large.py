@@ -17,12 +17,13 @@ import numpy as np
 from progress import show
 
 from bgai.atomic_files import whole_or_nothing
-from bgai.datasets.pairs import Image, PairedImages
+from bgai.datasets.pairs import PairedImages
 from bgai.errors import BgaiError
 from bgai.evaluation.result_folder import Results, mean, means
 from bgai.evaluation.run import run_test
-from bgai.options.sections import PairedDataset, TestOptions
+from bgai.options.evaluation import TestOptions
 from bgai.pictures.picture_files import encode_png, read_rgb8
+from bgai.types import RgbImage
 
 SCALE = 4
 WAYS: dict[str, dict[str, Any]] = {
@@ -98,14 +99,14 @@ def difference(results: Results, found: dict[str, Results]) -> tuple[str, str]:
     return f"{largest} of 255", f"{100 * differing / samples:.4f} %"
 
 
-def enlarged(results: Results, image: str) -> Image:
+def enlarged(results: Results, image: str) -> RgbImage:
     return read_rgb8(results.folder / "visualization" / results.datasets[0] / f"{image}_sr.png")
 
 
-def picture(found: dict[str, Results], hr: Path) -> Image:
+def picture(found: dict[str, Results], hr: Path) -> RgbImage:
     """HR and each way; below, their differences from the whole, amplified."""
     image = found["whole"].found[0].image
-    originals = PairedImages(PairedDataset(name="hr", dataroot_gt=hr), SCALE)
+    originals = PairedImages(hr, None, SCALE)
     original = originals.read(originals.names.index(image))[1]
     pixels = {way: enlarged(results, image) for way, results in found.items()}
     worst = np.abs(pixels["averaged64"].astype(int) - pixels["whole"]).max(axis=2)
@@ -127,7 +128,7 @@ def picture(found: dict[str, Results], hr: Path) -> Image:
     return np.concatenate(rows).repeat(2, 0).repeat(2, 1)
 
 
-def framed(part: Image) -> Image:
+def framed(part: RgbImage) -> RgbImage:
     return np.pad(part, ((0, 2), (0, 2), (0, 0)), constant_values=255)
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from bgai.atomic_files import whole_or_nothing
-from bgai.datasets.pairs import FolderImages, Image
+from bgai.datasets.pairs import FolderImages
 from bgai.errors import BgaiError, ImageError
 from bgai.pictures.picture_files import encode_png
+from bgai.types import RgbImage
 
 CELL = (320, 480)
 
@@ -42,7 +43,7 @@ def main() -> None:
             partial.write_bytes(encode_png(pixels))
 
 
-def mosaic(images: FolderImages, keys: list[str], height: int, width: int) -> Image:
+def mosaic(images: FolderImages, keys: list[str], height: int, width: int) -> RgbImage:
     pixels = np.empty((height, width, 3), np.uint8)
     remaining = iter(keys)
     for top in range(0, height, CELL[0]):

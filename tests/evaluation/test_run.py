@@ -20,7 +20,7 @@ from bgai.errors import EngineError, ImageError, UsageError, WeightsError
 from bgai.evaluation.metrics import psnr
 from bgai.evaluation.result_folder import Measurement, Results, means
 from bgai.evaluation.run import run_test
-from bgai.options.sections import TestOptions
+from bgai.options.evaluation import TestOptions
 from bgai.upscaling.upscaler import Upscaler
 
 METRICS = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from bgai.options.sections import TrainingOptions
+from bgai.options.training import TrainingOptions
 from bgai.training.learning_rate import learning_rate
 
 TOTAL = 50
@@ -19,7 +19,10 @@ def ours(scheduler: dict[str, Any], **more: Any) -> list[float]:
     options = TrainingOptions.model_validate(
         {"optim_g": {"lr": 0.1}, "scheduler": scheduler, "total_iter": TOTAL, **more}
     )
-    return [learning_rate(options, iteration + 1, iteration / TOTAL) for iteration in range(TOTAL)]
+    return [
+        learning_rate(options.scheduler, options.optim_g.lr, iteration + 1, iteration / TOTAL, options.warmup_iter)
+        for iteration in range(TOTAL)
+    ]
 
 
 def pytorchs(scheduler: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]) -> list[float]:

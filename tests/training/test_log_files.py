@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from bgai.errors import OutputError
-from bgai.training.log_files import Journal, draw_curves, flattened, read_records
+from bgai.training.log_files import Journal, draw_curves, flattened, read_records, show_messages
 
 
-def test_lines_and_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_and_records(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "bgai")
     journal = Journal(tmp_path, 0, tensorboard=False)
-    journal.line("iteration 1")
+    journal.line("iteration 1, 100 %s")
     journal.record(1, loss=0.5, validation={"Set5": {"psnr": 30.0}})
-    assert capsys.readouterr().out == "iteration 1\n"
-    assert (tmp_path / "train.log").read_text() == "iteration 1\n"
+    assert capsys.readouterr().out == ""
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [
+        ("bgai.training", "iteration 1, 100 %s")
+    ]
+    line = (tmp_path / "train.log").read_text()
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}  iteration 1, 100 %s\n", line)
     assert json.loads((tmp_path / "log.jsonl").read_text()) == {
         "iteration": 1,
         "loss": 0.5,
         "validation": {"Set5": {"psnr": 30.0}},
     }
+
+
+def test_messages_are_shown_on_request_alone(tmp_path: Path) -> None:
+    journal, stream = Journal(tmp_path, 0, tensorboard=False), io.StringIO()
+    journal.line("before")
+    with show_messages(stream):
+        journal.line("within")
+    journal.line("after")
+    assert stream.getvalue() == "within\n"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"\xff\xfe", b"[]", b"1", b"null", b"{}", b'{"iteration": "a"}', b'{"iteration": 1, "loss": "x"}', b"[" * 100_000],
+)
+def test_a_damaged_line_is_left_out(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"iteration": 1, "loss": 0.5}\n' + damage + b'\n{"iteration": 3, "loss": 0.5}\n')
+    assert [record["iteration"] for record in read_records(path)] == [1, 3]
+    Journal(tmp_path, 3, tensorboard=False).record(4, loss=0.5)
+    assert len(path.read_bytes().splitlines()) == 3
 
 
 def test_what_came_after_the_state_is_dropped(tmp_path: Path) -> None:

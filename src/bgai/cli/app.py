@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -541,10 +542,12 @@ def train(
     if launcher not in ("none", "pytorch"):
         raise UsageError(f"--launcher {launcher}: expected none or pytorch")
     with _needing_extra("train"):
-        from bgai.options.sections import TrainOptions
+        from bgai.options.training import TrainOptions
+        from bgai.training.log_files import show_messages
         from bgai.training.run import train as train_from
     options = _read_options(opt, TrainOptions, force_yml, more)
-    train_from(options, auto_resume, "pytorch" if launcher == "pytorch" else "none")
+    with show_messages(sys.stdout):
+        train_from(options, auto_resume, "pytorch" if launcher == "pytorch" else "none")
 
 
 @app.command("test", context_settings={"help_option_names": ["-h", "--help"]})
@@ -572,7 +575,7 @@ def run_test(
         raise UsageError(f"--launcher {launcher}: tests run in one process; leave it out")
     with _needing_extra("train"):
         from bgai.evaluation import run as testing
-        from bgai.options.sections import TestOptions
+        from bgai.options.evaluation import TestOptions
     options = _read_options(opt, TestOptions, force_yml, more)
     with _counting(transient=True, disable=not err.is_terminal) as advance:
         results = testing.run_test(

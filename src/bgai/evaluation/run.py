@@ -18,9 +18,12 @@ from bgai.engines.selection import blended_weights
 from bgai.errors import BgaiError, ImageError, UsageError, listed
 from bgai.evaluation.averaged_tiles import enlarge_averaging
 from bgai.evaluation.html_report import Example, write_page
+from bgai.evaluation.image_sets import open_pairs
 from bgai.evaluation.result_folder import Measurement, Results
 from bgai.evaluation.scores import Scorer, unmeasurable
-from bgai.options.sections import PairedDataset, TestOptions
+from bgai.names import path_within
+from bgai.options.evaluation import TestOptions
+from bgai.options.sections import PairedDataset
 from bgai.pictures.picture_files import Picture, write_picture
 from bgai.types import Progress, RgbImage
 from bgai.upscaling.upscaler import Upscaler
@@ -148,8 +151,8 @@ def _open_sets(datasets: Sequence[PairedDataset], options: TestOptions, progress
         try:
             if lr is not None and not lr.exists() and dataset.io_backend.type == "disk":
                 progress(f"{dataset.name}: making {lr}", 0, 1)
-                make_lr(dataset, options.scale)
-            sets[dataset.name] = PairedImages(dataset, options.scale, seed=options.manual_seed)
+                make_lr(dataset.dataroot_gt, lr, options.scale, dataset.filename_tmpl)
+            sets[dataset.name] = open_pairs(dataset, options.scale, degraded_by=options.manual_seed)
         except BgaiError as error:
             problems.append(f"{dataset.name}: {error}")
     if problems and len(datasets) > 1:
@@ -199,7 +202,8 @@ def _measure(
         sr, seconds = _timed(enlarge, lr)
         bicubic, bicubic_seconds = _timed(partial(imresize, factor=options.scale), lr)
         if options.val.save_img:
-            _save(results.folder / "visualization" / name / f"{image}_{options.val.suffix or options.name}.png", sr)
+            suffix = options.val.suffix or options.name
+            _save(path_within(results.folder / "visualization" / name, f"{image}_{suffix}.png"), sr)
         megapixels = sr.shape[0] * sr.shape[1] / 1e6
         results.add(Measurement(name, image, megapixels, seconds, scorer(sr, hr), bicubic_seconds, scorer(bicubic, hr)))
     progress(name, len(pairs), len(pairs))

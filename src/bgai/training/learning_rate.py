@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 
-from bgai.options.sections import CosineAnnealingLR, MultiStepLR, OneCycleLR, TrainingOptions
+from bgai.options.training import CosineAnnealingLR, MultiStepLR, OneCycleLR, Scheduler
 
 
-def learning_rate(options: TrainingOptions, iteration: int, progress: float) -> float:
+def learning_rate(scheduler: Scheduler, peak: float, iteration: int, progress: float, warm_up: int = 0) -> float:
     """The rate of an iteration.
 
     Args:
+        scheduler: Its kind and settings.
+        peak: The highest rate.
         iteration: Counted from 1.
         progress: Part of the training that is over, 0 to 1.
+        warm_up: The iteration at which a linear rise from 0 reaches `peak`; the scheduler applies from there on.
     """
-    peak = options.optim_g.lr
-    if iteration < options.warmup_iter:
-        return peak * iteration / options.warmup_iter
-    match options.scheduler:
+    if iteration < warm_up:
+        return peak * iteration / warm_up
+    match scheduler:
         case MultiStepLR(milestones=milestones, gamma=gamma):
             # A milestone's own iteration is the last at the old rate.
             return peak * gamma ** sum(iteration > milestone for milestone in milestones)

@@ -69,7 +69,8 @@ def read_weights(path: str | Path, key: str = "params_ema") -> tuple[NetworkConf
     """The network's settings, inferred from the tensors where the file does not say them, and its tensors.
 
     Args:
-        path: A `.safetensors` file that `write_weights` wrote, or a `.pth` file of the original project.
+        path: A `.safetensors` file that `write_weights` wrote, a `.pth` file of the original project, or the `.state`
+            of a training.
         key: Which of the weights in a `.pth` file: `params_ema` (averaged) or `params`.
 
     Raises:
@@ -80,6 +81,10 @@ def read_weights(path: str | Path, key: str = "params_ema") -> tuple[NetworkConf
     tensors: Mapping[str, NDArray[Any]]
     if path.suffix == ".safetensors":
         config, tensors = _read_ours(path)
+    elif path.suffix == ".state":
+        from bgai.weights.state_file import read_state_weights
+
+        config, tensors = read_state_weights(path)
     else:
         tensors = {_our_name(name): _as_convolution(tensor) for name, tensor in read_pth(path, key).items()}
         config = _config_of(tensors, path)
