@@ -34,6 +34,23 @@ def test_an_interrupted_test_goes_on(tmp_path: Path) -> None:
     assert not second.has("Set", "d")
 
 
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"[]", b"null", b"{}", b'{"dataset": 1}', b"[" * 100_000])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_damaged_line_costs_its_image_alone(tmp_path: Path, place: int, damage: bytes) -> None:
+    results = Results(tmp_path, "run", RUN)
+    results.begin()
+    for image in ("a", "b", "c"):
+        results.add(measurement(image))
+    lines = (tmp_path / "run/images.jsonl").read_bytes().splitlines()
+    lines[place] = damage
+    (tmp_path / "run/images.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    again = Results(tmp_path, "run", RUN)
+    again.begin()
+    assert [each.image for each in again.found] == [["a", "b", "c"], ["b", "c"], ["a", "c"]][place]
+    assert not list(tmp_path.glob("run_archived_*"))
+    assert [each.image for each in Results(tmp_path, "run", RUN).found] == [each.image for each in again.found]
+
+
 @pytest.mark.parametrize(("run", "afresh"), [({**RUN, "commit": "b"}, False), (RUN, True)])
 def test_other_results_are_set_aside(tmp_path: Path, run: dict[str, object], afresh: bool) -> None:
     first = Results(tmp_path, "run", RUN)

@@ -30,6 +30,8 @@ from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import Weights, find_weights
 
 Sets = Mapping[str, PairedImages]
+Examples = dict[tuple[str, bool], Example]
+"""By set, and whether it is the image of the largest gain or of the smallest."""
 
 
 def run_test(
@@ -62,15 +64,16 @@ def run_test(
     _check_images(sets, options, results, progress)
     enlarge.check_memory(sets)
     results.begin()
+    examples: Examples = {}
     for name, pairs in sets.items():
-        _measure(name, pairs, options, enlarge, scorer, results, progress)
+        _measure(name, pairs, options, enlarge, scorer, results, examples, progress)
     results.summarise()
-    write_page(results, _examples(sets, enlarge, results))
+    write_page(results, _examples(sets, enlarge, results, examples))
     return results
 
 
 class Enlarger:
-    """Whole images to whole images, in the way the option file says."""
+    """Enlarges whole images in the way that the option file says."""
 
     def __init__(self, options: TestOptions, engine: str, device: str) -> None:
         weights = find_weights(options.path.pretrain_network_g, options.scale)
@@ -89,7 +92,7 @@ class Enlarger:
         return self.upscaler.upscale(lr)
 
     def prepare(self, lr: RgbImage) -> None:
-        """Spare the clock what happens once for a size."""
+        """Compile for this size before it is timed."""
         if not self._averaged_tile:
             self.upscaler.prepare(lr)
 
@@ -190,9 +193,10 @@ def _measure(
     enlarge: Enlarger,
     scorer: Scorer,
     results: Results,
+    examples: Examples,
     progress: Progress,
 ) -> None:
-    """Measure the images of a set that were not measured before."""
+    """Measure the images of a set that were not measured before, and keep examples of the extremes."""
     for index, image in enumerate(pairs.names):
         progress(name, index, len(pairs))
         if results.has(name, image):
@@ -206,6 +210,9 @@ def _measure(
             _save(path_within(results.folder / "visualization" / name, f"{image}_{suffix}.png"), sr)
         megapixels = sr.shape[0] * sr.shape[1] / 1e6
         results.add(Measurement(name, image, megapixels, seconds, scorer(sr, hr), bicubic_seconds, scorer(bicubic, hr)))
+        for most, extreme in _extremes(results, name).items():
+            if extreme == image:
+                examples[name, most] = Example.cut(name, image, most, bicubic, sr, hr)
     progress(name, len(pairs), len(pairs))
 
 
@@ -219,13 +226,22 @@ def _save(target: Path, pixels: RgbImage) -> None:
         writer.write(pixels)
 
 
-def _examples(sets: Sets, enlarge: Enlarger, results: Results) -> list[Example]:
-    """Of each set, the images that gain most and least over bicubic, enlarged once more."""
+def _extremes(results: Results, name: str) -> dict[bool, str]:
+    """Of a set, the image that gains most over bicubic (True) and, where it is another one, the least (False)."""
+    ordered = sorted(results.of(name), key=lambda measurement: measurement.gain)
+    most, least = ordered[-1].image, ordered[0].image
+    return {True: most} if most == least else {True: most, False: least}
+
+
+def _examples(sets: Sets, enlarge: Enlarger, results: Results, kept: Examples) -> list[Example]:
+    """Of each set, the images that gain most and least; those that an earlier run measured are enlarged once more."""
     examples = []
     for name, pairs in sets.items():
-        ordered = sorted(results.of(name), key=lambda one: one.gain)
-        for one in dict.fromkeys((ordered[-1].image, ordered[0].image)):
-            lr, hr = pairs.read(list(pairs.names).index(one))
-            most = one == ordered[-1].image
-            examples.append(Example.cut(name, one, most, imresize(lr, results.run["scale"]), enlarge(lr), hr))
+        for most, image in _extremes(results, name).items():
+            example = kept.get((name, most))
+            if example is None or example.image != image:
+                lr, hr = pairs.read(list(pairs.names).index(image))
+                bicubic = imresize(lr, results.run["scale"])
+                example = Example.cut(name, image, most, bicubic, enlarge(lr), hr)
+            examples.append(example)
     return examples

@@ -147,8 +147,8 @@ class Report:
         last = self.experiment.weights(self.trainer.iteration)
         if not last.exists():  # the process was killed between its last state and its weights
             self._save_weights()
+            self._draw_curves()
         self._copy_to_latest()
-        self._draw_curves()
         self._close(f"{self.experiment.weights('latest')}: the weights after {self.trainer.iteration:,} iterations")
 
     def _close(self, last_line: str) -> None:
