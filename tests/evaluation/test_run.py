@@ -296,7 +296,7 @@ def test_metrics_of_pyiqa(images: Path, tmp_path: Path) -> None:
 def test_pyiqa_may_be_missing(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyiqa", None)
     metrics = {"lpips": {"type": "pyiqa", "metric": "lpips"}}
-    with pytest.raises(EngineError, match=r"lpips needs pyiqa: install it with  pip install 'bgai\[metrics\]'"):
+    with pytest.raises(EngineError, match=r"lpips needs the extra .metrics.: install it with  pip install 'bgai\[metrics\]'"):
         run_test(options(images, val={"metrics": metrics}), root=tmp_path)
 
 
