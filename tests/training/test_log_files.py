@@ -71,7 +71,9 @@ def test_nested_values_get_paths_for_names() -> None:
 
 
 def test_tensorboard_gets_the_same(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
+        EventAccumulator,
+    )
 
     journal = Journal(tmp_path, 0, tensorboard=True)
     journal.record(7, loss=0.25)

@@ -385,7 +385,8 @@ def test_going_on_with_a_teacher_gives_the_same_weights_to_the_bit(
 def assert_going_on_changes_nothing(values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(options(values))
     whole = final_weights(tmp_path)
-    step, taken = Trainer.step, []
+    step = Trainer.step
+    taken: list[torch.Tensor] = []
 
     def stop_after_eight(self: Trainer, *batch: torch.Tensor) -> torch.Tensor:
         if len(taken) == 8:
@@ -452,8 +453,8 @@ def test_a_batch_in_parts_gives_what_the_whole_gives(values: dict[str, Any], tau
     batch[0][3] *= 0.1  # its variance alone is not that of the batch
     whole, parts = (Trainer(options(chosen, train={**more, "accumulate": n}), CPU) for n in (1, 3))
     for _ in range(2):
-        tolerance = {"rtol": 2e-2, "atol": 1e-3} if kind == "half" else {"rtol": 2e-5, "atol": 1e-6}
-        torch.testing.assert_close(parts.step(*batch), whole.step(*batch), **tolerance)
+        rtol, atol = (2e-2, 1e-3) if kind == "half" else (2e-5, 1e-6)
+        torch.testing.assert_close(parts.step(*batch), whole.step(*batch), rtol=rtol, atol=atol)
         for (name, ours), theirs in zip(parts.network.named_parameters(), whole.network.parameters(), strict=True):
             if ours.grad is not None:
                 assert theirs.grad is not None

@@ -198,5 +198,5 @@ def read_names(path: Path) -> set[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ImageError(f"{path}: cannot be read: {error}") from None
+        raise ImageError(f"{path}: cannot be read: {error}") from error
     return {Path(line.split(" ")[0]).with_suffix("").as_posix() for line in lines if line.strip()}

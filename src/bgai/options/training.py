@@ -252,7 +252,7 @@ class TrainOptions(Section):
         try:
             self.network_g.config(self.scale)
         except BgaiError as error:
-            raise ValueError(f"network_g: {error}") from None
+            raise ValueError(f"network_g: {error}") from error
         return self
 
     def as_json(self) -> str:
