@@ -55,7 +55,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--authors", type=Path, required=True, help="clone of the authors' repository")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
-        "--precision", choices=("float32", "half"), default="float32", help="half is bfloat16 by autocast"
+        "--precision", choices=("float32", "half"), default="float32", help="half: bfloat16 by autocast"
     )
     parser.add_argument("--compile", action="store_true", help="compile this network; theirs stays eager")
     parser.add_argument(

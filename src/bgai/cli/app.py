@@ -379,11 +379,11 @@ def _version(package: str) -> str:
 @app.command()
 def export(
     weights: Annotated[str, typer.Argument(help="'bgai', 'photo', 'official', or a .safetensors or .pth file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx or .safetensors file to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx, .safetensors or .pth file to write.")],
     scale: Annotated[int | None, typer.Option(help="2, 3 or 4, with a name.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
 ) -> None:
-    """Turn weights into an ONNX graph for other runtimes, or a .pth into .safetensors."""
+    """Turn weights into an ONNX graph for other runtimes, into .safetensors, or into the authors' .pth layout."""
     found = _find_weights(weights, scale)
     if found.is_graph:
         raise UsageError(f"{weights}: a graph already; expected a .safetensors or .pth file")
@@ -393,8 +393,15 @@ def export(
         write_weights(*read_weights(found.file, found.key), output, overwrite=overwrite)
         out.print(str(output), markup=False, highlight=False, soft_wrap=True)
         return
+    if output.suffix == ".pth":
+        from bgai.weights.pth_export import write_pth
+        from bgai.weights.safetensors_file import read_weights
+
+        write_pth(read_weights(found.file, found.key)[1], output, overwrite=overwrite)
+        out.print(str(output), markup=False, highlight=False, soft_wrap=True)
+        return
     if output.suffix != ".onnx":
-        raise UsageError(f"{output}: expected a name that ends in .onnx or .safetensors")
+        raise UsageError(f"{output}: expected a name that ends in .onnx or .safetensors, or in .pth")
     with _needing_extra("export"):
         from bgai.engines.onnx_export import export_onnx
     difference = export_onnx(found.file, output, overwrite)

@@ -99,7 +99,7 @@ def find_weights(
         raise WeightsError(f"{path}: no such file; weights are 'bgai', 'photo', 'official' or the path of a file")
     if path.suffix in _SUFFIXES:
         return Weights(path.name, path, halo=_halo(path, DEFAULT_HALO))
-    raise WeightsError(f"{path}: expected an .onnx, .safetensors, .pth or .state file")
+    raise WeightsError(f"{path}: expected an .onnx, .safetensors or .pth file, or the .state of a training")
 
 
 def check_scale(scale: int | None) -> None:
