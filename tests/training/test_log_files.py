@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from bgai.errors import OutputError
-from bgai.training.log_files import Journal, draw_curves, flattened, read_records, show_messages
+from bgai.training.log_files import Journal, draw_curves, flattened, read_records, show_messages, smoothed
 
 
 def test_lines_and_records(
@@ -89,6 +89,19 @@ def test_curves_are_a_picture(tmp_path: Path, records: int) -> None:
     draw_curves(entries[:records], tmp_path / "curves.png", "name")
     with Image.open(tmp_path / "curves.png") as image:
         assert image.width == 120 * 5 * max(records, 1)
+
+
+def test_a_long_curve_is_smoothed() -> None:
+    iterations, values = smoothed(range(500_000), [float(n % 2) for n in range(500_000)])
+    assert len(iterations) == len(values) == 100
+    assert iterations[0] == pytest.approx(2499.5)
+    assert values == pytest.approx([0.5] * 100)
+    assert smoothed([1, 2, 3], [4.0, 5.0, 6.0]) == ([1, 2, 3], [4.0, 5.0, 6.0])
+
+
+def test_many_points_are_drawn(tmp_path: Path) -> None:
+    draw_curves([{"iteration": n, "loss": 0.5} for n in range(1000)], tmp_path / "curves.png", "name")
+    assert (tmp_path / "curves.png").stat().st_size > 5000
 
 
 def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path) -> None:

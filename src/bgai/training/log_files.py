@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from bgai.atomic_files import whole_or_nothing
 from bgai.errors import MissingExtraError, OutputError
+from bgai.evaluation.result_folder import mean
 
 _logger = logging.getLogger("bgai.training")
 
@@ -126,8 +127,22 @@ def _panel(name: str) -> tuple[str, str] | None:
     return (name, "all" if name == "loss" else "") if name in ("loss", "lr") else None
 
 
+_SMOOTHED_POINTS = 100
+
+
+def smoothed(iterations: Sequence[int], values: Sequence[float]) -> tuple[list[float], list[float]]:
+    """The means of a curve over windows of equal length, a hundred of them or so, at the means of their iterations."""
+    length = -(-len(values) // _SMOOTHED_POINTS)
+    windows = range(0, len(values), length)
+    means_of = [[mean(column[start : start + length]) for start in windows] for column in (iterations, values)]
+    return means_of[0], means_of[1]
+
+
 def draw_curves(records: Sequence[Record], target: Path, title: str) -> None:
-    """Draw the loss, the learning rate and each validation metric over the iterations into a PNG file."""
+    """Draw the loss, the learning rate and each validation metric over the iterations into a PNG file.
+
+    A long curve of the loss is smoothed, with the raw one behind it.
+    """
     panels: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
     for record in records:
         for name, value in flattened(record).items():
@@ -142,7 +157,11 @@ def draw_curves(records: Sequence[Record], target: Path, title: str) -> None:
         figure.subplots(1, max(len(panels), 1), squeeze=False)[0], panels.items(), strict=False
     ):
         for curve_name, (iterations, values) in curves.items():
-            panel.plot(iterations, values, label=curve_name, marker="." if len(values) < 30 else None)
+            if metric == "loss" and len(values) >= 2 * _SMOOTHED_POINTS:
+                (raw,) = panel.plot(iterations, values, alpha=0.2, linewidth=0.5)
+                panel.plot(*smoothed(iterations, values), label=curve_name, color=raw.get_color())
+            else:
+                panel.plot(iterations, values, label=curve_name, marker="." if len(values) < 30 else None)
         panel.set(
             xlabel="iteration",
             ylabel={"lr": "learning rate", "psnr": "PSNR, dB"}.get(metric, metric),
