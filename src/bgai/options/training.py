@@ -79,6 +79,7 @@ class OptimizerOptions(Section):
     lr: PositiveFloat
     weight_decay: NotNegative = 0
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
 
 
 class MultiStepLR(Section):
@@ -96,6 +97,22 @@ class CosineAnnealingLR(Section):
     eta_min: NotNegative = 0
 
 
+class CosineAnnealingRestartLR(Section):
+    """Half a cosine to `eta_min` in each of the periods, which are iterations, each from its own weight of the rate."""
+
+    type: Literal["CosineAnnealingRestartLR"]
+    periods: tuple[PositiveInt, ...] = Field(min_length=1)
+    restart_weights: tuple[PositiveFloat, ...] = (1,)
+    eta_min: NotNegative = 0
+
+    @model_validator(mode="after")
+    def _a_weight_each(self) -> CosineAnnealingRestartLR:
+        if len(self.restart_weights) != len(self.periods):
+            counts = f"{len(self.restart_weights)} and {len(self.periods)}"
+            raise ValueError(f"expected as many restart_weights as periods; found {counts}")
+        return self
+
+
 class OneCycleLR(Section):
     """Half a cosine up for `pct_start` of the training, from the rate over `div_factor`, and another down to that over
     `final_div_factor`. Source: L. N. Smith and N. Topin, Super-Convergence (2017), as PyTorch has it."""
@@ -106,7 +123,9 @@ class OneCycleLR(Section):
     final_div_factor: PositiveFloat = 1e4
 
 
-Scheduler = Annotated[MultiStepLR | CosineAnnealingLR | OneCycleLR, Field(discriminator="type")]
+Scheduler = Annotated[
+    MultiStepLR | CosineAnnealingLR | CosineAnnealingRestartLR | OneCycleLR, Field(discriminator="type")
+]
 
 
 class PixelLoss(Section):
@@ -174,8 +193,14 @@ class TrainingOptions(Section):
     def _one_length(self) -> TrainingOptions:
         if (self.total_iter is None) == (self.minutes is None):
             raise ValueError("expected one of 'total_iter' and 'minutes'")
-        if self.minutes is not None and isinstance(self.scheduler, MultiStepLR):
+        if self.minutes is not None and isinstance(self.scheduler, MultiStepLR | CosineAnnealingRestartLR):
             raise ValueError("with 'minutes' expected the scheduler CosineAnnealingLR or OneCycleLR")
+        if isinstance(self.scheduler, CosineAnnealingRestartLR) and sum(self.scheduler.periods) < (
+            self.total_iter or 0
+        ):
+            raise ValueError(
+                f"scheduler: the periods end after {sum(self.scheduler.periods)} iterations; expected {self.total_iter}"
+            )
         if self.teacher is None and self.pixel_opt.loss_weight == 0:
             raise ValueError("pixel_opt.loss_weight: expected more than 0 without a teacher")
         if self.fused and self.teacher and self.teacher.maps:

@@ -281,6 +281,6 @@ def _teacher(options: TeacherOptions, student: BGAI) -> BGAI:
 def _optimizer(options: OptimizerOptions, network: BGAI) -> torch.optim.Optimizer:
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if options.type == "SOAP":
-        return Soap(trained, options.lr, options.betas, weight_decay=options.weight_decay)
+        return Soap(trained, options.lr, options.betas, options.eps, weight_decay=options.weight_decay)
     kind = torch.optim.AdamW if options.type == "AdamW" else torch.optim.Adam
-    return kind(trained, options.lr, options.betas, weight_decay=options.weight_decay, fused=True)
+    return kind(trained, options.lr, options.betas, options.eps, weight_decay=options.weight_decay, fused=True)
