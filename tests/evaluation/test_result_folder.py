@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bgai.errors import OutputError
-from bgai.evaluation.result_folder import Measurement, Results, printed
+from bgai.evaluation.result_folder import Measurement, Results, formatted
 
 RUN = {"name": "run", "scale": 2, "commit": "a"}
 
@@ -86,7 +86,7 @@ def test_infinity_is_null_in_json(tmp_path: Path) -> None:
     results.add(measurement("a", math.inf))
     results.summarise()
     assert json.loads((tmp_path / "run/metrics.json").read_text())["Set"]["psnr"] is None
-    assert printed(math.inf) == "∞"
+    assert formatted(math.inf) == "∞"
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

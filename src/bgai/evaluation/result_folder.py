@@ -114,14 +114,14 @@ def means(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: mean([values[name] for values in scores]) for name in scores[0]}
 
 
-def printed(score: float) -> str:
+def formatted(score: float) -> str:
     """Decibels to the thousandth, what lies around 0 and 1 to four places."""
     return "∞" if math.isinf(score) else f"{score:.3f}" if abs(score) > 2 else f"{score:.4f}"
 
 
 def compared(scores: Mapping[str, float], bicubic: Mapping[str, float]) -> list[str]:
     """Each score as it is printed, with bicubic's in parentheses."""
-    return [f"{printed(value)} ({printed(bicubic[name])})" for name, value in scores.items()]
+    return [f"{formatted(value)} ({formatted(bicubic[name])})" for name, value in scores.items()]
 
 
 def _storable(measurement: Measurement) -> dict[str, Any]:
