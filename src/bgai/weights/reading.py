@@ -19,6 +19,7 @@ from bgai.weights.pth_file import read_pth
 from bgai.weights.safetensors_file import read_safetensors
 from bgai.weights.shapes import tensor_shapes
 from bgai.weights.sources import Weights
+from bgai.weights.state_file import read_state_weights
 
 # Names in the authors' checkpoints -> names in `bgai.network.model`, applied in this order.
 RELEASED_NAMES = (
@@ -68,7 +69,8 @@ def read_weights(path: str | Path, key: str = "params_ema") -> tuple[NetworkConf
     Tensors in float64, float16 and bfloat16 become float32.
 
     Args:
-        path: A `.safetensors` file that `write_weights` wrote, or a `.pth` file of the original project.
+        path: A `.safetensors` file that `write_weights` wrote, a `.pth` file of the original project, or the `.state`
+            of a training, which needs PyTorch.
         key: Which of the weights in a `.pth` file: `params_ema` (averaged) or `params`.
 
     Raises:
@@ -79,6 +81,8 @@ def read_weights(path: str | Path, key: str = "params_ema") -> tuple[NetworkConf
     if path.suffix == ".safetensors":
         metadata, tensors = read_safetensors(path)
         config = _stored_config(metadata["config"], path) if "config" in metadata else _config_of(tensors, path)
+    elif path.suffix == ".state":
+        config, tensors = read_state_weights(path)
     else:
         tensors = {_our_name(name): _as_convolution(tensor) for name, tensor in read_pth(path, key).items()}
         config = _config_of(tensors, path)

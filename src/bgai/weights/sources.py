@@ -30,7 +30,7 @@ OFFICIAL = {
     3: Pinned(2_997_089, "7fa514d7c542256fa621a30f93d767d7913eec4d80b67d65caad1a0ed625ced8"),
     4: Pinned(3_082_297, "de0b72b70dce10eddb2c293ef61dd2064aa343ab4581a58895b1c24964f0232c"),
 }
-_SUFFIXES = (".safetensors", ".pth", ".onnx")
+_SUFFIXES = (".safetensors", ".pth", ".state", ".onnx")
 DEFAULT_HALO = 64
 """For weights that say nothing, the authors' among them; `benchmarks/tiles.py` measures what weights need."""
 _MAX_HALO = 256
@@ -100,7 +100,7 @@ def find_weights(
         raise WeightsError(f"{path}: no such file; weights are 'bgai', 'photo', 'official' or the path of a file")
     if path.suffix in _SUFFIXES:
         return Weights(path.name, path, halo=_halo(path))
-    raise WeightsError(f"{path}: expected an .onnx, .safetensors or .pth file")
+    raise WeightsError(f"{path}: expected an .onnx, .safetensors or .pth file, or the .state of a training")
 
 
 def check_scale(scale: int | None) -> None:
