@@ -28,6 +28,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from bgai._version import __version__
+from bgai.cli.serve import serve
 from bgai.datasets.sub_images import DEFAULT_WORKERS, PrepareSettings
 from bgai.datasets.sub_images import prepare as cut_sub_images
 from bgai.errors import BgaiError, EngineError, UsageError
@@ -220,6 +221,9 @@ class _MegapixelsColumn(TextColumn):
     def render(self, task: Task) -> Text:
         speed = f"{task.speed / 1e6:.2f} MP/s" if task.speed else ""
         return Text(f"{task.completed / 1e6:.1f} of {(task.total or 0) / 1e6:.1f} MP {speed}")
+
+
+app.command()(serve)
 
 
 @app.command()

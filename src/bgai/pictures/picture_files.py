@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,7 +34,8 @@ _GREY = ("b-w", "grey16")
 _RGB = ("srgb", "rgb", "rgb16")
 # Flags of libvips' VipsForeignKeep.
 _KEEP_ALL, _KEEP_EXIF = 31, 1
-_KEPT_BLOBS = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
+_PROFILE = "icc-profile-data"
+_KEPT_BLOBS = (_PROFILE, "exif-data", "xmp-data", "iptc-data")
 _POLL_SECONDS = 0.1
 _MOST_IN_MEMORY = 2**26  # bytes of a picture
 _BYTES_AT_ONCE = 2**15  # larger blocks leave gaps in the heap, a third of the picture in all
@@ -58,6 +59,11 @@ class Picture:
     metadata: dict[str, tuple[int, Any]] = field(default_factory=dict)
     resolution: tuple[float, float] = (1.0, 1.0)
     notes: tuple[str, ...] = ()
+
+    def with_profile_alone(self) -> Picture:
+        """The same picture without EXIF, XMP and IPTC."""
+        profile = {name: value for name, value in self.metadata.items() if name == _PROFILE}
+        return replace(self, metadata=profile)
 
     def forget(self) -> None:
         """Give back the memory of what was looked at, if the pixels lie in a file."""

@@ -39,6 +39,8 @@ class OutputSettings:
     quality: int = 95
     overwrite: bool = False
     max_megapixels: float = DEFAULT_MAX_PIXELS / 1e6
+    metadata: bool = True
+    """Whether EXIF, XMP and IPTC are kept; the colour profile and the resolution always are."""
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
@@ -175,6 +177,8 @@ def run_job(
         OutputError: The output cannot be written.
     """
     picture = read_picture(job.source, settings.max_pixels, scratch=job.target.parent)
+    if not settings.metadata:
+        picture = picture.with_profile_alone()
     weights = ""
     if isinstance(upscaler, FittingUpscalers):
         upscaler, weights = upscaler.pick(job.source, picture)
