@@ -133,8 +133,6 @@ class Job:
     started: float = 0.0
     """By the monotonic clock."""
     stop: threading.Event = field(default_factory=threading.Event)
-    version: int = 0
-    """Counts changes."""
 
     @property
     def is_final(self) -> bool:

@@ -33,7 +33,7 @@ export class Item {
     this.job = job;
     this.file = null;
     this.draw();
-    if (fresh && !this.thumb.firstChild) this.drawThumbnail();
+    if (fresh && !this.thumb.querySelector("canvas")) this.drawThumbnail();
   }
 
   fail(error) {
@@ -44,14 +44,19 @@ export class Item {
   async drawThumbnail() {
     const canvas = this.file && (await thumbnail(this.file));
     if (canvas) {
-      this.thumb.replaceChildren(canvas);
+      this.show(canvas);
     } else if (this.job) {
       const image = new Image();
       image.alt = "";
       image.src = `/v1/jobs/${this.job.id}/thumbnail`;
       image.addEventListener("error", () => image.remove());
-      this.thumb.replaceChildren(image);
+      this.show(image);
     }
+  }
+
+  show(picture) {
+    this.thumb.querySelector("canvas, img")?.remove();
+    this.thumb.append(picture);
   }
 
   draw() {

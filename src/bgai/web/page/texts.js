@@ -27,8 +27,8 @@ export const TEXTS = {
   count: ["{done} of {all} done", "{done} von {all} fertig"],
   choices: ["Choices", "Auswahl"],
   choicesHelp: [
-    "They are for the pictures that you add next.",
-    "Sie gilt für die Bilder, die als Nächstes dazukommen.",
+    "For the pictures that you add next.",
+    "Für die Bilder, die als Nächstes dazukommen.",
   ],
   scale: ["Enlarge", "Vergrößern"],
   weights: ["Weights", "Gewichte"],
