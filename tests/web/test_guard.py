@@ -65,7 +65,9 @@ def test_large_uploads_are_refused(serve: Serve) -> None:
     client = serve(max_megabytes=0.1)
     assert client.send("/v1/jobs", bytes(100_001)).status == 413
     with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
-        head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = (
+            "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         connection.sendall(head.encode())
         answer = b""
         for _ in range(20):  # and so on without an end
@@ -101,7 +103,7 @@ def test_large_pictures_are_refused(serve: Serve) -> None:
 
 def test_a_full_queue_says_when_to_ask_again(serve: Serve) -> None:
     client = serve(queue=1)
-    large = picture(height=400, width=400)
+    large = picture(height=160, width=160)
     for _ in range(2):  # one in work, one that waits
         client.add(large)
     refused = client.send("/v1/jobs", picture())

@@ -32,7 +32,8 @@ def command_line(folder: Path, name: str, content: bytes, *options: str) -> byte
 def form(content: bytes, name: str, **fields: str) -> tuple[bytes, str]:
     """The body of a form with a picture, and its content type."""
     parts = [
-        f'--line\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n' for field, value in fields.items()
+        f'--line\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'
+        for field, value in fields.items()
     ]
     head = f'--line\r\nContent-Disposition: form-data; name="picture"; filename="{name}"\r\n\r\n'
     body = "".join(parts).encode() + head.encode() + content + b"\r\n--line--\r\n"
@@ -58,6 +59,14 @@ def test_a_picture_can_be_the_body_itself(client: Client) -> None:
     answer = client.send("/v1/upscale?scale=3&name=small.png&format=webp", picture(height=5, width=7))
     assert Image.open(io.BytesIO(answer.body)).size == (21, 15)
     assert answer.headers["content-type"] == "image/webp"
+
+
+def test_a_picture_that_is_sent_again_is_the_same_job(client: Client) -> None:
+    first, again, other = (
+        client.send("/v1/jobs?scale=2&client=sender", picture(), idempotency_key=key).json["id"] for key in "aab"
+    )
+    assert first == again != other
+    assert len(client.get("/v1/jobs?client=sender").json["jobs"]) == 2
 
 
 def test_metadata_is_left_out_on_request(client: Client) -> None:
@@ -119,17 +128,20 @@ def test_what_is_shown_has_the_pixels_of_the_result(client: Client) -> None:
 def test_a_thumbnail_is_small_and_upright(client: Client) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned to the right
-    job = client.add(picture(".jpg", height=200, width=400, exif=exif), "scale=2")
+    job = client.add(picture(".jpg", height=100, width=300, exif=exif), "scale=2")
     thumbnail = Image.open(io.BytesIO(client.get(f"/v1/jobs/{job['id']}/thumbnail").body))
-    assert thumbnail.size == (96, 192)
-    assert (job["input"]["width"], job["input"]["height"]) == (200, 400)
+    assert thumbnail.size == (64, 192)
+    assert (job["input"]["width"], job["input"]["height"]) == (100, 300)
     assert client.get(f"/v1/jobs/{job['id']}/source").headers["content-length"] == str(job["input"]["bytes"])
     client.ask("DELETE", f"/v1/jobs/{job['id']}")
 
 
 def test_all_results_come_in_one_archive(client: Client) -> None:
     contents = [picture(), picture(".webp", lossless=True)]
-    jobs = [client.finished(client.add(content, "client=packer&scale=2&format=png&name=a.png")["id"]) for content in contents]
+    jobs = [
+        client.finished(client.add(content, "client=packer&scale=2&format=png&name=a.png")["id"])
+        for content in contents
+    ]
     archive = zipfile.ZipFile(io.BytesIO(client.get("/v1/results.zip?client=packer").body))
     assert archive.namelist() == ["a_x2.png", "a_x2 (2).png"]
     assert archive.testzip() is None
@@ -200,10 +212,10 @@ def test_names_cannot_leave_the_folder(client: Client) -> None:
 
 def test_a_client_that_goes_away_ends_its_job(client: Client) -> None:
     connection = client.connect()
-    connection.request("POST", "/v1/upscale", picture(height=300, width=300), {"content-type": "image/png"})
-    assert eventually(lambda: any(job.width == 300 for job in client.service.jobs.values()))
+    connection.request("POST", "/v1/upscale", picture(height=160, width=161), {"content-type": "image/png"})
+    assert eventually(lambda: any(job.width == 161 for job in client.service.jobs.values()))
     connection.close()
-    assert eventually(lambda: all(job.width != 300 for job in client.service.jobs.values()))
+    assert eventually(lambda: all(job.width != 161 for job in client.service.jobs.values()))
     assert client.get("/healthz").json["status"] == "ok"
 
 

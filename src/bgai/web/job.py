@@ -118,6 +118,8 @@ class Job:
     source_bytes: int
     created: float
     """Seconds since 1970."""
+    key: str = ""
+    """The client's own, by which it is known if it is sent again."""
     state: State = "queued"
     finished: float = 0.0
     result: str = ""

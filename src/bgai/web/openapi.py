@@ -203,6 +203,12 @@ def _operation(
             ),
             {"name": "name", "in": "query", "description": "Of a picture that is the body.", "schema": _TEXT},
             _client(False),
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "Of a picture that may be sent again: the client's job of this key is not made anew.",
+                "schema": {"type": "string", "pattern": "^[A-Za-z0-9-]{1,64}$"},
+            },
         ]
     if parameters:
         described["parameters"] = parameters

@@ -26,7 +26,7 @@ from bgai.upscaling.batch import FORMATS
 from bgai.web.guard import COOKIE, Guard, cookie_value, refused, same
 from bgai.web.job import Job, JobOptions
 from bgai.web.openapi import document
-from bgai.web.service import RefusedError, Service, check_client
+from bgai.web.service import RefusedError, Service, check_label
 from bgai.web.settings import ServiceSettings
 from bgai.web.uploads import read_upload
 from bgai.web.views import MOST_PIXELS, Part, bicubic_view, result_view, thumbnail
@@ -287,15 +287,18 @@ async def _take_in(request: Request) -> Job:
     try:
         name, fields = await read_upload(request, folder / "upload")
         label = fields.pop("client", "")
-        client = check_client(label) if label else f"@{request.client.host if request.client else ''}"
-        return await service.add(client, id, name, JobOptions.from_fields(fields))
+        client = check_label("client", label) if label else f"@{request.client.host if request.client else ''}"
+        key = request.headers.get("idempotency-key", "")
+        if key:
+            check_label("Idempotency-Key", key)
+        return await service.add(client, id, name, JobOptions.from_fields(fields), key)
     except BaseException:
         service.folder.remove(id)
         raise
 
 
 def _client(request: Request) -> str:
-    return check_client(request.query_params.get("client", ""))
+    return check_label("client", request.query_params.get("client", ""))
 
 
 def _job(request: Request) -> Job:

@@ -104,14 +104,28 @@ class Service:
         if sum(job.bytes for job in self.jobs.values() if not job.is_final) > self.settings.keep_bytes:
             raise RefusedError(503, "the pictures that wait take all the room for files; ask again later", 10)
 
-    async def add(self, client: str, id: str, name: str, options: JobOptions) -> Job:
+    async def add(self, client: str, id: str, name: str, options: JobOptions, key: str = "") -> Job:
         """Make a job of an upload that lies as `upload` in the folder of its id.
+
+        Args:
+            client: Label of the client's jobs.
+            id: The job's.
+            name: Of the upload, whatever it is.
+            options: How it is to be enlarged.
+            key: If the client has a job of this key, that is given back, and the upload removed.
 
         Raises:
             RefusedError: It is not a picture, or too large.
             BgaiError: It cannot be enlarged as asked for.
         """
         job = await asyncio.to_thread(self._examine, client, id, name, options)
+        if key:
+            for other in self.of(client):
+                if other.key == key:
+                    self.folder.remove(id)
+                    return other
+            job.key = key
+        self.folder.save(job)
         self.jobs[id] = job
         self.queue.put(job)
         self._wake()
@@ -130,9 +144,7 @@ class Service:
             plan(source, options, output_settings(options, folder, self.settings.max_megapixels))
         except BgaiError as error:
             raise RefusedError(422, error_text(error, folder, name)) from error
-        job = Job(id, client, name, options, source.name, width, height, source.stat().st_size, time.time())
-        self.folder.save(job)
-        return job
+        return Job(id, client, name, options, source.name, width, height, source.stat().st_size, time.time())
 
     def _check_pixels(self, name: str, width: int, height: int) -> None:
         if width * height > self.settings.max_pixels:
@@ -246,12 +258,12 @@ def _suffix(start: bytes) -> str:
     raise RefusedError(415, "not a picture of a kind that is read; expected PNG, JPEG, WebP, TIFF or AVIF")
 
 
-def check_client(client: str) -> str:
-    """A client's label for its jobs, which nobody should be able to guess.
+def check_label(name: str, label: str) -> str:
+    """A label that a client made up, such as that of its jobs, which nobody should be able to guess.
 
     Raises:
         UsageError: It is none.
     """
-    if not (1 <= len(client) <= 64 and client.isascii() and client.replace("-", "").isalnum()):
-        raise UsageError("client: expected 1 to 64 letters, digits and hyphens")
-    return client
+    if not (1 <= len(label) <= 64 and label.isascii() and label.replace("-", "").isalnum()):
+        raise UsageError(f"{name}: expected 1 to 64 letters, digits and hyphens")
+    return label

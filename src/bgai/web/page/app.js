@@ -3,7 +3,7 @@ import { Compare } from "./compare.js";
 import { droppedFiles, picturesAmong } from "./files.js";
 import { Item } from "./items.js";
 import * as service from "./service.js";
-import { clientLabel, readChoices, readLanguage, unsent, writeChoices, writeLanguage } from "./store.js";
+import { clientLabel, randomLabel, readChoices, readLanguage, unsent, writeChoices, writeLanguage } from "./store.js";
 import { bytes, percent, setLanguage, text, translate } from "./texts.js";
 
 const UPLOADS_AT_ONCE = 2;
@@ -57,11 +57,10 @@ function currentOptions() {
 }
 
 function readForm() {
-  const data = new FormData(options);
-  return {
-    scale: data.get("scale"), weights: data.get("weights"), clean: options.clean.value, format: data.get("format"),
-    quality: options.quality.value, metadata: options.metadata.checked,
-  };
+  const { scale, weights, clean, format, quality, metadata } = options.elements;
+  const [values, checked] = [{ scale, weights, clean, format, quality }, { metadata: metadata.checked }];
+  for (const [name, element] of Object.entries(values)) values[name] = element.value;
+  return { ...values, ...checked };
 }
 
 function fillForm(choices) {
@@ -73,7 +72,7 @@ function fillForm(choices) {
 
 function drawChoices() {
   const { scale, weights, clean, format, quality } = readForm();
-  const both = info && info.weights.photo.includes(+scale);
+  const both = !info || info.weights.photo.includes(+scale);
   for (const name of ["photo", "between"]) options.weights.querySelector(`[value=${name}]`).disabled = !both;
   find("#clean-field").hidden = weights !== "between";
   find("#quality-field").hidden = format === "png" || format === "tiff";
@@ -97,7 +96,7 @@ async function add(files) {
   if (!files.length) return tell(text("newsNothing"));
   const given = currentOptions();
   for (const file of files) {
-    const item = make({ key: crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`, name: file.name, file, options: given });
+    const item = make({ key: randomLabel(), name: file.name, file, options: given });
     if (file.size > info.limits.bytes) {
       item.fail(text("tooLarge", { name: file.name, bytes: bytes(info.limits.bytes) }));
     } else {
@@ -133,7 +132,7 @@ async function send() {
   item.draw();
   let wait = 0;
   try {
-    const job = await service.addJob(client, item.file, item.options);
+    const job = await service.addJob(client, item.key, item.file, item.options);
     await unsent.remove(item.key);
     if (items.has(item.key)) adopt(item, job);
     else await service.removeJob(job.id); // stopped while it was sent

@@ -27,9 +27,10 @@ export async function getSource(job) {
   return new File([blob], job.name);
 }
 
-export async function addJob(client, file, options) {
+// With the key of a picture that the service has already, it answers with the job that it made of it.
+export async function addJob(client, key, file, options) {
   const query = new URLSearchParams({ ...options, client, name: file.name });
-  const headers = { "content-type": "application/octet-stream" };
+  const headers = { "content-type": "application/octet-stream", "idempotency-key": key };
   return (await ask(`/v1/jobs?${query}`, { method: "POST", body: file, headers })).json();
 }
 

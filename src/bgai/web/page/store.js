@@ -22,12 +22,16 @@ export function writeLanguage(language) {
   localStorage.setItem("bgai.language", language);
 }
 
+export function randomLabel() {
+  const random = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 // A label for this browser's jobs that nobody can guess.
 export function clientLabel() {
   let label = localStorage.getItem("bgai.client");
   if (!label) {
-    const random = crypto.getRandomValues(new Uint8Array(16));
-    label = Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    label = randomLabel();
     localStorage.setItem("bgai.client", label);
   }
   return label;
