@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
 
@@ -46,7 +46,6 @@ class Client:
 
     port: int
     service: Service
-    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -56,9 +55,12 @@ class Client:
         return HTTPConnection("127.0.0.1", self.port, timeout=60)
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+        return self._ask(method, path, body, headers)
+
+    def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         connection = self.connect()
         try:
-            sent = self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
+            sent = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, sent)
             response = connection.getresponse()
             return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
@@ -66,10 +68,10 @@ class Client:
             connection.close()
 
     def get(self, path: str, **headers: str) -> Answer:
-        return self.ask("GET", path, **headers)
+        return self._ask("GET", path, None, headers)
 
     def send(self, path: str, picture: bytes, **headers: str) -> Answer:
-        return self.ask("POST", path, picture, content_type="application/octet-stream", **headers)
+        return self._ask("POST", path, picture, {"content_type": "application/octet-stream"} | headers)
 
     def add(self, picture: bytes, query: str = "") -> dict[str, Any]:
         answer = self.send(f"/v1/jobs?{query}", picture)

@@ -23,7 +23,7 @@ export const TEXTS = {
     "PNG, JPEG, WebP, TIFF und AVIF, bis {bytes} und {pixels} Megapixel",
   ],
   saveAll: ["Save all", "Alle sichern"],
-  clear: ["Clear list", "Liste leeren"],
+  clear: ["Clear", "Leeren"],
   count: ["{done} of {all} done", "{done} von {all} fertig"],
   choices: ["Choices", "Auswahl"],
   choicesHelp: [
