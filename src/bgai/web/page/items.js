@@ -69,7 +69,8 @@ export class Item {
     const explained = this.explained();
     if (parts.state.textContent !== explained) parts.state.textContent = explained;
     this.progress.hidden = !["running", "queued", "unsent"].includes(state);
-    this.progress.value = job?.progress ?? 0;
+    if (state === "running" && !job.progress) this.progress.removeAttribute("value"); // until the first tile is done
+    else this.progress.value = job?.progress ?? 0;
     this.progress.setAttribute("aria-label", text("progressOf", { name: this.name }));
     parts.compare.hidden = parts.save.hidden = state !== "done";
     parts.again.hidden = !(job && (state === "done" || state === "failed"));
@@ -102,6 +103,7 @@ export class Item {
       case "queued":
         return job.ahead ? text("waiting", { ahead: job.ahead }) : text("next");
       case "running": {
+        if (!job.progress) return text("begun");
         const left = job.seconds_left;
         const values = { percent: percent(job.progress), left: left === null ? "" : duration(left) };
         return text(left === null ? "running" : "runningLeft", values);

@@ -54,6 +54,7 @@ export const TEXTS = {
   willBeSent: ["Will be sent", "Wird noch übertragen"],
   waiting: ["Waiting, {ahead} before it", "Wartet, {ahead} davor"],
   next: ["Is next", "Kommt als Nächstes"],
+  begun: ["Being enlarged", "Wird vergrößert"],
   running: ["{percent} done", "{percent} fertig"],
   runningLeft: ["{percent} done, {left} left", "{percent} fertig, noch {left}"],
   done: ["Done", "Fertig"],
