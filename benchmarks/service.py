@@ -1,6 +1,6 @@
 """Start-up, throughput, memory and answers of `bgai serve` under load, beside `bgai upscale` on a folder.
 
-    python benchmarks/service.py --pictures 50 --clients 50
+python benchmarks/service.py --pictures 50 --clients 50
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def main() -> None:
         for _ in range(2):  # the first compiles the graph
             start = time.perf_counter()
             subprocess.run([*_COMMAND, "upscale", str(folder), "--overwrite"], check=True, capture_output=True)
-        print(f"bgai upscale FOLDER: {len(pictures) / (time.perf_counter() - start):.1f} pictures a second, start included")
+        speed = len(pictures) / (time.perf_counter() - start)
+        print(f"bgai upscale FOLDER: {speed:.1f} pictures a second, start included")
         with _served(Path(scratch)) as process:
             _measure(pictures, arguments.clients, process)
 

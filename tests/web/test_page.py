@@ -144,6 +144,29 @@ def test_a_picture_can_be_stopped(page: Page, client: Client) -> None:
     assert eventually(lambda: all(job.name != "long.png" for job in client.service.jobs.values()))
 
 
+def test_large_results_are_shown_in_parts_that_cover_them(page: Page) -> None:
+    parts = page.evaluate("import('/compare.js').then(({ parts }) => parts(24_001, 16_000, 36_000_000))")
+    assert sum(part["width"] * part["height"] for part in parts) == 24_001 * 16_000
+    assert max(part["width"] * part["height"] for part in parts) <= 36_000_000
+    assert {(part["left"] + part["width"], part["top"] + part["height"]) for part in parts} >= {(24_001, 16_000)}
+    whole = page.evaluate("import('/compare.js').then(({ parts }) => parts(6000, 6000, 36_000_000))")
+    assert whole == [{"left": 0, "top": 0, "width": 6000, "height": 6000}]
+
+
+def test_the_page_waits_for_a_service_that_is_away(browser: Browser, serve: Serve) -> None:
+    client = serve()
+    page = browser.new_page(locale="en-GB")
+    page.goto(client.url)
+    page.wait_for_selector("#main:not([hidden])")
+    page.context.set_offline(True)
+    drop(page, later_png=picture())
+    page.wait_for_selector("#offline:not([hidden])")
+    page.context.set_offline(False)
+    page.wait_for_selector(".item[data-state=done]", timeout=60_000)
+    assert not page.is_visible("#offline")
+    page.close()
+
+
 def test_choices_and_language_are_remembered(page: Page) -> None:
     page.check("input[name=scale][value='3']", force=True)
     page.select_option("select[name=weights]", "between")

@@ -50,7 +50,7 @@ def serve(
     if not token and not is_loopback(host):
         token = secrets.token_urlsafe(24)
     settings = ServiceSettings(
-        folder=folder or cache_folder() / f"serve-{port}",
+        folder=folder or cache_folder() / "serve",
         host=host,
         port=port,
         token=token,

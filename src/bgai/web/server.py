@@ -6,6 +6,7 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 
 import uvicorn
@@ -51,6 +52,8 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End in order at the first signal, and without waiting for clients at the second."""
+        self.force_exit = self.should_exit
         self.should_exit = True
 
 
@@ -58,7 +61,7 @@ def serve(settings: ServiceSettings, *, browser: bool, tell: Callable[[str], Non
     """Serve until Ctrl-C or SIGTERM.
 
     Args:
-        settings: Address and limits.
+        settings: Address and limits; in its folder each port has one of its own.
         browser: Whether a browser is opened.
         tell: Called with the page's address once the service is up.
 
@@ -67,7 +70,8 @@ def serve(settings: ServiceSettings, *, browser: bool, tell: Callable[[str], Non
         OutputError: The folder for uploads and results cannot be made.
     """
     bound = bind(settings.host, settings.port)
-    app = make_app(settings)
+    # Who has the port has the folder: two services never work on the same jobs.
+    app = make_app(replace(settings, folder=settings.folder / str(bound.getsockname()[1])))
     address = page_address(settings, bound)
 
     def ready() -> None:

@@ -21,7 +21,7 @@ async def read_upload(request: Request, target: Path) -> tuple[str, dict[str, st
     """Write the picture of a request to a file; return its name and the fields that came with it.
 
     The picture is the one file of a form (`multipart/form-data`) or the body itself (`image/…` or
-    `application/octet-stream`). Other fields are those of the form and of the query, where `name` names a body.
+    `application/octet-stream`). Other fields are those of the form and of the query; `name` is that of the picture.
 
     Raises:
         RefusedError: The body is of another type.
@@ -34,7 +34,7 @@ async def read_upload(request: Request, target: Path) -> tuple[str, dict[str, st
             fields |= {name: value for name, value in form.items() if isinstance(value, str)}
             picture = _picture(form)
             await asyncio.to_thread(_copy, picture, target)
-            return picture.filename or "", fields
+            return fields.pop("name", "") or picture.filename or "", fields
     if not kind.startswith("image/") and kind != "application/octet-stream":
         raise RefusedError(
             415, f"a body of type {kind[:60] or 'unknown'!r}: expected a form with a picture, or a picture itself"
