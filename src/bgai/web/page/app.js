@@ -32,14 +32,20 @@ const actions = {
   },
 };
 
+function reached(is) {
+  find("#offline").hidden = is;
+}
+
 // What the service refuses for another reason than the picture is no fault of the page.
 async function attempt(action) {
   try {
-    return await action();
+    const result = await action();
+    reached(true);
+    return result;
   } catch (error) {
     if (error instanceof service.Refused && error.status === 404) return null;
     if (error instanceof service.Refused && error.status === 401) return askForToken();
-    find("#offline").hidden = false;
+    reached(false);
     return null;
   }
 }
@@ -133,6 +139,7 @@ async function send() {
   let wait = 0;
   try {
     const job = await service.addJob(client, item.key, item.file, item.options);
+    reached(true);
     await unsent.remove(item.key);
     if (items.has(item.key)) adopt(item, job);
     else await service.removeJob(job.id); // stopped while it was sent
@@ -145,7 +152,7 @@ async function send() {
     } else {
       wait = error.retrySeconds ?? RETRY_SECONDS;
       if (error.status === 401) askForToken();
-      else if (!error.status) find("#offline").hidden = false;
+      else reached(Boolean(error.status));
     }
   }
   item.sending = false;
@@ -226,11 +233,11 @@ function watch() {
   watching = service.watchJobs(client, {
     change: changed,
     up: () => {
-      find("#offline").hidden = true;
+      reached(true);
       send();
     },
     down: (events) => {
-      find("#offline").hidden = false;
+      reached(false);
       if (events.readyState === EventSource.CLOSED) setTimeout(start, RETRY_SECONDS * 1000);
     },
   });
@@ -308,11 +315,11 @@ async function start() {
     for (const job of await service.getJobs(client)) changed(job);
   } catch (error) {
     if (error.status === 401) return askForToken();
-    find("#offline").hidden = false;
+    reached(false);
     setTimeout(start, RETRY_SECONDS * 1000);
     return;
   }
-  find("#offline").hidden = true;
+  reached(true);
   find("#main").hidden = false;
   const known = await unsent.all();
   known.sort((one, other) => one.added - other.added);
