@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from web_support import Client, Serve, picture
+from web_support import Client, Serve, eventually, picture, running
 
 from bgai.web.fair_queue import FairQueue
 from bgai.web.job import Job, JobOptions, safe_name
+from bgai.web.settings import ServiceSettings
 
 
 def job(client: str, number: int) -> Job:
@@ -85,6 +86,15 @@ def test_health_is_told_while_the_engine_works(client: Client) -> None:
     for each in client.get("/v1/jobs?client=busy").json["jobs"]:
         client.ask("DELETE", f"/v1/jobs/{each['id']}")
     assert slowest < 1  # on a machine with other work too
+
+
+def test_an_interrupted_job_is_done_after_the_next_start(settings: ServiceSettings) -> None:
+    with running(settings) as first:
+        id = first.add(picture(height=120, width=130), "scale=2")["id"]
+        assert eventually(lambda: first.service.jobs[id].state == "running")
+    assert first.service.jobs[id].state == "queued"
+    with running(settings) as second:
+        assert second.finished(id)["state"] == "done"
 
 
 def test_a_stopped_job_leaves_nothing(client: Client) -> None:

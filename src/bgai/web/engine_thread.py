@@ -9,11 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bgai.errors import BgaiError, ImageError, UsageError
-from bgai.upscaling.batch import FittingUpscalers, OutputSettings, plan_jobs, run_job
-from bgai.upscaling.batch import Job as BatchJob
-from bgai.upscaling.upscaler import Upscaler
+from bgai.web.enlarging import Enlarger
 from bgai.web.fair_queue import FairQueue
-from bgai.web.job import Job, JobOptions
+from bgai.web.job import Job
 from bgai.web.job_folder import JobFolder
 from bgai.weights.sources import cache_folder
 
@@ -39,9 +37,7 @@ class EngineThread(threading.Thread):
     ) -> None:
         super().__init__(name="engine", daemon=True)
         self._queue, self._folder, self._changed = queue, folder, changed
-        self._max_megapixels = max_megapixels
-        self._key: tuple[int, str, float | None] | None = None
-        self._upscaler: Upscaler | FittingUpscalers | None = None
+        self._enlarger = Enlarger(max_megapixels)
         self.current: Job | None = None
         self._closing = False
 
@@ -72,13 +68,15 @@ class EngineThread(threading.Thread):
         try:
             self._enlarge(job, folder)
             job.state = "done"
-        except _StoppedError:
-            raise
-        except (BgaiError, MemoryError) as error:
-            job.state, job.error, job.error_status = "failed", error_text(error, folder, job.name), error_status(error)
-        except Exception:
-            log.exception("job %s", job.id)
-            job.state, job.error, job.error_status = "failed", f"{job.name}: the service failed; its log says why", 500
+        except Exception as error:
+            if self._unwanted(job):
+                raise _StoppedError from error
+            if isinstance(error, (BgaiError, MemoryError)):
+                job.error, job.error_status = error_text(error, folder, job.name), error_status(error)
+            else:
+                log.exception("job %s", job.id)
+                job.error, job.error_status = f"{job.name}: the service failed; its log says why", 500
+            job.state = "failed"
         job.finished = time.time()
         try:
             self._folder.save(job)
@@ -86,57 +84,18 @@ class EngineThread(threading.Thread):
             job.state, job.error, job.error_status = "failed", error_text(error, folder, job.name), 503
 
     def _enlarge(self, job: Job, folder: Path) -> None:
-        settings = output_settings(job.options, folder, self._max_megapixels)
-        batch_job = plan(folder / job.source, job.options, settings)
-
         def progress(done: int, _: int) -> None:
-            if job.stop.is_set() or self._closing:
+            if self._unwanted(job):
                 raise _StoppedError
             job.pixels_done = done
             self._changed(job)
 
-        done = run_job(batch_job, self._upscaler_for(job.options), settings, progress)
-        job.result, job.result_bytes = batch_job.target.name, batch_job.target.stat().st_size
-        job.weights, job.notes = done.weights, done.notes
+        result, told = self._enlarger(folder / job.source, job.options, progress)
+        job.result, job.result_bytes = result.name, result.stat().st_size
+        job.weights, job.notes = told.weights, told.notes
 
-    def _upscaler_for(self, options: JobOptions) -> Upscaler | FittingUpscalers:
-        """The last job's upscaler, if it fits: one alone holds memory."""
-        if self._upscaler is None or self._key != options.weights_key:
-            self._upscaler, self._key = None, None
-            self._upscaler, self._key = _open(options), options.weights_key
-        return self._upscaler
-
-
-def _open(options: JobOptions) -> Upscaler | FittingUpscalers:
-    scale, weights, clean = options.weights_key
-    if weights == "auto" and clean is None:
-        return FittingUpscalers(lambda name: Upscaler(scale, name))
-    return Upscaler(scale, None if weights == "auto" else weights, clean=clean)
-
-
-def output_settings(options: JobOptions, folder: Path, max_megapixels: float) -> OutputSettings:
-    """How the result is written, into the job's folder."""
-    return OutputSettings(
-        folder,
-        options.format,
-        options.quality,
-        overwrite=True,
-        max_megapixels=max_megapixels,
-        metadata=options.metadata,
-    )
-
-
-def plan(source: Path, options: JobOptions, settings: OutputSettings) -> BatchJob:
-    """Look at the header of an upload, and refuse what cannot be enlarged.
-
-    Raises:
-        ImageError: It is no picture, or of a kind that is not read.
-        OutputError: The format cannot hold the result.
-    """
-    found = plan_jobs([source], options.scale, settings)
-    if found.failures:
-        raise found.failures[0]
-    return found.jobs[0]
+    def _unwanted(self, job: Job) -> bool:
+        return self._closing or job.stop.is_set()
 
 
 def error_text(error: BaseException, folder: Path, name: str) -> str:

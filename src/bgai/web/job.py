@@ -71,11 +71,6 @@ class JobOptions:
         readers = {"scale": _whole, "quality": _whole, "clean": _number, "metadata": _truth}
         return cls(**{name: readers.get(name, _text)(name, value) for name, value in given.items() if value})
 
-    @property
-    def weights_key(self) -> tuple[int, str, float | None]:
-        """What decides which weights must be loaded."""
-        return self.scale, self.weights, self.clean
-
 
 def _text(name: str, value: str) -> Any:
     return value[:40]

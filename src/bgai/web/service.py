@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bgai.errors import BgaiError, UsageError
-from bgai.pictures.picture_files import read_size
-from bgai.web.engine_thread import EngineThread, error_text, output_settings, plan
+from bgai.web.engine_thread import EngineThread, error_text
+from bgai.web.enlarging import plan, size_of
 from bgai.web.fair_queue import FairQueue
 from bgai.web.job import Job, JobOptions, safe_name
 from bgai.web.job_folder import JobFolder
@@ -21,7 +21,6 @@ _SWEEP_SECONDS = 30
 _HEARTBEAT_SECONDS = 15
 _LEAST_BETWEEN_EVENTS = 0.1  # seconds
 _LONGEST_START = 32  # bytes that tell the kind of a picture
-_ANY_SIZE = 10**15
 
 # Beginnings of files by which kinds of pictures are told apart, and the suffix of a file that has none.
 _KINDS = (
@@ -139,9 +138,9 @@ class Service:
         name = safe_name(name, suffix)
         source = upload.rename(folder / f"source{Path(name).suffix}")
         try:
-            height, width, _ = read_size(source, _ANY_SIZE)
+            width, height = size_of(source)
             self._check_pixels(name, width, height)
-            plan(source, options, output_settings(options, folder, self.settings.max_megapixels))
+            plan(source, options, self.settings.max_megapixels)
         except BgaiError as error:
             raise RefusedError(422, error_text(error, folder, name)) from error
         return Job(id, client, name, options, source.name, width, height, source.stat().st_size, time.time())
