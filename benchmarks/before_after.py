@@ -18,7 +18,7 @@ from sheet import Pixels, crop, write_sheet
 
 from bgai.datasets.matlab_resize import imresize
 from bgai.errors import BgaiError
-from bgai.pictures.picture_files import read_rgb8
+from bgai.pictures.reading import read_rgb8
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 QUALITY = 60

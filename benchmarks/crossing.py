@@ -25,7 +25,7 @@ from bgai.datasets.matlab_resize import imresize
 from bgai.errors import BgaiError, ImageError
 from bgai.evaluation.metrics import psnr
 from bgai.pictures.compression import Compression, read_compression
-from bgai.pictures.picture_files import INPUT_SUFFIXES, decode_rgb8, read_rgb8
+from bgai.pictures.reading import INPUT_SUFFIXES, decode_rgb8, read_rgb8
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import Weights, find_weights
 

@@ -27,7 +27,7 @@ from bgai import provenance
 from bgai.benchmark.report import spread
 from bgai.engines.cuda_network import CudaNetwork
 from bgai.evaluation.metrics import psnr
-from bgai.pictures.picture_files import read_rgb8
+from bgai.pictures.reading import read_rgb8
 from bgai.weights.checkpoint import load_network
 from bgai.weights.sources import Weights, find_weights
 

@@ -22,7 +22,8 @@ from bgai.errors import BgaiError
 from bgai.evaluation.result_folder import Results, mean, means
 from bgai.evaluation.run import run_test
 from bgai.options.sections import PairedDataset, TestOptions
-from bgai.pictures.picture_files import encode_png, read_rgb8
+from bgai.pictures.reading import read_rgb8
+from bgai.pictures.writing import encode_png
 
 SCALE = 4
 WAYS: dict[str, dict[str, Any]] = {

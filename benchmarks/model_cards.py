@@ -27,7 +27,7 @@ from bgai.errors import BgaiError, WeightsError
 from bgai.evaluation.result_folder import Results
 from bgai.evaluation.run import run_test
 from bgai.network.config import GRID, SCALES
-from bgai.pictures.picture_files import read_rgb8
+from bgai.pictures.reading import read_rgb8
 from bgai.provenance import short
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.catalogue import Entry, Scores, catalogue

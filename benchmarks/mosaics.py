@@ -16,7 +16,7 @@ import numpy as np
 from bgai.atomic_files import whole_or_nothing
 from bgai.datasets.pairs import FolderImages, Image
 from bgai.errors import BgaiError, ImageError
-from bgai.pictures.picture_files import encode_png
+from bgai.pictures.writing import encode_png
 
 CELL = (320, 480)
 

@@ -26,7 +26,7 @@ from bgai.engines.openvino_graph import Size, build_graph, window_orders
 from bgai.engines.selection import blended_weights
 from bgai.evaluation.metrics import psnr
 from bgai.network.config import NetworkConfig
-from bgai.pictures.picture_files import read_rgb8
+from bgai.pictures.reading import read_rgb8
 from bgai.weights.sources import find_weights
 
 SCALE = 4

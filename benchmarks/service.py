@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from bgai.pictures.picture_files import encode_png
+from bgai.pictures.writing import encode_png
 
 _PORT = 8799
 _COMMAND = [sys.executable, "-m", "bgai"]

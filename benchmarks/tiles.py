@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bgai.pictures.picture_files import read_rgb8
+from bgai.pictures.reading import read_rgb8
 from bgai.upscaling.upscaler import Upscaler
 
 BORDER = 64

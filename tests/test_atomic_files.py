@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bgai.atomic_files import make_folder, whole_or_nothing
+from bgai import atomic_files
+from bgai.atomic_files import make_folder, remove_leftovers, whole_or_nothing
 from bgai.errors import OutputError
 
 
@@ -80,23 +81,80 @@ def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
     assert make_folder(tmp_path / "folder") == tmp_path / "folder"
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    code = """
+KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bgai.atomic_files import whole_or_nothing
-with whole_or_nothing(Path(sys.argv[1])) as partial:
-    Path(f"{partial}.raw").write_text("half")
+from bgai.atomic_files import whole_folder, whole_or_nothing
+with {lend}(Path(sys.argv[1])) as partial:
+    {write}
     os.kill(os.getpid(), signal.SIGKILL)
 """
+KILLED_AT_A_FILE = KILLED.format(lend="whole_or_nothing", write="partial.write_text('half')")
+KILLED_AT_A_FOLDER = KILLED.format(lend="whole_folder", write="(partial / 'a').write_text('half')")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
+@pytest.mark.parametrize(("code", "left"), [(KILLED_AT_A_FILE, 1), (KILLED_AT_A_FOLDER, 2)], ids=["file", "folder"])
+def test_what_a_killed_process_left_is_removed(code: str, left: int, tmp_path: Path) -> None:
     target = tmp_path / "a [1].png"
     subprocess.run([sys.executable, "-c", code, target], check=False)
-    assert len(names(tmp_path)) == 2
-    running = tmp_path / f".a [1].png.{os.getppid()}.partial"
-    running.touch()
+    assert len(names(tmp_path)) == left
     with whole_or_nothing(target) as partial:
+        assert partial.read_bytes() == b""
         partial.write_text("whole")
-    assert sorted(names(tmp_path)) == sorted(["a [1].png", running.name])
+    assert names(tmp_path) == ["a [1].png"]
+    assert target.read_text() == "whole"
+
+
+RUNNING = """
+import sys
+from pathlib import Path
+from bgai.atomic_files import whole_folder, whole_or_nothing
+with whole_or_nothing(Path(sys.argv[1])) as file, whole_folder(Path(sys.argv[2])) as folder:
+    file.write_text("its own")
+    (folder / "a").write_text("its own")
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RUNNING, str(tmp_path / "theirs"), str(tmp_path / "their folder")]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    remove_leftovers(tmp_path)
+    with whole_or_nothing(tmp_path / "ours") as partial:
+        partial.write_text("ours")
+    process.communicate()
+    assert sorted(names(tmp_path)) == ["ours", "their folder", "theirs"]
+    assert (tmp_path / "theirs").read_text() == (tmp_path / "their folder/a").read_text() == "its own"
+
+
+def test_two_outputs_of_one_name_never_share_a_partial_file(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    with whole_or_nothing(target) as one, whole_or_nothing(target) as other:
+        remove_leftovers(tmp_path)
+        one.write_text("one")
+        assert other.read_text() == ""
+        other.write_text("other")
+    assert target.read_text() == "one"  # the last to finish
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_folder_is_searched_for_leftovers_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[Path] = []
+    monkeypatch.setattr(atomic_files, "remove_leftovers", searched.append)
+    for name in ("a", "b", "new/c", "new/d"):
+        with whole_or_nothing(tmp_path / name):
+            pass
+    assert searched == [tmp_path, tmp_path / "new"]
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(OutputError, match="cannot be written: Is a directory"), whole_or_nothing(tmp_path / "a"):
+        raise AssertionError("work is done that cannot be kept")
 
 
 def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
@@ -105,6 +163,13 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the whole path is limited there")
+def test_a_name_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    with whole_or_nothing(tmp_path / ("a" * 255)) as partial:
+        partial.touch()
+    assert names(tmp_path) == ["a" * 255]
+
+
 def test_a_name_that_is_too_long(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be written"), whole_or_nothing(tmp_path / ("a" * 250)):
-        pass
+    with pytest.raises(OutputError, match="cannot be written"), whole_or_nothing(tmp_path / ("a" * 256)):
+        raise AssertionError("work is done that cannot be kept")

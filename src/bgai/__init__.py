@@ -14,6 +14,7 @@ from bgai._version import __version__
 
 if TYPE_CHECKING:
     from bgai.errors import BgaiError, EngineError, ImageError, OutputError, UsageError, WeightsError
+    from bgai.upscaling.files import EnlargedFile, upscale_file
     from bgai.upscaling.upscaler import Upscaler
     from bgai.weights.checkpoint import load_network
 
@@ -21,17 +22,20 @@ if TYPE_CHECKING:
 _HOMES = {
     "BgaiError": "bgai.errors",
     "EngineError": "bgai.errors",
+    "EnlargedFile": "bgai.upscaling.files",
     "ImageError": "bgai.errors",
     "OutputError": "bgai.errors",
     "Upscaler": "bgai.upscaling.upscaler",
     "UsageError": "bgai.errors",
     "WeightsError": "bgai.errors",
     "load_network": "bgai.weights.checkpoint",
+    "upscale_file": "bgai.upscaling.files",
 }
 
 __all__ = [
     "BgaiError",
     "EngineError",
+    "EnlargedFile",
     "ImageError",
     "OutputError",
     "Upscaler",
@@ -39,6 +43,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "load_network",
+    "upscale_file",
 ]
 
 

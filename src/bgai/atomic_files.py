@@ -1,57 +1,68 @@
-"""Outputs that appear whole or not at all."""
+"""Outputs that appear whole or not at all.
+
+Until it is whole, an output lies beside its place under a name of its own, `.bgai-RANDOM.partial`, which is created
+exclusively and held locked. The system frees the lock when the process ends, however it ends: a partial file that
+nobody holds locked is a leftover, whatever process wrote it, in whatever container.
+"""
 
 from __future__ import annotations
 
-import glob
+import errno
 import os
 import shutil
+import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
-
-import psutil
+from types import TracebackType
 
 from bgai.errors import OutputError
 
+if sys.platform != "win32":
+    import fcntl
+
+_PREFIX, _SUFFIX = ".bgai-", ".partial"
+_tidied: set[tuple[int, int]] = set()  # folders that this process has looked through, by device and inode
+
 
 @contextmanager
-def whole_or_nothing(target: Path, overwrite: bool = True, *, tidy: bool = True) -> Iterator[Path]:
+def whole_or_nothing(target: Path, overwrite: bool = True) -> Iterator[Path]:
     """Lend a path beside `target`; what was written there becomes `target` if the block ends without an error.
+
+    The path names an empty file. The first output in a folder removes what killed processes left there.
 
     Args:
         overwrite: Whether `target` may be replaced.
-        tidy: Remove what killed processes left of `target`, which looks through the whole folder: who writes
-            thousands of files there calls `remove_leftovers` once instead.
 
     Raises:
         OutputError: `target` exists and `overwrite` is false, or the file system refuses.
     """
-    partial = _partial(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{target.parent}: cannot be made a folder: {error.strerror or error}") from None
+        raise OutputError(f"{target.parent}: cannot be made a folder: {error.strerror or error}") from error
     try:
-        if not overwrite and target.exists():
-            raise FileExistsError
-        if tidy:
-            remove_leftovers(target.parent, target.name)
-        partial.touch()
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        if overwrite:
-            partial.replace(target)
-        else:
-            _claim(partial, target)
-    except FileExistsError:
-        raise OutputError(f"{target}: exists already; choose another output or allow overwriting") from None
+        _check_name(target, overwrite)
+        _tidy(target.parent)
+        with _PartialFile(target.parent) as partial:
+            yield partial.path
+            partial.publish(target, overwrite)
+    except FileExistsError as error:
+        raise OutputError(f"{target}: exists already; choose another output or allow overwriting") from error
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):  # which would hide the error that led here
-            partial.unlink()
+
+
+def _check_name(target: Path, overwrite: bool) -> None:
+    """Find out before any work is done that a name is taken, or too long."""
+    with suppress(FileNotFoundError):
+        status = target.lstat()
+        if not overwrite:
+            raise FileExistsError
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
 @contextmanager
@@ -61,38 +72,127 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: `target` exists, or the file system refuses.
     """
-    partial = _partial(target)
     try:
         if target.exists():
             raise FileExistsError
         target.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(target.parent, target.name)
-        shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had the number of this one
-        partial.mkdir()
-        yield partial
-        partial.rename(target)
-    except FileExistsError:
-        raise OutputError(f"{target}: exists already; remove it, or choose another output") from None
+        _tidy(target.parent)
+        with _PartialFile(target.parent) as owner:
+            folder = _folder_of(owner.path)
+            try:
+                folder.mkdir()
+                yield folder
+                folder.rename(target)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+    except FileExistsError as error:
+        raise OutputError(f"{target}: exists already; remove it, or choose another output") from error
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _partial(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{os.getpid()}.partial")
+class _PartialFile:
+    """A new, empty file that no other process takes for a leftover while this one is open."""
 
+    def __init__(self, folder: Path) -> None:
+        while True:
+            self.path = folder / f"{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}"
+            self._descriptor: int | None = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            # Another process may have taken the file for a leftover before it was locked.
+            if self._lock() and os.path.lexists(self.path):
+                return
+            self._close()
 
-def remove_leftovers(folder: Path, name: str | None = None) -> None:
-    """Remove what processes that were killed left in a folder: of the output of that name, or of all."""
-    for path in folder.glob(f".{'*' if name is None else glob.escape(name)}.*.partial*"):
-        pid = path.name.rpartition(".partial")[0].rpartition(".")[2]
-        if not pid.isdigit() or psutil.pid_exists(int(pid)):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+    def _lock(self) -> bool:
+        assert self._descriptor is not None
+        try:
+            return _lock(self._descriptor)
+        except OSError:  # a file system without locks: nobody removes leftovers there
+            return True
+
+    def __enter__(self) -> _PartialFile:
+        return self
+
+    def publish(self, target: Path, overwrite: bool) -> None:
+        """Give the file its name.
+
+        Raises:
+            FileExistsError: The name is taken, and `overwrite` is false.
+            OSError: The file system refuses.
+        """
+        with self.path.open("rb+") as file:
+            os.fsync(file.fileno())
+        if sys.platform == "win32":
+            self._close()  # an open file cannot be renamed there
+        if overwrite:
+            self.path.replace(target)
         else:
-            path.unlink(missing_ok=True)
+            _claim(self.path, target)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if sys.platform == "win32":
+            self._close()  # nor removed
+        with suppress(OSError):  # which would hide the error that led here
+            self.path.unlink()
+        self._close()
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _folder_of(partial: Path) -> Path:
+    """The partial folder that a partial file stands for."""
+    return partial.with_suffix(".folder")
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file until it is closed; False if another holds it locked.
+
+    Raises:
+        OSError: The file system has no locks.
+    """
+    if sys.platform == "win32":
+        return True  # a file that somebody has open cannot be removed there, which is lock enough
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _tidy(folder: Path) -> None:
+    """Remove leftovers when this process writes to a folder for the first time."""
+    state = folder.stat()
+    if (state.st_dev, state.st_ino) not in _tidied:
+        _tidied.add((state.st_dev, state.st_ino))
+        remove_leftovers(folder)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed left in a folder; those that run keep theirs."""
+    found: list[Path] = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        found = [
+            folder / entry.name for entry in entries if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX)
+        ]
+    for path in found:
+        with suppress(OSError):  # in use, gone by now, or not ours to remove
+            _remove_leftover(path)
+
+
+def _remove_leftover(path: Path) -> None:
+    if sys.platform == "win32":
+        path.unlink()  # first: it fails if a process has it open
+        shutil.rmtree(_folder_of(path), ignore_errors=True)
+        return
+    with path.open("rb+") as file:
+        if _lock(file.fileno()):
+            shutil.rmtree(_folder_of(path), ignore_errors=True)
+            path.unlink()
 
 
 def _claim(partial: Path, target: Path) -> None:
@@ -102,7 +202,7 @@ def _claim(partial: Path, target: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
-        if target.exists():
+        if os.path.lexists(target):
             raise FileExistsError(target) from None
         partial.rename(target)
 

@@ -190,7 +190,7 @@ def test_an_interrupt_leaves_no_half_output(number: signal.Signals, tmp_path: Pa
     signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     for _ in range(300):
-        if list(tmp_path.glob(".a_x4.png.*.partial.raw")):
+        if list(tmp_path.glob(".bgai-*.partial")):
             break
         time.sleep(0.1)
     process.send_signal(number)

@@ -18,7 +18,8 @@ from support import texture
 
 from bgai.datasets.lmdb_store import LmdbImages, pack_lmdb
 from bgai.errors import EngineError, ImageError, OutputError, UsageError
-from bgai.pictures.picture_files import encode_png, read_rgb8
+from bgai.pictures.reading import read_rgb8
+from bgai.pictures.writing import encode_png
 
 NAMES = ("a", "a-b", "ä c")
 
@@ -120,9 +121,9 @@ def test_a_store_appears_whole_or_not_at_all(folder: Path, tmp_path: Path) -> No
 
 
 def test_leftovers_of_a_killed_process_are_replaced(folder: Path, tmp_path: Path) -> None:
-    for process in (2**22 + 1, os.getpid()):  # the first is no process, the second a number used again
-        (tmp_path / f".x.lmdb.{process}.partial").mkdir()
-        (tmp_path / f".x.lmdb.{process}.partial/data.mdb").write_text("half")
+    (tmp_path / ".bgai-0.partial").touch()
+    (tmp_path / ".bgai-0.folder").mkdir()
+    (tmp_path / ".bgai-0.folder/data.mdb").write_text("half")
     pack_lmdb(folder, tmp_path / "x.lmdb")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "x.lmdb"]
     assert LmdbImages(tmp_path / "x.lmdb").read("a").shape == (20, 30, 3)

@@ -9,7 +9,7 @@ import pytest
 
 from bgai.datasets.matlab_resize import imresize
 from bgai.errors import UsageError
-from bgai.pictures.picture_files import read_rgb8
+from bgai.pictures.reading import read_rgb8
 
 
 def test_a_known_row() -> None:

@@ -19,7 +19,7 @@ from bgai.datasets.lmdb_store import LmdbImages
 from bgai.datasets.matlab_resize import imresize
 from bgai.datasets.sub_images import Prepared, PrepareSettings, prepare, sub_image_name, sub_image_starts
 from bgai.errors import ImageError, OutputError, UsageError
-from bgai.pictures.picture_files import read_rgb8
+from bgai.pictures.reading import read_rgb8
 
 # 48 x 48 with step 24, as the recipe's 480 x 480 with step 240.
 SIZES = {"0001": (96, 120), "0002": (60, 106), "0003": (48, 40)}
@@ -235,7 +235,7 @@ def test_deleted_outputs_and_leftovers_are_made_good(hr: Path, tmp_path: Path) -
     before = snapshot(hr.parent)
     lr = hr.with_name("set_LR_bicubic")
     (lr / "X3_sub/0001_s002.png").unlink()
-    leftover = lr / f"X3_sub/.0001_s002.png.{2**22 + 1}.partial"
+    leftover = lr / "X3_sub/.bgai-0.partial"
     leftover.write_text("half")
     result = run(hr)
     assert (result.cut, result.finished) == (1, 2)

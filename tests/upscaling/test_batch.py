@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from support import texture
 
-import bgai.upscaling.batch
 from bgai.errors import OutputError, UsageError
-from bgai.pictures.picture_files import PictureWriter, read_picture
-from bgai.upscaling.batch import Done, FittingUpscalers, OutputSettings, plan_jobs, run_job
+from bgai.pictures.reading import read_xmp
+from bgai.pictures.writing import PictureWriter
+from bgai.types import Pixels
+from bgai.upscaling import batch
+from bgai.upscaling.batch import OutputSettings, Plan, run_job
+from bgai.upscaling.files import EnlargedFile, used_weights
+from bgai.upscaling.recipe import read_recipe, weights_digest
 from bgai.upscaling.upscaler import Upscaler
+from bgai.weights.sources import find_weights
+
+BGAI = weights_digest(find_weights("bgai", 4))
+
+
+def plan_jobs(
+    inputs: list[Path], scale: int, settings: OutputSettings, recursive: bool = False, weights: str = BGAI
+) -> Plan:
+    """With the weights `bgai`."""
+    return batch.plan_jobs(inputs, scale, settings, recursive, weights=weights)
 
 
 @pytest.fixture
@@ -29,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
     return photos
 
 
-def targets(inputs: list[Path], recursive: bool = False, **settings: object) -> list[str]:
+def targets(inputs: list[Path], recursive: bool = False, **settings: Any) -> list[str]:
     plan = plan_jobs(inputs, 4, OutputSettings(**settings), recursive)
     assert not plan.failures
     return [job.target.as_posix() for job in plan.jobs]
@@ -60,27 +77,178 @@ def test_the_current_folder_has_a_name(folder: Path, tmp_path: Path, monkeypatch
     assert targets([Path()])[0] == f"{tmp_path}/photos_x4/a.png"
 
 
+def enlarge(inputs: list[Path], scale: int = 4, weights: str = "bgai", **settings: Any) -> Plan:
+    """Plan and do all of it."""
+    upscaler = Upscaler(scale, weights, "openvino")
+    given = OutputSettings(**settings)
+    plan = batch.plan_jobs(inputs, scale, given, weights=used_weights(upscaler))
+    for job in plan.jobs:
+        run_job(job, upscaler, given)
+    return plan
+
+
 def test_outputs_inside_the_input_are_not_inputs(folder: Path) -> None:
-    (folder / "out").mkdir()
-    Image.fromarray(texture(12, 16)).save(folder / "out/a.png")
+    enlarge([folder / "a.png"], out=folder / "out/a.png")
     plan = plan_jobs([folder], 4, OutputSettings(out=folder / "out"), recursive=True)
     assert [job.source.name for job in plan.jobs] == ["b.jpg", "c.webp"]
     assert [path.name for path in plan.finished] == ["a.png"]
 
 
-def test_finished_outputs_are_skipped_unless_asked(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/a.png").touch()
-    plan = plan_jobs([folder], 4, OutputSettings(out=tmp_path / "out"))
-    assert [path.name for path in plan.finished] == ["a.png"]
-    again = plan_jobs([folder], 4, OutputSettings(out=tmp_path / "out", overwrite=True))
-    assert len(again.jobs) == 2
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp", "tiff"])
+def test_what_is_finished_is_not_done_again(format: str, folder: Path, tmp_path: Path) -> None:
+    settings = OutputSettings(out=tmp_path / "out", format=format)
+    assert len(enlarge([folder], out=tmp_path / "out", format=format).jobs) == 2
+    again = plan_jobs([folder], 4, settings)
+    assert (len(again.jobs), len(again.finished), again.failures) == (0, 2, [])
+    (tmp_path / "out").rename(tmp_path / "moved")
+    moved = plan_jobs([folder], 4, OutputSettings(out=tmp_path / "moved", format=format))
+    assert len(moved.finished) == 2
+    named = plan_jobs([folder / "a.png"], 4, OutputSettings(out=moved.finished[0]))
+    assert named.finished == [moved.finished[0]]
 
 
-def test_an_existing_output_of_a_named_file_is_an_error(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("later", "why"),
+    [
+        ({"scale": 2}, "was made at ×4"),
+        ({"weights": "photo"}, "was made with other weights"),
+        ({"quality": 80}, "was made with quality 95"),
+    ],
+)
+def test_what_was_made_in_another_way_is_not_finished(
+    later: dict[str, Any], why: str, folder: Path, tmp_path: Path
+) -> None:
+    """It is kept, and the error says how it differs; if it may be replaced, a note says why it is."""
+    enlarge([folder / "b.jpg"], out=tmp_path / "b.jpg")
+    before = (tmp_path / "b.jpg").read_bytes()
+    plan = enlarge([folder / "b.jpg"], out=tmp_path / "b.jpg", **later)
+    assert not plan.finished
+    assert f"b.jpg: exists already, and {why}; choose another output" in str(plan.failures[0])
+    assert plan.failures[0].parameter == "overwrite"
+    assert (tmp_path / "b.jpg").read_bytes() == before
+    (job,) = enlarge([folder / "b.jpg"], out=tmp_path / "b.jpg", overwrite=True, **later).jobs
+    assert job.replaces == why
+
+
+def test_an_output_of_another_picture_of_that_name_is_not_finished(folder: Path, tmp_path: Path) -> None:
+    settings = OutputSettings(out=tmp_path / "out")
+    enlarge([folder / "a.png"], out=tmp_path / "out/a.png")
+    (tmp_path / "out/b.jpg").touch()
+    Image.fromarray(texture(12, 16, seed=3)).save(folder / "a.png")
+    plan = plan_jobs([folder], 4, settings)
+    messages = [str(failure) for failure in plan.failures]
+    assert "a.png: exists already, and was made from another picture" in messages[0]
+    assert "b.jpg: exists already, and does not say what made it" in messages[1]
+    assert not plan.finished
+    assert len(plan_jobs([folder], 4, OutputSettings(out=tmp_path / "out", overwrite=True)).jobs) == 2
+
+
+def test_a_recipe_tells_nothing_about_the_original(folder: Path, tmp_path: Path) -> None:
+    """But its size and a hash; an output that is enlarged again says what made itself alone."""
+    enlarge([folder / "a.png"], 2, out=tmp_path / "b.png")
+    enlarge([tmp_path / "b.png"], 2, out=tmp_path / "c.png")
+    for source, output in ((folder / "a.png", tmp_path / "b.png"), (tmp_path / "b.png", tmp_path / "c.png")):
+        data = source.read_bytes()
+        recipe = read_recipe(output)
+        assert recipe is not None
+        assert recipe.source == f"{len(data)}-{hashlib.sha256(data).hexdigest()[:32]}"
+        xmp = read_xmp(output)
+        assert xmp is not None
+        assert xmp.count(b"bgai:source") == 1
+        assert b"photos" not in xmp
+
+
+def test_a_refused_collision_stays_refused(folder: Path, tmp_path: Path) -> None:
+    Image.fromarray(texture(10, 20, seed=9)).save(folder / "b.png")
+    for jobs, finished in ((2, 0), (0, 2)):
+        plan = enlarge([folder], out=tmp_path / "out", format="png")
+        assert (len(plan.jobs), len(plan.finished)) == (jobs, finished)
+        assert "b.png: its output" in str(plan.failures[0])
+        assert "would also be that of" in str(plan.failures[0])
+
+
+def test_outputs_beside_their_originals_are_not_enlarged_again(folder: Path) -> None:
+    """As a shell makes of `*.png` in a second call."""
+    enlarge([folder / "a.png"])
+    again = plan_jobs([folder / "a.png", folder / "a_x4.png"], 4, OutputSettings())
+    assert (again.jobs, again.finished, again.failures) == ([], [folder / "a_x4.png"], [])
+    assert len(plan_jobs([folder / "a_x4.png"], 4, OutputSettings()).jobs) == 1
+
+
+def test_a_file_named_twice_is_enlarged_once(folder: Path, tmp_path: Path) -> None:
+    names = [folder / "a.png", folder / "deep/../a.png", Path(os.path.relpath(folder / "a.png"))]
+    plan = plan_jobs(names, 4, OutputSettings())
+    assert (len(plan.jobs), plan.failures) == (1, [])
+    plan = plan_jobs(names, 4, OutputSettings(out=tmp_path / "out"))
+    assert (len(plan.jobs), plan.failures) == (1, [])
+
+
+def test_names_that_differ_in_case_alone(folder: Path) -> None:
+    if not (folder / "A.PNG").exists():
+        pytest.skip("the file system tells such names apart")
+    plan = plan_jobs([folder / "a.png", folder / "A.PNG"], 4, OutputSettings())
+    assert (len(plan.jobs), plan.failures) == (1, [])
+    plan = plan_jobs([folder / "b.jpg"], 4, OutputSettings(out=folder / "B.JPG", overwrite=True))
+    assert "would replace an original" in str(plan.failures[0])
+    Image.fromarray(texture(9, 9)).save(folder / "A.jpg")
+    plan = plan_jobs([folder], 4, OutputSettings(format="webp"))
+    assert "would also be that of" in str(plan.failures[0])
+
+
+def test_what_another_process_made_meanwhile_is_no_failure(folder: Path) -> None:
+    (job,) = plan_jobs([folder / "a.png"], 4, OutputSettings()).jobs
+    upscaler = Upscaler(4, engine="openvino")
+    first = run_job(job, upscaler, OutputSettings())
+    assert first.notes == ()
+    assert run_job(job, upscaler, OutputSettings()).notes == ("another process made the same output meanwhile",)
+    job.target.write_bytes(b"another's")
+    with pytest.raises(OutputError, match="exists already"):
+        run_job(job, upscaler, OutputSettings())
+
+
+def test_jfif_is_jpeg(folder: Path) -> None:
+    (folder / "b.jpg").rename(folder / "b.jfif")
+    (folder / "a.png").rename(folder / "a.jpe")
+    assert [Path(target).name for target in targets([folder])] == ["a.jpg", "b.jpg"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems make such files in other ways")
+def test_links_to_themselves_and_pipes_are_failures_of_their_own(folder: Path, tmp_path: Path) -> None:
+    (folder / "self.png").symlink_to("self.png")
+    (folder / "gone.png").symlink_to("nothing.png")
+    os.mkfifo(folder / "pipe.png")
+    plan = plan_jobs([folder], 4, OutputSettings())
+    assert len(plan.jobs) == 2
+    assert sorted(str(failure).split(": ")[0] for failure in plan.failures) == [
+        f"{folder}/{name}.png" for name in ("gone", "pipe", "self")
+    ]
+    (tmp_path / "o.png").symlink_to("o.png")
+    (failure,) = plan_jobs([folder / "a.png"], 4, OutputSettings(out=tmp_path / "o.png")).failures
+    assert "o.png: exists already" in str(failure)
+    (folder / "pipe_x4.png").touch()
+    (failure,) = plan_jobs([folder / "pipe.png"], 4, OutputSettings()).failures
+    assert "pipe.png: not a file but a pipe" in str(failure)
+
+
+def test_a_folder_that_cannot_be_read_is_a_failure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused by a stand-in, as root may read everything."""
+    scandir = os.scandir
+
+    def refuse(path: Path) -> Any:
+        if path == folder / "deep":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    plan = plan_jobs([folder], 4, OutputSettings(), recursive=True)
+    assert [job.source.name for job in plan.jobs] == ["a.png", "b.jpg"]
+    assert [str(failure) for failure in plan.failures] == [f"{folder}/deep: cannot be read: Permission denied"]
+
+
+def test_an_existing_file_in_the_way_of_a_named_one_is_an_error(folder: Path) -> None:
     (folder / "a_x4.png").touch()
     plan = plan_jobs([folder / "a.png"], 4, OutputSettings())
-    assert "--overwrite" in str(plan.failures[0])
+    assert "allow overwriting" in str(plan.failures[0])
 
 
 def test_an_original_is_never_its_own_output(folder: Path) -> None:
@@ -102,7 +270,7 @@ def test_two_pictures_do_not_share_an_output(folder: Path, tmp_path: Path) -> No
 def test_a_folder_without_pictures_says_so(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     assert "no pictures" in str(plan_jobs([tmp_path / "none"], 4, OutputSettings()).failures[0])
-    assert "-r" in str(plan_jobs([tmp_path], 4, OutputSettings()).failures[0])
+    assert plan_jobs([tmp_path], 4, OutputSettings()).failures[0].parameter == "recursive"
 
 
 def test_a_bad_file_does_not_stop_the_others(folder: Path) -> None:
@@ -122,7 +290,7 @@ def test_a_bad_file_does_not_stop_the_others(folder: Path) -> None:
         {"max_megapixels": float("nan")},
     ],
 )
-def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
+def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=str(next(iter(wrong.values())))):
         OutputSettings(**wrong)
 
@@ -132,7 +300,9 @@ def test_a_job_enlarges_and_leaves_the_original(folder: Path) -> None:
     (job,) = plan_jobs([folder / "a.png"], 4, OutputSettings()).jobs
     upscaler = Upscaler(4, engine="openvino")
     calls: list[tuple[int, int]] = []
-    assert run_job(job, upscaler, OutputSettings(), lambda *call: calls.append(call)) == Done("", ())
+    assert run_job(job, upscaler, OutputSettings(), lambda *call: calls.append(call)) == EnlargedFile(
+        job.target, "", ()
+    )
     assert calls[-1] == (job.pixels, job.pixels)
     expected = upscaler.upscale(np.array(Image.open(folder / "a.png")))
     np.testing.assert_array_equal(np.array(Image.open(job.target)), expected)
@@ -169,17 +339,16 @@ def test_relative_and_absolute_names_of_the_output_folder(
 
 
 def test_the_root_has_no_folder_beside_it() -> None:
-    assert "give one with -o" in str(plan_jobs([Path("/")], 4, OutputSettings()).failures[0])
+    assert "no folder can lie beside it" in str(plan_jobs([Path("/")], 4, OutputSettings()).failures[0])
 
 
-def test_a_name_that_is_no_utf8_does_not_stop_the_others(folder: Path) -> None:
+def test_a_name_that_is_no_utf8_is_a_name(folder: Path) -> None:
     try:
         (folder / "caf\udce9.png").write_bytes((folder / "a.png").read_bytes())
     except OSError:
         pytest.skip("the file system refuses such names")
-    plan = plan_jobs([folder], 4, OutputSettings())
-    assert len(plan.jobs) == 2
-    assert "not valid UTF-8" in str(plan.failures[0])
+    assert not enlarge([folder], 2).failures
+    assert (folder.parent / "photos_x2/caf\udce9.png").stat().st_size
 
 
 def test_a_name_and_a_format_that_disagree_are_refused() -> None:
@@ -191,11 +360,11 @@ def test_a_name_and_a_format_that_disagree_are_refused() -> None:
 def test_one_strip_is_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They can be as large as the tiles' share of it."""
     Image.fromarray(texture(150, 40)).save(tmp_path / "a.png")
-    written: list[weakref.ref[np.ndarray]] = []
+    written: list[weakref.ref[Pixels]] = []
     alive: list[bool] = []
     write = PictureWriter.write
 
-    def note(writer: PictureWriter, rows: np.ndarray) -> None:
+    def note(writer: PictureWriter, rows: Pixels) -> None:
         written.append(weakref.ref(rows))
         write(writer, rows)
 
@@ -205,70 +374,3 @@ def test_one_strip_is_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.Mo
     run_job(job, upscaler, OutputSettings(), lambda *_: alive.append(any(strip() is not None for strip in written)))
     assert len(written) > 2
     assert not any(alive)
-
-
-def open_upscaler(opened: list[str]) -> FittingUpscalers:
-    def open(weights: str) -> Upscaler:
-        opened.append(weights)
-        return Upscaler(4, weights, "openvino")
-
-    return FittingUpscalers(open)
-
-
-def run(source: Path, upscaler: Upscaler | FittingUpscalers) -> tuple[str, np.ndarray]:
-    settings = OutputSettings(format="png", overwrite=True)
-    (job,) = plan_jobs([source], 4, settings).jobs
-    return run_job(job, upscaler, settings).weights, np.array(Image.open(job.target))
-
-
-def test_each_picture_gets_the_weights_that_fit_it(tmp_path: Path, photo_weights: Path) -> None:
-    picture = Image.fromarray(texture(20, 24))
-    picture.save(tmp_path / "clean.png")
-    picture.save(tmp_path / "good.jpg", quality=97)
-    picture.save(tmp_path / "bad.jpg", quality=40)
-    opened: list[str] = []
-    fitting = open_upscaler(opened)
-    assert opened == ["bgai"]
-    for name, weights, reason in (
-        ("clean.png", "bgai", "lossless PNG"),
-        ("bad.jpg", "photo", "JPEG of quality about 40"),
-        ("good.jpg", "bgai", "JPEG of quality about 97"),
-        ("bad.jpg", "photo", "JPEG of quality about 40"),
-    ):
-        said, pixels = run(tmp_path / name, fitting)
-        assert said == f"{weights} weights: {reason}"
-        np.testing.assert_array_equal(pixels, run(tmp_path / name, Upscaler(4, weights, "openvino"))[1])
-    assert opened == ["bgai", "photo"]
-
-
-def test_a_jpeg_that_was_saved_as_png_is_known(tmp_path: Path, photo_weights: Path) -> None:
-    fitting = open_upscaler([])
-    for quality, expected in (
-        (60, "photo weights: PNG, once a JPEG of quality about 60"),
-        (95, "bgai weights: lossless PNG"),
-    ):
-        Image.fromarray(texture(128, 128)).save(tmp_path / "a.jpg", quality=quality)
-        Image.open(tmp_path / "a.jpg").crop((3, 5, 128, 128)).save(tmp_path / "a.png")
-        (job,) = plan_jobs([tmp_path / "a.png"], 4, OutputSettings(overwrite=True)).jobs
-        assert fitting.pick(job.source, read_picture(job.source))[1] == expected
-
-
-def test_the_engine_that_waits_holds_no_graphs(tmp_path: Path, photo_weights: Path) -> None:
-    Image.fromarray(texture(20, 24)).save(tmp_path / "a.jpg", quality=40)
-    Image.fromarray(texture(20, 24)).save(tmp_path / "b.png")
-    picture = read_picture(tmp_path / "b.png")
-    fitting = open_upscaler([])
-    for name in ("bgai", "photo", "bgai"):
-        picked, _ = fitting.pick(tmp_path / ("a.jpg" if name == "photo" else "b.png"), picture)
-        assert picked is fitting._ready[name]
-        picked.upscale(picture.pixels)
-        working = [kind for kind, upscaler in fitting._ready.items() if upscaler.engine._requests]
-        assert working == [name]
-
-
-def test_without_photo_weights_there_is_nothing_to_choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bgai.upscaling.batch, "shipped_scales", lambda _: ())
-    Image.fromarray(texture(20, 24)).save(tmp_path / "a.jpg", quality=40)
-    said, pixels = run(tmp_path / "a.jpg", open_upscaler([]))
-    assert said == ""
-    np.testing.assert_array_equal(pixels, run(tmp_path / "a.jpg", Upscaler(4, "bgai", "openvino"))[1])

@@ -33,8 +33,9 @@ from bgai.datasets.sub_images import DEFAULT_WORKERS, PrepareSettings
 from bgai.datasets.sub_images import prepare as cut_sub_images
 from bgai.errors import BgaiError, EngineError, UsageError
 from bgai.network.config import SCALES
-from bgai.pictures.picture_files import DEFAULT_MAX_PIXELS
-from bgai.upscaling.batch import FittingUpscalers, Job, OutputSettings, plan_jobs, run_job
+from bgai.pictures.reading import DEFAULT_MAX_PIXELS
+from bgai.upscaling.batch import Job, OutputSettings, plan_jobs, run_job
+from bgai.upscaling.files import FittingUpscalers, used_weights
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import Weights, find_weights
 
@@ -56,6 +57,10 @@ def _complain(message: object) -> None:
     err.print(f"bgai: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
+def _explained(error: BgaiError) -> str:
+    return f"{error} (--{error.parameter.replace('_', '-')})" if error.parameter else str(error)
+
+
 class _Messages(TyperGroup):
     """Turns errors into one line and an exit code; `--debug` lets the traceback through."""
 
@@ -65,7 +70,7 @@ class _Messages(TyperGroup):
         except (BgaiError, MemoryError) as error:
             if ctx.params["debug"]:
                 raise
-            _complain(error if isinstance(error, BgaiError) else _NO_MEMORY)
+            _complain(_explained(error) if isinstance(error, BgaiError) else _NO_MEMORY)
             raise typer.Exit(1) from None
         except BrokenPipeError:
             raise  # whoever reads has enough, as `head` does
@@ -164,9 +169,9 @@ def upscale(
         upscaler = FittingUpscalers(open_upscaler)
     else:
         upscaler = open_upscaler(None if weights == "auto" else weights)
-    plan = plan_jobs(inputs, upscaler.scale, settings, recursive)
+    plan = plan_jobs(inputs, upscaler.scale, settings, recursive, weights=used_weights(upscaler))
     for failure in plan.failures:
-        _complain(failure)
+        _complain(_explained(failure))
     failed = len(plan.failures) + _run_jobs(plan.jobs, upscaler, settings)
     done = len(plan.jobs) + len(plan.failures) - failed
     parts = [f"{done} enlarged"]
@@ -196,7 +201,7 @@ def _run_jobs(jobs: Sequence[Job], upscaler: Upscaler | FittingUpscalers, settin
                 done = run_job(job, upscaler, settings, advance)
             except (BgaiError, MemoryError) as error:
                 failed += 1
-                _complain(error if isinstance(error, BgaiError) else f"{job.source}: {_NO_MEMORY}")
+                _complain(_explained(error) if isinstance(error, BgaiError) else f"{job.source}: {_NO_MEMORY}")
             else:
                 for note in done.notes:
                     err.print(f"{job.source}: {note}", markup=False, highlight=False, soft_wrap=True)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from bgai.atomic_files import whole_folder, whole_or_nothing
 from bgai.errors import EngineError, ImageError, OutputError, UsageError
-from bgai.pictures.picture_files import PNG_LEVEL, decode_rgb8, read_size
+from bgai.pictures.reading import decode_rgb8, read_size
+from bgai.pictures.writing import PNG_LEVEL
 
 if TYPE_CHECKING:
     from lmdb import Environment

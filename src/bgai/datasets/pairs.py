@@ -30,7 +30,8 @@ from bgai.datasets.lmdb_store import LmdbImages
 from bgai.datasets.matlab_resize import imresize
 from bgai.errors import BgaiError, ImageError, listed
 from bgai.options.sections import PairedDataset, TrainDataset
-from bgai.pictures.picture_files import INPUT_SUFFIXES, encode_png, read_rgb8, read_size
+from bgai.pictures.reading import INPUT_SUFFIXES, read_rgb8, read_size
+from bgai.pictures.writing import encode_png
 from bgai.types import RgbImage, Size
 
 Batch = tuple[Tensor, Tensor]

@@ -22,7 +22,8 @@ from bgai.datasets.lmdb_store import pack_lmdb, require_lmdb
 from bgai.datasets.matlab_resize import imresize
 from bgai.errors import ImageError, OutputError, UsageError, listed
 from bgai.network.config import SCALES
-from bgai.pictures.picture_files import INPUT_SUFFIXES, encode_png, read_rgb8, read_size
+from bgai.pictures.reading import INPUT_SUFFIXES, read_rgb8, read_size
+from bgai.pictures.writing import encode_png
 from bgai.types import Progress
 
 RECORD = ".bgai-prepare.json"
@@ -352,7 +353,7 @@ def _cut(photo: _Photo, settings: PrepareSettings) -> None:
     for output, image in zip(photo.outputs, images, strict=True):
         side = settings.crop // output.scale
         for file, top, left in _squares(photo, output.scale, settings):
-            with whole_or_nothing(output.folder / file, tidy=False) as partial_file:
+            with whole_or_nothing(output.folder / file) as partial_file:
                 partial_file.write_bytes(encode_png(image[top : top + side, left : left + side]))
 
 

@@ -18,7 +18,7 @@ from bgai.atomic_files import whole_or_nothing
 from bgai.evaluation.metrics import luma
 from bgai.evaluation.published_figures import Published, published, usual_name
 from bgai.evaluation.result_folder import Results, compared, mean, means
-from bgai.pictures.picture_files import encode_png
+from bgai.pictures.writing import encode_png
 from bgai.types import RgbImage
 
 _CELL = 16

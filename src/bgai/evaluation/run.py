@@ -21,7 +21,7 @@ from bgai.evaluation.html_report import Example, write_page
 from bgai.evaluation.result_folder import Measurement, Results
 from bgai.evaluation.scores import Scorer, unmeasurable
 from bgai.options.sections import PairedDataset, TestOptions
-from bgai.pictures.picture_files import Picture, write_picture
+from bgai.pictures.writing import save_rgb_png
 from bgai.types import Progress, RgbImage
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import Weights, find_weights
@@ -199,7 +199,9 @@ def _measure(
         sr, seconds = _timed(enlarge, lr)
         bicubic, bicubic_seconds = _timed(partial(imresize, factor=options.scale), lr)
         if options.val.save_img:
-            _save(results.folder / "visualization" / name / f"{image}_{options.val.suffix or options.name}.png", sr)
+            save_rgb_png(
+                results.folder / "visualization" / name / f"{image}_{options.val.suffix or options.name}.png", sr
+            )
         megapixels = sr.shape[0] * sr.shape[1] / 1e6
         results.add(Measurement(name, image, megapixels, seconds, scorer(sr, hr), bicubic_seconds, scorer(bicubic, hr)))
     progress(name, len(pairs), len(pairs))
@@ -208,11 +210,6 @@ def _measure(
 def _timed(enlarge: Callable[[RgbImage], RgbImage], lr: RgbImage) -> tuple[RgbImage, float]:
     start = time.perf_counter()
     return enlarge(lr), time.perf_counter() - start
-
-
-def _save(target: Path, pixels: RgbImage) -> None:
-    with write_picture(target, Picture(pixels), pixels.shape[1], overwrite=True) as writer:
-        writer.write(pixels)
 
 
 def _examples(sets: Sets, enlarge: Enlarger, results: Results) -> list[Example]:

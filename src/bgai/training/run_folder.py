@@ -19,7 +19,7 @@ import torch
 
 from bgai.atomic_files import remove_leftovers, set_aside, whole_or_nothing
 from bgai.errors import UsageError, WeightsError
-from bgai.pictures.picture_files import Picture, write_picture
+from bgai.pictures.writing import save_rgb_png
 from bgai.types import RgbImage
 
 State = dict[str, Any]
@@ -75,8 +75,7 @@ class Experiment:
         gap = np.full((len(hr), 4, 3), 255, np.uint8)
         pixels = np.concatenate((repeated, gap, sr, gap, hr), axis=1)
         target = self.folder / "visualization" / dataset / f"{name.replace('/', '_')}.png"
-        with write_picture(target, Picture(pixels), pixels.shape[1], overwrite=True) as writer:
-            writer.write(pixels)
+        save_rgb_png(target, pixels)
 
     def _saved(self) -> list[Path]:
         """Files of states, the newest first."""

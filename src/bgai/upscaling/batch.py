@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from bgai.errors import BgaiError, ImageError, OutputError, UsageError
-from bgai.pictures.compression import Compression, read_compression
-from bgai.pictures.jpeg_blocks import earlier_quality
-from bgai.pictures.picture_files import (
-    DEFAULT_MAX_PIXELS,
-    INPUT_SUFFIXES,
-    OUTPUT_SUFFIXES,
-    Picture,
-    check_output,
-    read_picture,
-    read_size,
-    write_picture,
-)
+from bgai.pictures.reading import DEFAULT_MAX_PIXELS, INPUT_SUFFIXES, read_size
+from bgai.pictures.writing import OUTPUT_SUFFIXES, check_output
+from bgai.types import PixelProgress, Size
+from bgai.upscaling.files import EnlargedFile, FittingUpscalers, make_recipe, upscale_file, used_weights
+from bgai.upscaling.recipe import difference, read_recipe
 from bgai.upscaling.upscaler import Upscaler
-from bgai.weights.sources import shipped_scales
 
 FORMATS = {"png": ".png", "jpeg": ".jpg", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif", "tif": ".tif"}
+_OTHER_NAMES = {".jpe": ".jpg", ".jfif": ".jpg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +54,16 @@ class OutputSettings:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One picture to enlarge; `pixels` are those of the output."""
+    """One picture to enlarge."""
 
     source: Path
     target: Path
     pixels: int
+    """Of the output."""
+    size: Size
+    """Of the source."""
+    replaces: str = ""
+    """Why an output of that name is made anew, in words."""
 
 
 @dataclass(slots=True)
@@ -76,185 +75,216 @@ class Plan:
     failures: list[BgaiError] = field(default_factory=list)
 
 
-def plan_jobs(inputs: Sequence[Path], scale: int, settings: OutputSettings, recursive: bool = False) -> Plan:
+def plan_jobs(
+    inputs: Sequence[Path], scale: int, settings: OutputSettings, recursive: bool = False, *, weights: str
+) -> Plan:
     """Find the pictures and name their outputs, looking at headers alone.
 
     A file becomes `NAME_x4.png` beside it or in `settings.out`; a folder's pictures keep their names in `FOLDER_x4`
-    or `settings.out`, and those whose output exists are taken as finished.
+    or `settings.out`. An output that exists is finished if its recipe (`bgai.upscaling.recipe`) is the one wanted, for
+    which its source is read as a whole; it is a failure if it has another, unless it may be overwritten. A file that
+    is named several times is enlarged once.
+
+    Args:
+        inputs: Files and folders.
+        scale: Of the weights.
+        settings: How outputs are named and written.
+        recursive: Whether to look into folders of folders.
+        weights: The hash that `bgai.upscaling.files.used_weights` gives.
 
     Raises:
         UsageError: One output was named for several pictures.
     """
     single = len(inputs) == 1 and not inputs[0].is_dir()
     if settings.out and settings.out.suffix.lower() in OUTPUT_SUFFIXES and not settings.out.is_dir() and not single:
-        raise UsageError(f"{settings.out}: one output for several pictures; give a folder")
-    plan = Plan()
-    named: list[_Named] = []
-    for given in inputs:
-        try:
-            named += _name_outputs(given, scale, settings, recursive, single)
-        except BgaiError as error:
-            plan.failures.append(error)
-        except OSError as error:
-            plan.failures.append(ImageError(f"{given}: cannot be read: {error.strerror or error}"))
-    originals = {item.source.resolve() for item in named}
-    claimed: dict[Path, Path] = {}
-    for item in named:
-        try:
-            _add(plan, item, originals, claimed, scale, settings)
-        except BgaiError as error:
-            plan.failures.append(error)
-        except OSError as error:
-            plan.failures.append(OutputError(f"{item.target}: cannot be looked at: {error.strerror or error}"))
-    return plan
-
-
-class FittingUpscalers:
-    """Has for each picture the weights in the package that fit it: `photo` where its file was compressed strongly.
-
-    Args:
-        open: Gives the upscaler for the weights of a name; called once for each, for `photo` when first needed.
-
-    Raises:
-        BgaiError: What `open` raises.
-    """
-
-    def __init__(self, open: Callable[[str], Upscaler]) -> None:
-        self._open = open
-        self._ready = {"bgai": open("bgai")}
-        self.scale = self._ready["bgai"].scale
-        self._choosing = self.scale in shipped_scales("photo")
-
-    def pick(self, source: Path, picture: Picture) -> tuple[Upscaler, str]:
-        """The upscaler for a picture, and the reason in words; without one where there is nothing to choose from."""
-        if not self._choosing:
-            return self._ready["bgai"], ""
-        found = _compression(source, picture)
-        name = "photo" if found.strong else "bgai"
-        for other in self._ready.keys() - {name}:
-            self._ready[other].engine.rest()  # tiles are planned for the memory that one engine leaves
-        if name not in self._ready:
-            self._ready[name] = self._open(name)
-        return self._ready[name], f"{name} weights: {found}"
-
-
-def _compression(source: Path, picture: Picture) -> Compression:
-    """Of the file; or that of an earlier JPEG, if its traces are to be seen in what is lossless now."""
-    try:
-        with source.open("rb") as stream:
-            found = read_compression(stream)
-    except OSError as error:
-        raise ImageError(f"{source}: cannot be read: {error.strerror or error}") from None
-    if found.lossless and picture.pixels.dtype == np.uint8 and (quality := earlier_quality(picture.pixels)):
-        earlier = Compression(f"{found.format}, once a JPEG", quality=quality)
-        return earlier if earlier.strong else found
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What is to be told of an output that was written."""
-
-    weights: str
-    """Which were picked for the picture, and why; empty where they were given."""
-    notes: tuple[str, ...]
-    """What could not be kept as it was."""
+        raise UsageError(f"{settings.out}: one output for several pictures; give a folder", parameter="output")
+    return _Planner(scale, settings, weights).plan(inputs, recursive, single)
 
 
 def run_job(
     job: Job,
     upscaler: Upscaler | FittingUpscalers,
     settings: OutputSettings,
-    progress: Callable[[int, int], None] | None = None,
-) -> Done:
+    progress: PixelProgress | None = None,
+) -> EnlargedFile:
     """Enlarge one picture; the output appears whole or not at all.
 
     Args:
+        job: Of a plan.
+        upscaler: What enlarges it.
+        settings: Those of the plan.
         progress: Called with the output pixels done and those in all.
 
     Raises:
         ImageError: The picture is damaged.
         OutputError: The output cannot be written.
     """
-    picture = read_picture(job.source, settings.max_pixels, scratch=job.target.parent)
-    if not settings.metadata:
-        picture = picture.with_profile_alone()
-    weights = ""
-    if isinstance(upscaler, FittingUpscalers):
-        upscaler, weights = upscaler.pick(job.source, picture)
-    width = picture.pixels.shape[1] * upscaler.scale
-
-    def after_tile(done: int, total: int) -> None:
-        picture.forget()
-        if progress:
-            progress(done, total)
-
-    with write_picture(job.target, picture, width, quality=settings.quality, overwrite=settings.overwrite) as writer:
-        for strip in upscaler.strips(picture.pixels, after_tile):
-            writer.write(strip)
-            del strip  # before the next one takes its memory
-        return Done(weights, (*picture.notes, *writer.notes))
+    try:
+        enlarged = upscale_file(
+            job.source,
+            job.target,
+            upscaler=upscaler,
+            quality=settings.quality,
+            overwrite=settings.overwrite,
+            metadata=settings.metadata,
+            max_pixels=settings.max_pixels,
+            progress=progress,
+        )
+    except OutputError:
+        # Another process may have the same work.
+        wanted = make_recipe(job.source, job.target, upscaler.scale, used_weights(upscaler), settings.quality)
+        if settings.overwrite or not job.target.exists() or read_recipe(job.target) != wanted:
+            raise
+        return EnlargedFile(job.target, "", ("another process made the same output meanwhile",))
+    if job.replaces:
+        return replace(enlarged, notes=(f"made anew: the earlier output {job.replaces}", *enlarged.notes))
+    return enlarged
 
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A picture with the output it would get; `from_folder` if nobody named the picture itself."""
+    """A picture with the output it would get."""
 
     source: Path
     target: Path
-    from_folder: bool
 
 
-def _name_outputs(given: Path, scale: int, settings: OutputSettings, recursive: bool, single: bool) -> list[_Named]:
-    out = settings.out
-    if given.is_dir():
-        return _name_folder(given, scale, settings, recursive)
-    target = given.with_name(f"{given.stem}_x{scale}{_suffix(given, settings)}")
-    if out and single and not out.is_dir() and out.suffix:
-        target = out
-    elif out:
-        target = out / target.name
-    return [_Named(given, target, from_folder=False)]
+class _Planner:
+    """Collects the plan of one call."""
+
+    def __init__(self, scale: int, settings: OutputSettings, weights: str) -> None:
+        self._scale, self._settings, self._weights = scale, settings, weights
+        self._plan = Plan()
+        self._named: list[_Named] = []
+        self._claimed: dict[Path, Path] = {}  # sources by the outputs that they get
+        self._look_at_folder = functools.cache(_look_at_folder)
+
+    def plan(self, inputs: Sequence[Path], recursive: bool, single: bool) -> Plan:
+        for given in inputs:
+            with self._failing(given):
+                self._name_outputs(given, recursive, single)
+        outputs = {self._key(item.target) for item in self._named}
+        self._named = [
+            item for item in self._named if self._key(item.source) not in outputs or not _is_ours(item.source)
+        ]
+        originals: set[Path | tuple[int, int]] = {self._key(item.source) for item in self._named}
+        originals |= {identity for item in self._named if (identity := _identity(item.source))}
+        for item in self._named:
+            with self._failing(item.source):
+                self._add(item, originals)
+        return self._plan
+
+    @contextmanager
+    def _failing(self, path: Path) -> Iterator[None]:
+        """Whatever a picture raises is a failure of that picture."""
+        try:
+            yield
+        except BgaiError as error:
+            self._plan.failures.append(error)
+        except OSError as error:
+            failure = ImageError(f"{error.filename or path}: cannot be read: {error.strerror or error}")
+            failure.__cause__ = error
+            self._plan.failures.append(failure)
+
+    def _name_outputs(self, given: Path, recursive: bool, single: bool) -> None:
+        out = self._settings.out
+        if given.is_dir():
+            self._name_folder(given, recursive)
+            return
+        target = given.with_name(f"{given.stem}_x{self._scale}{self._suffix(given)}")
+        if out and single and not out.is_dir() and out.suffix:
+            target = out
+        elif out:
+            target = out / target.name
+        self._named.append(_Named(given, target))
+
+    def _name_folder(self, given: Path, recursive: bool) -> None:
+        whole = given.resolve()
+        if not self._settings.out and not whole.name:
+            raise UsageError(f"{given}: no folder can lie beside it; choose one", parameter="output")
+        folder = self._settings.out or whole.with_name(f"{whole.name}_x{self._scale}")
+        sources = sorted(self._walk(given, folder, recursive))
+        for source in sources:
+            target = (folder / source.relative_to(given)).with_suffix(self._suffix(source))
+            self._named.append(_Named(source, target))
+        if not sources:
+            raise ImageError(
+                f"{given}: no pictures in this folder" + ("" if recursive else "; subfolders are left out"),
+                parameter="" if recursive else "recursive",
+            )
+
+    def _walk(self, folder: Path, outputs: Path, recursive: bool) -> Iterator[Path]:
+        """The pictures in a folder, without those in the folder of outputs; what cannot be read is a failure."""
+        with self._failing(folder), os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                path = folder / entry.name
+                if path.is_dir():
+                    if recursive and not entry.is_symlink() and _identity(path) != _identity(outputs):
+                        yield from self._walk(path, outputs, recursive)
+                elif path.suffix.lower() in INPUT_SUFFIXES and not entry.name.startswith("."):
+                    yield path
+
+    def _suffix(self, source: Path) -> str:
+        if self._settings.format:
+            return FORMATS[self._settings.format]
+        suffix = source.suffix.lower()
+        return source.suffix if suffix in OUTPUT_SUFFIXES else _OTHER_NAMES.get(suffix, ".png")
+
+    def _add(self, item: _Named, originals: Set[Path | tuple[int, int]]) -> None:
+        source, target = item.source, item.target
+        key = self._key(target)
+        if claimed := self._claimed.get(key):
+            if _identity(claimed) != _identity(source):
+                raise OutputError(f"{source}: its output {target} would also be that of {claimed}", parameter="output")
+            return  # named twice
+        if key in originals or _identity(target) in originals:
+            raise OutputError(
+                f"{source}: its output {target} would replace an original; choose another", parameter="output"
+            )
+        replaces = ""
+        if os.path.lexists(target):
+            replaces = self._difference(source, target)
+            if not self._settings.overwrite:
+                if replaces:
+                    raise OutputError(
+                        f"{target}: exists already, and {replaces}; choose another output or allow overwriting",
+                        parameter="overwrite",
+                    )
+                self._claimed[key] = source
+                self._plan.finished.append(target)
+                return
+        height, width, channels = read_size(source, self._settings.max_pixels)
+        check_output(target, height * self._scale, width * self._scale, channels)
+        self._claimed[key] = source
+        self._plan.jobs.append(Job(source, target, height * width * self._scale**2, (height, width), replaces))
+
+    def _key(self, path: Path) -> Path:
+        """One name for a file that may have several, or may not be there yet."""
+        folder, ignores_case = self._look_at_folder(path.parent)
+        return folder / (path.name.casefold() if ignores_case else path.name)
+
+    def _difference(self, source: Path, target: Path) -> str:
+        wanted = make_recipe(source, target, self._scale, self._weights, self._settings.quality)
+        return difference(read_recipe(target), wanted)
 
 
-def _name_folder(given: Path, scale: int, settings: OutputSettings, recursive: bool) -> list[_Named]:
-    whole = given.resolve()
-    if not settings.out and not whole.name:
-        raise UsageError(f"{given}: no folder can lie beside it; give one with -o")
-    folder = settings.out or whole.with_name(f"{whole.name}_x{scale}")
-    earlier = folder.resolve()
-    found = []
-    for source in sorted(given.rglob("*") if recursive else given.iterdir()):
-        if earlier != whole and earlier in source.resolve().parents:
-            continue  # an output of an earlier call
-        if source.suffix.lower() in INPUT_SUFFIXES and source.is_file() and not source.name.startswith("."):
-            target = (folder / source.relative_to(given)).with_suffix(_suffix(source, settings))
-            found.append(_Named(source, target, from_folder=True))
-    if not found:
-        raise ImageError(f"{given}: no pictures in this folder" + ("" if recursive else "; add -r to look deeper"))
-    return found
+def _is_ours(path: Path) -> bool:
+    """Whether a file is an output, and not an original: `*.png` names both in a second call."""
+    return read_recipe(path) is not None
 
 
-def _suffix(source: Path, settings: OutputSettings) -> str:
-    if settings.format:
-        return FORMATS[settings.format]
-    return source.suffix if source.suffix.lower() in OUTPUT_SUFFIXES else ".png"
+def _identity(path: Path) -> tuple[int, int] | None:
+    """The same for all names of a file or folder, whatever their case where that does not matter; None without it."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
-def _add(
-    plan: Plan, item: _Named, originals: Set[Path], claimed: dict[Path, Path], scale: int, settings: OutputSettings
-) -> None:
-    source, target = item.source, item.target
-    if target.resolve() in originals:
-        raise OutputError(f"{source}: its output {target} would replace an original; choose another with -o")
-    if target.exists() and not settings.overwrite:
-        if not item.from_folder:
-            raise OutputError(f"{target}: exists already; choose another output or add --overwrite")
-        plan.finished.append(target)
-        return
-    height, width, channels = read_size(source, settings.max_pixels)
-    check_output(target, height * scale, width * scale, channels)
-    if target in claimed:
-        raise OutputError(f"{source}: its output {target} would also be that of {claimed[target]}")
-    claimed[target] = source
-    plan.jobs.append(Job(source, target, height * width * scale**2))
+def _look_at_folder(folder: Path) -> tuple[Path, bool]:
+    """One name of a folder that has several, and whether it takes `a.png` and `A.png` for one name."""
+    real = Path(os.path.realpath(folder))
+    existing = next((each for each in (real, *real.parents) if each.exists()), real)
+    other = existing.with_name(existing.name.swapcase()) if existing.name else existing
+    return real, other != existing and _identity(other) == _identity(existing)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from bgai.engines.selection import Engine, open_engine
 from bgai.errors import UsageError
+from bgai.mapped import mapped_file
 from bgai.network.config import GRID
-from bgai.pictures.picture_files import mapped_file
 from bgai.types import PixelProgress, Plane
 from bgai.upscaling.bounds import LUMA, bound
 from bgai.upscaling.tiling import Span, check_sizes, plan_spans, plan_tiles

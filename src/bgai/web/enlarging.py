@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bgai.pictures.picture_files import read_size
+from bgai.pictures.reading import read_size
 from bgai.types import PixelProgress
-from bgai.upscaling.batch import Done, FittingUpscalers, OutputSettings, plan_jobs, run_job
 from bgai.upscaling.batch import Job as Planned
+from bgai.upscaling.batch import OutputSettings, plan_jobs, run_job
+from bgai.upscaling.files import EnlargedFile, FittingUpscalers
 from bgai.upscaling.upscaler import Upscaler
 from bgai.web.job import JobOptions
 
@@ -31,7 +32,7 @@ def plan(source: Path, options: JobOptions, max_megapixels: float) -> Planned:
         ImageError: It is no picture, or of a kind that is not read.
         OutputError: The format cannot hold the result.
     """
-    found = plan_jobs([source], options.scale, _settings(source, options, max_megapixels))
+    found = plan_jobs([source], options.scale, _settings(source, options, max_megapixels), weights="")
     if found.failures:
         raise found.failures[0]
     return found.jobs[0]
@@ -45,7 +46,7 @@ class Enlarger:
         self._key: tuple[int, str, float | None] | None = None
         self._upscaler: Upscaler | FittingUpscalers | None = None
 
-    def __call__(self, source: Path, options: JobOptions, progress: PixelProgress) -> tuple[Path, Done]:
+    def __call__(self, source: Path, options: JobOptions, progress: PixelProgress) -> tuple[Path, EnlargedFile]:
         """Enlarge an upload; return the output, and what is to be told of it.
 
         Raises:

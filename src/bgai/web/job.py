@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
 
 from bgai.errors import UsageError
-from bgai.pictures.picture_files import INPUT_SUFFIXES
+from bgai.pictures.reading import INPUT_SUFFIXES
 from bgai.upscaling.batch import OutputSettings
 from bgai.weights.sources import check_scale
 

@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from bgai._version import __version__
 from bgai.errors import BgaiError, UsageError
 from bgai.network.config import SCALES
-from bgai.pictures.picture_files import INPUT_SUFFIXES
+from bgai.pictures.reading import INPUT_SUFFIXES
 from bgai.upscaling.batch import FORMATS
 from bgai.web.guard import COOKIE, Guard, cookie_value, refused, same
 from bgai.web.job import Job, JobOptions

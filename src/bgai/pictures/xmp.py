@@ -1,0 +1,54 @@
+"""XMP packets (ISO 16684-1): fields of our own in them, and fields that an enlarged copy must not carry on."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+
+NAMESPACE = "urn:bgai:recipe:1"
+_EMPTY = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+).encode()
+_END = b"</rdf:RDF>"
+_OURS = re.compile(rb'<rdf:Description\s[^<>]*xmlns:bgai="' + NAMESPACE.encode() + rb'"[^<>]*/>\s*')
+# As we write them; or as elements, which is how other programs write them anew.
+_FIELD = re.compile(rb'\bbgai:(\w+)(?:="([^"<>]*)"|>([^<>]*)</bgai:)')
+# Of phones: a video or a gain map behind the picture, which are not copied. The orientation of TIFF: pictures are
+# turned upright.
+_STALE = rb"(?:GCamera:MotionPhoto\w*|GCamera:MicroVideo\w*|hdrgm:\w+|tiff:Orientation)"
+_STALE_ATTRIBUTE = re.compile(rb"\s" + _STALE + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')")
+_STALE_ELEMENT = re.compile(rb"<(" + _STALE + rb")\b[^>]*>[^<]*</\1\s*>\s*")
+_APPENDED = re.compile(rb"MotionPhoto|GainMap")
+_CONTAINER = re.compile(rb"<(Container:Directory)\b.*?</\1\s*>\s*", re.DOTALL)
+
+
+def add_fields(xmp: bytes | None, fields: Mapping[str, str]) -> bytes:
+    """Put fields into a packet, in place of earlier ones; a packet of a form that we do not know stays as it is.
+
+    Args:
+        xmp: The packet; None makes one.
+        fields: Names, of letters and digits, and values.
+    """
+    packet = _OURS.sub(b"", _EMPTY if xmp is None else xmp)
+    head, end, tail = packet.rpartition(_END)
+    values = " ".join(f'bgai:{name}="{html.escape(value)}"' for name, value in fields.items())
+    description = f'<rdf:Description rdf:about="" xmlns:bgai="{NAMESPACE}" {values}/>'
+    return head + description.encode() + end + tail if end else packet
+
+
+def read_fields(xmp: bytes) -> dict[str, str]:
+    """The fields that `add_fields` put into a packet."""
+    if NAMESPACE.encode() not in xmp:
+        return {}
+    return {
+        name.decode(): html.unescape((value or text).decode("utf-8", "replace"))
+        for name, value, text in _FIELD.findall(xmp)
+    }
+
+
+def without_stale_fields(xmp: bytes) -> bytes:
+    """Take out what is not true of an enlarged, upright copy without video or gain map."""
+    xmp = _STALE_ELEMENT.sub(b"", _STALE_ATTRIBUTE.sub(b"", xmp))
+    return _CONTAINER.sub(lambda found: b"" if _APPENDED.search(found[0]) else found[0], xmp)

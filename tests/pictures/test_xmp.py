@@ -1,0 +1,52 @@
+"""XMP packets: fields of our own, and those that an enlarged copy must not carry on."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from bgai.pictures.xmp import add_fields, read_fields, without_stale_fields
+
+FIELDS = {"source": "12-ab", "note": 'of <"Tom" & Jerry>'}
+THEIRS = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:format="image/png"/>'
+    b"</rdf:RDF></x:xmpmeta>"
+)
+
+
+@pytest.mark.parametrize("packet", [None, THEIRS, add_fields(None, {"source": "old"}), add_fields(THEIRS, {"a": "b"})])
+def test_fields_are_put_in_and_read_again(packet: bytes | None) -> None:
+    added = add_fields(packet, FIELDS)
+    assert read_fields(added) == FIELDS
+    description = ElementTree.fromstring(added)[0][-1]
+    assert description.get("{urn:bgai:recipe:1}note") == FIELDS["note"]
+    assert (b"dc:format" in added) == (packet is not None and b"dc:format" in packet)
+
+
+def test_fields_are_read_as_another_program_wrote_them_anew() -> None:
+    packet = b'<rdf:Description xmlns:bgai="urn:bgai:recipe:1"><bgai:scale>4</bgai:scale><bgai:quality></bgai:quality>'
+    assert read_fields(packet) == {"scale": "4", "quality": ""}
+
+
+def test_a_packet_without_fields_has_none() -> None:
+    assert read_fields(THEIRS) == {}
+    assert read_fields(b'bgai:scale="4"') == {}
+
+
+@pytest.mark.parametrize("packet", [b"", b"no packet", THEIRS.decode().encode("utf-16")])
+def test_a_packet_of_an_unknown_form_stays_as_it_is(packet: bytes) -> None:
+    assert add_fields(packet, FIELDS) == packet
+    assert without_stale_fields(packet) == packet
+
+
+def test_what_is_no_longer_true_is_taken_out_in_any_form() -> None:
+    packet = (
+        b'<rdf:Description GCamera:MotionPhoto=\'1\' tiff:Orientation="6" dc:format="a">'
+        b"<GCamera:MicroVideoOffset>4000</GCamera:MicroVideoOffset><tiff:Orientation>6</tiff:Orientation>"
+        b'<Container:Directory><rdf:Seq><rdf:li><Container:Item Item:Semantic="MotionPhoto"/></rdf:li></rdf:Seq>'
+        b"</Container:Directory><tiff:Make>M</tiff:Make></rdf:Description>"
+    )
+    expected = b'<rdf:Description dc:format="a"><tiff:Make>M</tiff:Make></rdf:Description>'
+    assert without_stale_fields(packet) == expected
