@@ -55,6 +55,9 @@ class EngineThread(threading.Thread):
                 self._do(job)
             except _StoppedError:
                 job.state = "queued"
+            except Exception:  # one job never ends the work on others
+                log.exception("job %s", job.id)
+                job.state, job.error, job.error_status = "failed", f"{job.name}: the service failed", 500
             finally:
                 self.current = None
             if job.stop.is_set():

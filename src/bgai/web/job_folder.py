@@ -54,7 +54,7 @@ class JobFolder:
             OutputError: The disk is full.
         """
         stored = {name: getattr(job, name) for name in Job.__slots__ if name not in _NOT_STORED}
-        with whole_or_nothing(self.of(job.id) / _FILE, tidy=False) as partial:
+        with whole_or_nothing(self.of(job.id) / _FILE) as partial:
             partial.write_text(json.dumps(stored | {"options": asdict(job.options)}), encoding="utf-8")
 
     def load(self) -> Iterator[Job]:
