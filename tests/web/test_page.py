@@ -122,8 +122,12 @@ def test_the_slider_moves_by_keyboard_at_any_zoom(page: Page) -> None:
 
 
 def test_the_queue_survives_a_reload(page: Page, client: Client) -> None:
-    drop(page, one_png=picture(height=96, width=96), two_png=picture(), three_png=picture(height=12))
-    page.wait_for_selector(".item >> nth=2")
+    drop(page, one_png=picture(height=96, width=96), two_png=picture())
+    page.wait_for_selector(".item:not([data-state=unsent]) >> nth=1")
+    page.route("**/v1/jobs?*", lambda route: route.abort())
+    drop(page, three_png=picture())
+    page.wait_for_selector("#offline:not([hidden])")  # the third picture could not be sent
+    page.unroute("**/v1/jobs?*")
     page.reload()
     for name in ("one.png", "two.png", "three.png"):
         entry(page, name, "done")
