@@ -110,7 +110,7 @@ def test_a_full_queue_says_when_to_ask_again(serve: Serve) -> None:
     if refused.status == 202:  # the first had not been taken from the queue yet
         refused = client.send("/v1/jobs", picture())
     assert refused.status == 503
-    assert refused.error == "1 pictures are waiting already; ask again later"
+    assert refused.error == "the queue of 1 is full; ask again later"
     assert int(refused.headers["retry-after"]) > 0
 
 

@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from web_support import Client, Serve, eventually, picture
+from web_support import Client, Serve, eventually, picture, running
 
 from bgai.web.routes import PAGE
+from bgai.web.settings import ServiceSettings
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright for Python is not installed")
 from playwright.sync_api import Browser, Page, Request, sync_playwright  # noqa: E402
@@ -122,8 +124,12 @@ def test_the_slider_moves_by_keyboard_at_any_zoom(page: Page) -> None:
 
 
 def test_the_queue_survives_a_reload(page: Page, client: Client) -> None:
-    drop(page, one_png=picture(height=96, width=96), two_png=picture(), three_png=picture(height=12))
-    page.wait_for_selector(".item >> nth=2")
+    drop(page, one_png=picture(height=96, width=96), two_png=picture())
+    page.wait_for_selector(".item:not([data-state=unsent]) >> nth=1")
+    page.route("**/v1/jobs?*", lambda route: route.abort())
+    drop(page, three_png=picture())
+    page.wait_for_selector("#offline:not([hidden])")  # the third picture could not be sent
+    page.unroute("**/v1/jobs?*")
     page.reload()
     for name in ("one.png", "two.png", "three.png"):
         entry(page, name, "done")
@@ -164,6 +170,20 @@ def test_the_page_waits_for_a_service_that_is_away(browser: Browser, serve: Serv
     page.context.set_offline(False)
     page.wait_for_selector(".item[data-state=done]", timeout=60_000)
     assert not page.is_visible("#offline")
+    page.close()
+
+
+def test_the_page_forgets_what_the_service_forgot(browser: Browser, settings: ServiceSettings) -> None:
+    page = browser.new_page()
+    with running(settings) as first:
+        page.goto(first.url)
+        page.wait_for_selector("#main:not([hidden])")
+        drop(page, old_png=picture())
+        entry(page, "old.png", "done")
+    page.wait_for_selector("#offline:not([hidden])")
+    with running(replace(settings, port=first.port, folder=settings.folder / "new")):
+        page.wait_for_selector("body.empty", timeout=20_000)
+        assert not page.is_visible("#offline")
     page.close()
 
 

@@ -99,7 +99,7 @@ class Service:
         if self.closing:
             raise RefusedError(503, "the service is ending; ask again later", retry_seconds=5)
         if len(self.queue) >= self.settings.queue:
-            raise RefusedError(503, f"{self.settings.queue} pictures are waiting already; ask again later", 5)
+            raise RefusedError(503, f"the queue of {self.settings.queue} is full; ask again later", 5)
         if sum(job.bytes for job in self.jobs.values() if not job.is_final) > self.settings.keep_bytes:
             raise RefusedError(503, "the pictures that wait take all the room for files; ask again later", 10)
 

@@ -228,12 +228,19 @@ function changed(job) {
   draw();
 }
 
+// Results that were removed while the page did not listen.
+async function dropForgotten() {
+  const known = new Set((await service.getJobs(client)).map((job) => job.id));
+  for (const item of [...items.values()]) if (item.job && !known.has(item.job.id)) drop(item);
+}
+
 function watch() {
   watching?.close();
   watching = service.watchJobs(client, {
     change: changed,
     up: () => {
       reached(true);
+      attempt(dropForgotten);
       send();
     },
     down: (events) => {
