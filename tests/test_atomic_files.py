@@ -142,6 +142,19 @@ def test_two_outputs_of_one_name_never_share_a_partial_file(tmp_path: Path) -> N
     assert names(tmp_path) == ["a"]
 
 
+def test_a_file_that_is_there_is_never_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even one of the same random name."""
+    with whole_or_nothing(tmp_path / "first"):
+        pass
+    there = tmp_path / f".bgai-{bytes(8).hex()}.partial"
+    there.write_text("another's")
+    bits = iter([bytes(8), b"12345678"])
+    monkeypatch.setattr(os, "urandom", lambda _: next(bits))
+    with whole_or_nothing(tmp_path / "a") as partial:
+        assert partial != there
+    assert there.read_text() == "another's"
+
+
 def test_a_folder_is_searched_for_leftovers_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     searched: list[Path] = []
     monkeypatch.setattr(atomic_files, "remove_leftovers", searched.append)

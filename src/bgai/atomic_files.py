@@ -97,14 +97,17 @@ class _PartialFile:
     def __init__(self, folder: Path) -> None:
         while True:
             self.path = folder / f"{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}"
-            self._descriptor: int | None = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            self._descriptor: int | None = None
+            with suppress(FileExistsError):
+                self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             # Another process may have taken the file for a leftover before it was locked.
             if self._lock() and os.path.lexists(self.path):
                 return
             self._close()
 
     def _lock(self) -> bool:
-        assert self._descriptor is not None
+        if self._descriptor is None:
+            return False
         try:
             return _lock(self._descriptor)
         except OSError:  # a file system without locks: nobody removes leftovers there
