@@ -33,6 +33,8 @@ class OutputSettings:
     quality: int = 95
     overwrite: bool = False
     max_megapixels: float = DEFAULT_MAX_PIXELS / 1e6
+    metadata: bool = True
+    """Whether EXIF, XMP and IPTC are kept; the colour profile and the resolution always are."""
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
@@ -124,6 +126,7 @@ def run_job(
             upscaler=upscaler,
             quality=settings.quality,
             overwrite=settings.overwrite,
+            metadata=settings.metadata,
             max_pixels=settings.max_pixels,
             progress=progress,
         )

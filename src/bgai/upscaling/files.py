@@ -86,6 +86,7 @@ def upscale_file(
     clean: float | None = None,
     quality: int = 95,
     overwrite: bool = False,
+    metadata: bool = True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     upscaler: Upscaler | FittingUpscalers | None = None,
     progress: PixelProgress | None = None,
@@ -102,6 +103,7 @@ def upscale_file(
         clean: As for `Upscaler`.
         quality: 1 to 100, for JPEG and WebP.
         overwrite: Whether a file that exists may be replaced.
+        metadata: Whether EXIF, XMP, IPTC and texts are kept; the colour profile and the resolution always are.
         max_pixels: Refuse larger sources.
         upscaler: An open one, which saves the time to open one for each of many files; `scale`, `weights` and `clean`
             are its own then.
@@ -132,7 +134,7 @@ def upscale_file(
     if target.exists() and source.exists() and target.samefile(source):
         raise OutputError(f"{target}: would replace its original; choose another output", parameter="output")
     try:
-        return _enlarge(source, target, upscaler, quality, overwrite, max_pixels, progress)
+        return _enlarge(source, target, upscaler, quality, overwrite, metadata, max_pixels, progress)
     except (BgaiError, MemoryError):
         raise
     except Exception as error:  # whatever a picture causes is an error of that picture: a batch goes on
@@ -153,10 +155,13 @@ def _enlarge(
     upscaler: Upscaler | FittingUpscalers,
     quality: int,
     overwrite: bool,
+    metadata: bool,
     max_pixels: int,
     progress: PixelProgress | None,
 ) -> EnlargedFile:
     picture = read_picture(source, max_pixels, scratch=target.parent)
+    if not metadata:
+        picture = picture.with_colours_alone()
     recipe = make_recipe(source, target, upscaler.scale, used_weights(upscaler), quality)
     picked = ""
     if isinstance(upscaler, FittingUpscalers):
