@@ -9,6 +9,7 @@ from bgai.types import PixelProgress
 from bgai.upscaling.batch import Job as Planned
 from bgai.upscaling.batch import OutputSettings, plan_jobs, run_job
 from bgai.upscaling.files import EnlargedFile, FittingUpscalers
+from bgai.upscaling.memory_plan import COMMAND_MEMORY
 from bgai.upscaling.upscaler import Upscaler
 from bgai.web.job import JobOptions
 
@@ -65,10 +66,11 @@ class Enlarger:
 
 
 def _open(options: JobOptions) -> Upscaler | FittingUpscalers:
+    """With the command's memory, and so its tiles and its pixels."""
     if options.weights == "auto" and options.clean is None:
-        return FittingUpscalers(lambda name: Upscaler(options.scale, name))
+        return FittingUpscalers(lambda name: Upscaler(options.scale, name, memory=COMMAND_MEMORY))
     weights = None if options.weights == "auto" else options.weights
-    return Upscaler(options.scale, weights, clean=options.clean)
+    return Upscaler(options.scale, weights, clean=options.clean, memory=COMMAND_MEMORY)
 
 
 def _settings(source: Path, options: JobOptions, max_megapixels: float) -> OutputSettings:
