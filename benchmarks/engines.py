@@ -23,7 +23,6 @@ from authors import authors_network
 from progress import show
 from torch.utils.flop_counter import FlopCounterMode
 
-from bgai.benchmark.cases import PICTURES
 from bgai.benchmark.report import markdown, outputs
 from bgai.benchmark.rounds import WARM_UPS, Comparison, compare
 from bgai.benchmark.worker import Facts, Run, serve
@@ -84,7 +83,7 @@ def begin(options: argparse.Namespace) -> tuple[Run, Facts]:
 
 def ours(weights: Weights, options: argparse.Namespace) -> Callable[[Array], Array]:
     engine = open_engine(weights, options.network, "cpu")
-    engine.prepare((options.size, options.size), PICTURES)
+    engine.prepare((options.size, options.size), 1)
     return engine
 
 

@@ -21,7 +21,7 @@ from bgai.datasets.pairs import PairedImages
 from bgai.errors import BgaiError
 from bgai.evaluation.result_folder import Results, mean, means
 from bgai.evaluation.run import run_test
-from bgai.options.sections import PairedDataset, TestOptions
+from bgai.options.evaluation import TestOptions
 from bgai.pictures.reading import read_rgb8
 from bgai.pictures.writing import encode_png
 from bgai.types import RgbImage
@@ -107,7 +107,7 @@ def enlarged(results: Results, image: str) -> RgbImage:
 def picture(found: dict[str, Results], hr: Path) -> RgbImage:
     """HR and each way; below, their differences from the whole, amplified."""
     image = found["whole"].found[0].image
-    originals = PairedImages(PairedDataset(name="hr", dataroot_gt=hr), SCALE)
+    originals = PairedImages(hr, None, SCALE)
     original = originals.read(originals.names.index(image))[1]
     pixels = {way: enlarged(results, image) for way, results in found.items()}
     worst = np.abs(pixels["averaged64"].astype(int) - pixels["whole"]).max(axis=2)

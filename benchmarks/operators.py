@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 
-from bgai.engines.openvino_engine import SETTINGS
 from bgai.engines.openvino_graph import build_graph, window_orders
-from bgai.weights.safetensors_file import read_weights
+from bgai.engines.openvino_runtime import SETTINGS, core
+from bgai.weights.reading import read_weights
 from bgai.weights.sources import find_weights
 
 ROUNDS = 5
@@ -27,18 +26,17 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    core = openvino.Core()
     size = options.size, options.size
     inputs: dict[str, Any] = {"lr": np.random.default_rng(0).random((1, 3, *size), np.float32)}
     if options.graph:
-        model = core.read_model(options.graph)
+        model = core().read_model(options.graph)
         model.reshape([1, 3, *size])
     else:
         config, tensors = read_weights(find_weights(None, 4).file)
         model = build_graph(tensors, config, size)
         inputs |= window_orders(config, size)
     settings = {**SETTINGS, "PERF_COUNT": True, "INFERENCE_NUM_THREADS": options.threads}
-    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    request = core().compile_model(model, "CPU", settings).create_infer_request()
     fastest: dict[int, float] = {}
     kinds: dict[int, str] = {}
     for _ in range(ROUNDS):

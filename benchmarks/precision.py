@@ -16,19 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
-from openvino import opset13 as op
 
 from bgai.benchmark.report import spread
 from bgai.benchmark.rounds import alternate
-from bgai.engines.openvino_engine import SETTINGS, core
 from bgai.engines.openvino_graph import build_graph, window_orders
-from bgai.engines.selection import blended_weights
+from bgai.engines.openvino_runtime import SETTINGS, Model, Node, Output, core, op
 from bgai.evaluation.metrics import psnr
 from bgai.network.config import NetworkConfig
 from bgai.pictures.reading import read_rgb8
 from bgai.types import Size
+from bgai.weights.reading import blended_weights
 from bgai.weights.sources import find_weights
 
 SCALE = 4
@@ -36,7 +34,7 @@ SCALE = 4
 Image = NDArray[np.uint8]
 Plane = NDArray[np.float32]
 Run = Callable[[Plane], Plane]
-Build = Callable[..., openvino.Model]
+Build = Callable[..., Model]
 
 
 def main() -> None:
@@ -73,7 +71,7 @@ def main() -> None:
     print(f"8-bit samples are off by {mean:.2f} levels on average, by {largest} at most")
 
 
-def compiled(model: openvino.Model, precision: str) -> Run:
+def compiled(model: Model, precision: str) -> Run:
     settings = {**SETTINGS, "INFERENCE_PRECISION_HINT": precision}
     request: Any = core().compile_model(model, "CPU", settings).create_infer_request()
 
@@ -84,9 +82,9 @@ def compiled(model: openvino.Model, precision: str) -> Run:
     return run
 
 
-def quantised(model: openvino.Model) -> openvino.Model:
+def quantised(model: Model) -> Model:
     """All convolutions on 8-bit integers, activations from -8 to 8, weights by their largest in each filter."""
-    made: dict[str, openvino.Node] = {}
+    made: dict[str, Node] = {}
     for node in model.get_ordered_ops():
         if node.get_type_name() not in ("Convolution", "GroupConvolution"):
             continue
@@ -101,7 +99,7 @@ def quantised(model: openvino.Model) -> openvino.Model:
     return model
 
 
-def levels(x: openvino.Output, largest: NDArray[np.float32], count: int) -> openvino.Node:
+def levels(x: Output, largest: NDArray[np.float32], count: int) -> Node:
     low = op.constant(-largest)
     high = op.constant(largest if count % 2 else largest * np.float32(127 / 128))
     return op.fake_quantize(x, low, high, low, high, count)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bgai.errors import ImageError
-from bgai.options.sections import TestOptions
+from bgai.options.evaluation import TestOptions
 
 SETS = ("Set5", "Set14", "B100")
 

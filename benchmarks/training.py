@@ -1,6 +1,6 @@
 """One training step of this network against the authors' implementation: seconds, images per second and memory.
 
-python benchmarks/training.py --authors CLONE [--precision bfloat16] [--compile] [--device cuda] [--json FILE]
+python benchmarks/training.py --authors CLONE [--precision half] [--compile] [--device cuda] [--json FILE]
 
 CLONE is a clone of the authors' repository; theirs runs eagerly. A step is forward, L1 loss, backward and Adam. Each
 runs in its own process, so that its peak memory is its own; both start from the same weights, take the same batches and
@@ -50,7 +50,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--authors", type=Path, required=True, help="clone of the authors' repository")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="bfloat16 by autocast")
+    parser.add_argument(
+        "--precision", choices=("float32", "half"), default="float32", help="half: bfloat16 by autocast"
+    )
     parser.add_argument("--compile", action="store_true", help="compile this network; theirs stays eager")
     parser.add_argument(
         "--fused",
@@ -163,7 +165,7 @@ def stepper(network: nn.Module, options: argparse.Namespace) -> Callable[[], flo
         lr, hr = patches(options.patch), patches(options.patch * options.scale)
         if options.network == "bgai":
             lr = lr.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "bfloat16"):
+        with torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "half"):
             sr = network(lr)
         loss = F.l1_loss(sr.float(), hr)
         optimizer.zero_grad()

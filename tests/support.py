@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -22,7 +21,9 @@ from PIL import Image
 
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
-from bgai.weights.safetensors_file import RELEASED_NAMES, read_weights, write_weights
+from bgai.weights.pth_export import released_tensors
+from bgai.weights.reading import read_weights
+from bgai.weights.safetensors_file import write_weights
 from bgai.weights.sources import SHIPPED
 
 
@@ -63,19 +64,10 @@ def golden_input(case: str) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(3).random(shapes[case], np.float32))
 
 
-LINEAR = r"\.(fc[12]|proj)\.weight$"
-
-
 def released(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Tensors of ours as the authors' checkpoints name and shape them."""
-    found = {}
-    for name, tensor in tensors.items():
-        for theirs, ours in reversed(RELEASED_NAMES):
-            pattern = ours.replace(".", r"\.").replace(r"\1", r"(groups\.\d+)" if "(groups" in theirs else r"(\d+)")
-            replacement = re.sub(r"\(.*?\)", r"\\1", theirs.removeprefix("^")).replace(r"\.", ".")
-            name = re.sub("^" * theirs.startswith("^") + pattern, replacement, name)
-        found[name] = tensor[:, :, 0, 0] if re.search(LINEAR, name) and tensor.ndim == 4 else tensor
-    return found
+    arrays = released_tensors({name: tensor.detach().numpy() for name, tensor in tensors.items()})
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def copied(path: Path, **metadata: str) -> Path:

@@ -20,6 +20,8 @@ def test_everything_exported_is_there() -> None:
     assert sorted(bgai.__all__) == bgai.__all__
     for name in bgai.__all__:
         assert getattr(bgai, name) is not None
+        assert name == "__version__" or getattr(bgai, name).__doc__
+    assert set(bgai.__all__) == {*bgai._HOMES, "__version__"}
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -21,7 +21,7 @@ WRONG = {
     "bench-auto": (["bench", "--weights", "auto"], "weights 'auto' look at each picture's file"),
     "not-weights": (["upscale", "a.png", "--weights", "a.png"], "expected an .onnx, .safetensors or .pth"),
     "device": (["upscale", "a.png", "--device", "cuda:77"], "device 'cuda:77' cannot be used"),
-    "compile": (["upscale", "a.png", "--device", "cpu", "--compile"], "for --device cuda alone"),
+    "compile": (["upscale", "a.png", "--device", "cpu", "--compile"], "for the device cuda alone"),
     "tile": (["upscale", "a.png", "--tile", "100"], "tile 100: expected a multiple of 16"),
     "format": (["upscale", "a.png", "--format", "gif"], "format 'gif'"),
     "limit": (["upscale", "a.png", "--max-megapixels", "0.0001"], "--max-megapixels"),

@@ -25,6 +25,7 @@ def test_names_are_neither_emoji_nor_markup(name: str, tmp_path: Path) -> None:
     for environment in ({}, {"FORCE_COLOR": "1", "COLUMNS": "200", "TERM": "xterm"}):
         result = bgai_command("upscale", name, "--overwrite", cwd=tmp_path, **environment)
         assert result.stdout.startswith(f"{stem}_x4.png")
+        picture(tmp_path / f"{stem}_x4.png")  # which bgai did not make
         again = bgai_command("upscale", name, cwd=tmp_path, **environment)
         assert f"bgai: {stem}_x4.png: exists already" in again.stderr
     missing = bgai_command("weights", name + ":train:", cwd=tmp_path)

@@ -87,6 +87,7 @@ def test_characters_that_the_encoding_lacks_become_escapes(encoding: str, tmp_pa
     names, messages = run("upscale", "→é.png")
     assert names == f"{shown}_x4.png\n"
     assert f"{shown}_x4.png  (bgai weights: lossless PNG)" in messages
+    picture(tmp_path / "→é_x4.png")  # which bgai did not make
     _, messages = run("upscale", "→é.png")
     assert f"bgai: {shown}_x4.png: exists already" in messages
     listed, _ = run("weights")

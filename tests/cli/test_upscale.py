@@ -133,7 +133,7 @@ def test_quiet_leaves_errors_alone(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     done = bgai_command("upscale", "a.png", "-q", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    picture(tmp_path / "a.png", 14)
+    picture(tmp_path / "a_x4.png")  # which bgai did not make
     failed = bgai_command("upscale", "a.png", "--quiet", cwd=tmp_path)
     assert failed.returncode == 1
     assert failed.stderr.startswith("bgai: a_x4.png: exists already")

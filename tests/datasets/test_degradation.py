@@ -12,8 +12,8 @@ from support import texture
 from bgai.datasets.degradation import (
     Coding,
     Degradation,
+    DegradationModel,
     DegradationPlan,
-    Image,
     add_noise,
     blur,
     degrade_whole,
@@ -23,6 +23,7 @@ from bgai.datasets.degradation import (
 )
 from bgai.evaluation.metrics import psnr
 from bgai.options.sections import DegradationOptions
+from bgai.types import RgbImage
 
 EVERYTHING = {
     "clean": 0.2,
@@ -34,24 +35,24 @@ EVERYTHING = {
 JPEG_40 = {"jpeg": {"quality": 40}}
 
 
-def options(values: dict[str, Any]) -> DegradationOptions:
-    return DegradationOptions.model_validate(values)
+def model(values: dict[str, Any]) -> DegradationModel:
+    return DegradationOptions.model_validate(values).model()
 
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def grey(level: int, side: int = 96) -> Image:
+def grey(level: int, side: int = 96) -> RgbImage:
     return np.full((side, side, 3), level, np.uint8)
 
 
-def photograph(height: int = 80, width: int = 96) -> Image:
+def photograph(height: int = 80, width: int = 96) -> RgbImage:
     """Smoother than a texture of every pixel, as pictures are."""
     return blur(texture(height, width), (1, 1))
 
 
-def spread(image: Image, angle: float) -> float:
+def spread(image: RgbImage, angle: float) -> float:
     """Standard deviation of an image's light along a direction."""
     light = image[..., 0].astype(float)
     y, x = np.mgrid[: light.shape[0], : light.shape[1]]
@@ -60,7 +61,7 @@ def spread(image: Image, angle: float) -> float:
     return float(np.sqrt((light * (along - centre) ** 2).sum() / light.sum()))
 
 
-def point() -> Image:
+def point() -> RgbImage:
     image = np.zeros((41, 41, 3), np.uint8)
     image[18:23, 18:23] = 255
     return image
@@ -113,7 +114,7 @@ def test_grey_noise_is_the_same_for_all_colours(poisson: bool) -> None:
 
 
 @pytest.mark.parametrize("code", [jpeg, webp])
-def test_quality_acts(code: Callable[..., Image]) -> None:
+def test_quality_acts(code: Callable[..., RgbImage]) -> None:
     image = photograph()
     found = [psnr(code(image, quality), image, 0) for quality in (95, 75, 50, 20)]
     assert found == sorted(found, reverse=True)
@@ -130,7 +131,7 @@ def test_subsampling_takes_colours_alone() -> None:
     np.testing.assert_array_equal(jpeg(stripes, 80, subsampled=True), jpeg(stripes, 80, subsampled=False))
 
 
-def first_block(image: Image, axis: int) -> int:
+def first_block(image: RgbImage, axis: int) -> int:
     """Where the first block begins: the largest steps between rows (axis 0) or columns (1) lie 8 apart."""
     differences = np.abs(np.diff(image[..., 1].astype(int), axis=axis)).mean(axis=1 - axis)
     return (int(np.argmax([differences[start::8].mean() for start in range(8)])) + 1) % 8
@@ -148,7 +149,7 @@ def test_blocks_lie_at_their_phase_and_the_image_stays(phase: tuple[int, int], s
 
 
 @pytest.mark.parametrize("code", [jpeg, webp])
-def test_coding_at_a_phase_moves_nothing(code: Callable[..., Image]) -> None:
+def test_coding_at_a_phase_moves_nothing(code: Callable[..., RgbImage]) -> None:
     image = photograph()
     for phase in ((0, 0), (5, 11)):
         found = code(image, 90, phase=phase)
@@ -158,7 +159,7 @@ def test_coding_at_a_phase_moves_nothing(code: Callable[..., Image]) -> None:
 
 def test_what_is_drawn_has_its_shares() -> None:
     random = rng()
-    drawn = [draw(options(EVERYTHING), random) for _ in range(4000)]
+    drawn = [draw(model(EVERYTHING), random) for _ in range(4000)]
     clean = [one for one in drawn if one == Degradation()]
     expected = 0.2 + 0.8 * 0.5 * 0.6 * 0.75 * 0.2  # or nothing happened to be drawn
     assert len(clean) / 4000 == pytest.approx(expected, abs=0.03)
@@ -183,7 +184,7 @@ def test_what_is_drawn_has_its_shares() -> None:
 
 def phases(whole: bool) -> set[tuple[int, int]]:
     random = rng()
-    drawn = [draw(options(EVERYTHING), random, whole=whole) for _ in range(4000)]
+    drawn = [draw(model(EVERYTHING), random, whole=whole) for _ in range(4000)]
     return {coding.phase for one in drawn for coding in one.codings}
 
 
@@ -194,18 +195,18 @@ def test_blocks_begin_anywhere_in_patches_and_at_the_corner_of_whole_images() ->
 
 def test_a_fixed_degradation_is_what_it_says() -> None:
     image = photograph()
-    np.testing.assert_array_equal(degrade_whole(image, options(JPEG_40), 0, "a"), jpeg(image, 40))
+    np.testing.assert_array_equal(degrade_whole(image, model(JPEG_40), 0, "a"), jpeg(image, 40))
     full = {"jpeg": {"quality": 40, "subsampling": "4:4:4"}}
-    np.testing.assert_array_equal(degrade_whole(image, options(full), 0, "a"), jpeg(image, 40, subsampled=False))
-    np.testing.assert_array_equal(degrade_whole(image, options({"webp": {"quality": 60}}), 0, "a"), webp(image, 60))
-    np.testing.assert_array_equal(degrade_whole(image, options({"blur": {"sigma": 1}}), 0, "a"), blur(image, (1, 1)))
-    noisy = degrade_whole(grey(128), options({"noise": {"sigma": 20}}), 0, "a")
+    np.testing.assert_array_equal(degrade_whole(image, model(full), 0, "a"), jpeg(image, 40, subsampled=False))
+    np.testing.assert_array_equal(degrade_whole(image, model({"webp": {"quality": 60}}), 0, "a"), webp(image, 60))
+    np.testing.assert_array_equal(degrade_whole(image, model({"blur": {"sigma": 1}}), 0, "a"), blur(image, (1, 1)))
+    noisy = degrade_whole(grey(128), model({"noise": {"sigma": 20}}), 0, "a")
     assert noisy.astype(float).std() == pytest.approx(20, rel=0.03)
 
 
 def test_the_order_is_blur_noise_compression() -> None:
     image = photograph()
-    values = options({"blur": {"sigma": 2}, "noise": {"sigma": 10}, "jpeg": {"quality": 30}})
+    values = model({"blur": {"sigma": 2}, "noise": {"sigma": 10}, "jpeg": {"quality": 30}})
     drawn = draw(values, rng(), whole=True)
     assert drawn.blur
     step_by_step = jpeg(add_noise(blur(image, drawn.blur.sigmas, drawn.blur.angle), 10, rng(5)), 30)
@@ -213,7 +214,7 @@ def test_the_order_is_blur_noise_compression() -> None:
 
 
 def test_whole_images_are_degraded_by_their_names_and_the_seed() -> None:
-    image, noise = photograph(), options({"noise": {"sigma": 10}})
+    image, noise = photograph(), model({"noise": {"sigma": 10}})
     found = degrade_whole(image, noise, 0, "a")
     np.testing.assert_array_equal(found, degrade_whole(image, noise, 0, "a"))
     assert (found != degrade_whole(image, noise, 0, "b")).any()
@@ -222,14 +223,14 @@ def test_whole_images_are_degraded_by_their_names_and_the_seed() -> None:
 
 def test_a_plan_depends_on_seed_iteration_and_number_alone() -> None:
     patches = np.stack([texture(32, 32)] * 6)
-    found = DegradationPlan(options(EVERYTHING), 3).degrade(patches, 9)
-    np.testing.assert_array_equal(DegradationPlan(options(EVERYTHING), 3, first=4).degrade(patches[4:], 9), found[4:])
-    assert (DegradationPlan(options(EVERYTHING), 3).degrade(patches, 10) != found).any()
-    assert (DegradationPlan(options(EVERYTHING), 4).degrade(patches, 9) != found).any()
+    found = DegradationPlan(model(EVERYTHING), 3).degrade(patches, 9)
+    np.testing.assert_array_equal(DegradationPlan(model(EVERYTHING), 3, first=4).degrade(patches[4:], 9), found[4:])
+    assert (DegradationPlan(model(EVERYTHING), 3).degrade(patches, 10) != found).any()
+    assert (DegradationPlan(model(EVERYTHING), 4).degrade(patches, 9) != found).any()
 
 
 def test_the_second_encoding_is_another() -> None:
-    twice = options({"jpeg": {"quality": [25, 96], "twice": 1}})
+    twice = model({"jpeg": {"quality": [25, 96], "twice": 1}})
     first, second = draw(twice, rng()).codings
     assert first != second
     image = photograph()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from support import texture
 
-from bgai.engines.selection import Tiles
 from bgai.evaluation.averaged_tiles import enlarge_averaging, starts
+from bgai.types import Tiles
 
 
 class Repeat:
@@ -30,6 +30,9 @@ class Repeat:
         pass
 
     def release(self) -> None:
+        pass
+
+    def rest(self) -> None:
         pass
 
     def free_memory(self) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bgai.errors import OutputError
-from bgai.evaluation.result_folder import Measurement, Results, printed
+from bgai.evaluation.result_folder import Measurement, Results, formatted
 
 RUN = {"name": "run", "scale": 2, "commit": "a"}
 
@@ -32,6 +32,23 @@ def test_an_interrupted_test_goes_on(tmp_path: Path) -> None:
     assert [one.image for one in Results(tmp_path, "run", RUN).found] == ["a", "b", "c"]
     assert second.has("Set", "a")
     assert not second.has("Set", "d")
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"[]", b"null", b"{}", b'{"dataset": 1}', b"[" * 100_000])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_damaged_line_costs_its_image_alone(tmp_path: Path, place: int, damage: bytes) -> None:
+    results = Results(tmp_path, "run", RUN)
+    results.begin()
+    for image in ("a", "b", "c"):
+        results.add(measurement(image))
+    lines = (tmp_path / "run/images.jsonl").read_bytes().splitlines()
+    lines[place] = damage
+    (tmp_path / "run/images.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    again = Results(tmp_path, "run", RUN)
+    again.begin()
+    assert [each.image for each in again.found] == [["a", "b", "c"], ["b", "c"], ["a", "c"]][place]
+    assert not list(tmp_path.glob("run_archived_*"))
+    assert [each.image for each in Results(tmp_path, "run", RUN).found] == [each.image for each in again.found]
 
 
 @pytest.mark.parametrize(("run", "afresh"), [({**RUN, "commit": "b"}, False), (RUN, True)])
@@ -69,7 +86,7 @@ def test_infinity_is_null_in_json(tmp_path: Path) -> None:
     results.add(measurement("a", math.inf))
     results.summarise()
     assert json.loads((tmp_path / "run/metrics.json").read_text())["Set"]["psnr"] is None
-    assert printed(math.inf) == "∞"
+    assert formatted(math.inf) == "∞"
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

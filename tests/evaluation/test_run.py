@@ -15,12 +15,14 @@ from PIL import Image
 from support import texture
 
 from bgai.datasets.degradation import jpeg
+from bgai.datasets.lmdb_store import pack_lmdb
 from bgai.datasets.matlab_resize import imresize
 from bgai.errors import EngineError, ImageError, UsageError, WeightsError
 from bgai.evaluation.metrics import psnr
 from bgai.evaluation.result_folder import Measurement, Results, means
 from bgai.evaluation.run import run_test
-from bgai.options.sections import TestOptions
+from bgai.options.evaluation import TestOptions
+from bgai.types import RgbImage
 from bgai.upscaling.upscaler import Upscaler
 
 METRICS = {
@@ -101,6 +103,47 @@ def test_it_goes_on_image_by_image(images: Path, tmp_path: Path, monkeypatch: py
     assert added == ["odd"]
     assert [one.image for one in whole.found] == ["even", "grey", "odd"]
     assert not list(tmp_path.glob("run_archived*"))
+
+
+@pytest.mark.parametrize("suffix", ["/../../../../../evil", "..", "a/b", "a\\b", "a\x00b", "x" * 300])
+def test_a_suffix_cannot_lead_out_of_the_results(images: Path, suffix: str) -> None:
+    with pytest.raises(ValueError, match="suffix"):
+        options(images, val={"metrics": METRICS, "save_img": True, "suffix": suffix})
+
+
+def test_a_name_in_a_store_cannot_lead_out_of_the_results(images: Path, tmp_path: Path) -> None:
+    store = tmp_path / "set.lmdb"
+    pack_lmdb(images, store)
+    rename_key(store, "even", "../../../evil")
+    dataset = {"name": "Set5", "dataroot_gt": store, "io_backend": {"type": "lmdb"}}
+    values = options(images, datasets={"test_1": dataset}, val={"metrics": METRICS, "save_img": True})
+    with pytest.raises(UsageError, match=r"'../../../evil_run.png' cannot be the name of a file below"):
+        run_test(values, root=tmp_path / "results/below")
+    assert not list(tmp_path.rglob("evil*"))
+
+
+def rename_key(store: Path, before: str, after: str) -> None:
+    import lmdb
+
+    with lmdb.open(str(store), map_size=2**30) as environment, environment.begin(write=True) as transaction:
+        content = transaction.pop(before.encode())
+        assert content is not None
+        transaction.put(after.encode(), content)
+    meta = store / "meta_info.txt"
+    meta.write_text(meta.read_text().replace(f"{before}.png", f"{after}.png"))
+
+
+def test_no_image_is_enlarged_twice(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    upscale = Upscaler.upscale
+
+    def counted(self: Upscaler, lr: RgbImage) -> RgbImage:
+        calls.append(1)
+        return upscale(self, lr)
+
+    monkeypatch.setattr(Upscaler, "upscale", counted)
+    run_test(options(images), root=tmp_path)
+    assert len(calls) == 3
 
 
 def degraded(images: Path, **degradation: Any) -> dict[str, Any]:
@@ -261,7 +304,7 @@ def test_metrics_of_pyiqa(images: Path, tmp_path: Path) -> None:
 def test_pyiqa_may_be_missing(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyiqa", None)
     metrics = {"lpips": {"type": "pyiqa", "metric": "lpips"}}
-    with pytest.raises(EngineError, match=r"lpips needs pyiqa: install it with  pip install 'bgai\[metrics\]'"):
+    with pytest.raises(EngineError, match=r"lpips needs the extra 'metrics': install it with"):
         run_test(options(images, val={"metrics": metrics}), root=tmp_path)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from bgai.errors import UsageError
-from bgai.options.sections import TestOptions, TrainOptions
+from bgai.options.evaluation import TestOptions
+from bgai.options.training import TrainOptions
 from bgai.options.yaml_file import read_options
 
 ROOT = Path(__file__).parents[2]
@@ -165,6 +167,81 @@ def test_what_is_wrong_is_named_with_its_line(path: Path, line: str, instead: st
         read(path, FILE.replace(line, instead, 1))
 
 
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12))
+ALIASES = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ALIASES, r"train\.yml:\d+: its aliases stand for more than 20,000 values"),
+        (MERGES, r"train\.yml:\d+: its aliases stand for more than 20,000 values"),
+        ("name: &a [*a]", r"train\.yml:1: an alias of what it lies in"),
+        ("name: &a {b: {c: *a}}", r"train\.yml:1: an alias of what it lies in"),
+        ("name: &a\n  <<: *a", r"train\.yml:\d: an alias of what it lies in"),
+        ("[" * 100_000, r"train\.yml: nested more than 50 deep"),
+        ("name: " + "[" * 60 + "]" * 60, r"train\.yml:1: nested more than 50 deep"),
+        ("scale: " + "9" * 5000, r"train\.yml:1: a value of 5,000 characters"),
+        ("scale: " + "9" * 3000, r"train\.yml:1: '\[\.\.\.\]' is no number below 2\^63"),
+        ("scale: 9223372036854775808", r"train\.yml:1: '9223372036854775808' is no number below"),
+        ("scale: 0x" + "f" * 3000, r"is no number below"),
+        ("scale: !!int cat", r"is no number below"),
+        ("scale: !!float cat", r"train\.yml: not YAML: could not convert string to float"),
+        ("name: 2020-13-45", r"train\.yml: not YAML: month must be in 1\.\.12"),
+        ("? [a]\n: b", r"train\.yml:1: not YAML: a key that is no text"),
+        ("? {a: b}\n: b", r"train\.yml:1: not YAML: a key that is no text"),
+        ("a: b\n" * 300_000, r"more than 1000 kB"),
+        ("name: !!python/object/apply:os.system [id]", r"train\.yml:1: not YAML: could not determine a constructor"),
+    ],
+    ids=range(18),
+)
+def test_files_that_mean_harm_are_one_line_in_no_time(path: Path, text: str, message: str) -> None:
+    started = time.process_time()
+    with pytest.raises(UsageError, match=message) as error:
+        read(path, text)
+    assert len(str(error.value).splitlines()) == 1
+    assert len(str(error.value)) < 400
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "9" * 400, "&a [*a]", "2020-13-45"])
+def test_overrides_that_mean_harm_are_one_line(path: Path, value: str) -> None:
+    with pytest.raises(UsageError, match="--force_yml name") as error:
+        read(path, overrides=(f"name={value}",))
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_an_override_that_is_no_yaml_is_text(path: Path) -> None:
+    assert read(path, overrides=("path:pretrain_network_g=@mine",)).path.pretrain_network_g == "@mine"
+
+
+def test_aliases_and_merges_are_allowed(path: Path) -> None:
+    backend = "    io_backend:\n      type: disk\n"
+    aliased = FILE.replace(backend + "    gt_size", "    io_backend: &disk {type: disk}\n    gt_size")
+    aliased = aliased.replace(backend + "network", "    io_backend: {<<: *disk}\nnetwork")
+    assert "*disk" in aliased
+    assert read(path, aliased) == read(path, FILE)
+
+
+@pytest.mark.parametrize("suffix", ["/../../evil", "..", "'a\\b'"])
+def test_names_of_pictures_stay_in_their_folder(path: Path, suffix: str) -> None:
+    with pytest.raises(UsageError, match=r"val:suffix=.*: expected a name that a folder can have"):
+        read(path, overrides=(f"val:suffix={suffix}",))
+    with pytest.raises(UsageError, match=r"filename_tmpl=.*: expected a name"):
+        read(path, overrides=("datasets:val:filename_tmpl=../{}",))
+
+
+def test_low_precision_has_one_name(path: Path) -> None:
+    assert read(path).train.precision == "float32"
+    assert read(path, overrides=("train:precision=half",)).train.precision == "half"
+    earlier = read(path, overrides=("train:bfloat16=true",))
+    assert earlier.train.precision == "half"
+    assert earlier == read(path, earlier.as_json())
+    assert read(path, overrides=("train:bfloat16=false",)).train.precision == "float32"
+    with pytest.raises(UsageError, match="should be 'float32' or 'half'; found 'bfloat16'"):
+        read(path, overrides=("train:precision=bfloat16",))
+
+
 def test_everything_that_is_wrong_is_said_at_once(path: Path) -> None:
     with pytest.raises(UsageError) as error:
         read(path, FILE.replace("use_rot", "use_rott").replace("gamma", "gama"))
@@ -175,7 +252,7 @@ def test_overrides_replace_and_add(path: Path) -> None:
     options = read(path, overrides=("train:optim_g:lr=1e-3", "train:grad_clip=0.5", r"path:pretrain_network_g=a\b.pth"))
     assert options.train.optim_g.lr == 1e-3
     assert options.train.grad_clip == 0.5
-    assert options.path.pretrain_network_g == Path("a/b.pth")
+    assert options.path.pretrain_network_g == "a/b.pth"
 
 
 def test_an_override_with_null_is_the_default(path: Path) -> None:
@@ -252,7 +329,7 @@ def test_the_files_for_photographs(scale: int) -> None:
     assert train.degradation
     assert train.degradation.jpeg
     assert train.degradation.jpeg.quality == (25, 96)
-    assert options.path.pretrain_network_g == Path(f"src/bgai/weights/shipped/bgai_x{scale}.safetensors")
+    assert options.path.pretrain_network_g == "bgai"
     tests = read_options(ROOT / f"options/test/BGAI/test_photo_x{scale}.yml", TestOptions)
     sets = {dataset.name: dataset.degradation for dataset in tests.datasets.all()}
     assert tests.scale == scale

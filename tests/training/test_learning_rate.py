@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from bgai.options.sections import TrainingOptions
+from bgai.options.training import TrainingOptions
 from bgai.training.learning_rate import learning_rate
 
 TOTAL = 50
@@ -19,7 +20,10 @@ def ours(scheduler: dict[str, Any], **more: Any) -> list[float]:
     options = TrainingOptions.model_validate(
         {"optim_g": {"lr": 0.1}, "scheduler": scheduler, "total_iter": TOTAL, **more}
     )
-    return [learning_rate(options, iteration + 1, iteration / TOTAL) for iteration in range(TOTAL)]
+    return [
+        learning_rate(options.scheduler, options.optim_g.lr, iteration + 1, iteration / TOTAL, options.warmup_iter)
+        for iteration in range(TOTAL)
+    ]
 
 
 def pytorchs(scheduler: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]) -> list[float]:
@@ -44,6 +48,35 @@ def test_multi_step() -> None:
 def test_cosine() -> None:
     expected = pytorchs(lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, TOTAL, 0.01))
     assert ours({"type": "CosineAnnealingLR", "eta_min": 0.01}) == pytest.approx(expected)
+
+
+def test_cosine_with_restarts() -> None:
+    """Against the formula of BasicSR's `CosineAnnealingRestartLR`."""
+    periods, weights, lowest = [20, 30], [1, 0.5], 0.01
+    expected = []
+    for done in range(TOTAL):
+        index = 0 if done <= 20 else 1
+        start = 20 * index
+        cosine = 1 + math.cos(math.pi * (done - start) / periods[index])
+        expected.append(lowest + weights[index] * 0.5 * (0.1 - lowest) * cosine)
+    scheduler = {"type": "CosineAnnealingRestartLR", "periods": periods, "restart_weights": weights}
+    rates = ours({**scheduler, "eta_min": lowest})
+    assert rates == pytest.approx(expected)
+    assert rates[20] == pytest.approx(lowest)
+    assert rates[21] > 0.05
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "more", "message"),
+    [
+        ({"periods": [20, 29], "restart_weights": [1, 1]}, {}, "the periods end after 49 iterations; expected 50"),
+        ({"periods": [50], "restart_weights": [1, 1]}, {}, "as many restart_weights as periods; found 2 and 1"),
+        ({"periods": [50]}, {"total_iter": None, "minutes": 5}, "with 'minutes' expected the scheduler"),
+    ],
+)
+def test_restarts_have_to_cover_the_training(scheduler: dict[str, Any], more: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ours({"type": "CosineAnnealingRestartLR", **scheduler}, **more)
 
 
 def test_one_cycle() -> None:

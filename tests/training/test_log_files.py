@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from bgai.errors import OutputError
-from bgai.training.log_files import Journal, draw_curves, flattened, read_records
+from bgai.training.log_files import Journal, draw_curves, flattened, read_records, show_messages, smoothed
 
 
-def test_lines_and_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_and_records(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "bgai")
     journal = Journal(tmp_path, 0, tensorboard=False)
-    journal.line("iteration 1")
+    journal.line("iteration 1, 100 %s")
     journal.record(1, loss=0.5, validation={"Set5": {"psnr": 30.0}})
-    assert capsys.readouterr().out == "iteration 1\n"
-    assert (tmp_path / "train.log").read_text() == "iteration 1\n"
+    assert capsys.readouterr().out == ""
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [
+        ("bgai.training", "iteration 1, 100 %s")
+    ]
+    line = (tmp_path / "train.log").read_text()
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}  iteration 1, 100 %s\n", line)
     assert json.loads((tmp_path / "log.jsonl").read_text()) == {
         "iteration": 1,
         "loss": 0.5,
         "validation": {"Set5": {"psnr": 30.0}},
     }
+
+
+def test_messages_are_shown_on_request_alone(tmp_path: Path) -> None:
+    journal, stream = Journal(tmp_path, 0, tensorboard=False), io.StringIO()
+    journal.line("before")
+    with show_messages(stream):
+        journal.line("within")
+    journal.line("after")
+    assert stream.getvalue() == "within\n"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"\xff\xfe", b"[]", b"1", b"null", b"{}", b'{"iteration": "a"}', b'{"iteration": 1, "loss": "x"}', b"[" * 100_000],
+)
+def test_a_damaged_line_is_left_out(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"iteration": 1, "loss": 0.5}\n' + damage + b'\n{"iteration": 3, "loss": 0.5}\n')
+    assert [record["iteration"] for record in read_records(path)] == [1, 3]
+    Journal(tmp_path, 3, tensorboard=False).record(4, loss=0.5)
+    assert len(path.read_bytes().splitlines()) == 3
 
 
 def test_what_came_after_the_state_is_dropped(tmp_path: Path) -> None:
@@ -40,7 +71,9 @@ def test_nested_values_get_paths_for_names() -> None:
 
 
 def test_tensorboard_gets_the_same(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
+        EventAccumulator,
+    )
 
     journal = Journal(tmp_path, 0, tensorboard=True)
     journal.record(7, loss=0.25)
@@ -56,6 +89,19 @@ def test_curves_are_a_picture(tmp_path: Path, records: int) -> None:
     draw_curves(entries[:records], tmp_path / "curves.png", "name")
     with Image.open(tmp_path / "curves.png") as image:
         assert image.width == 120 * 5 * max(records, 1)
+
+
+def test_a_long_curve_is_smoothed() -> None:
+    iterations, values = smoothed(range(500_000), [float(n % 2) for n in range(500_000)])
+    assert len(iterations) == len(values) == 100
+    assert iterations[0] == pytest.approx(2499.5)
+    assert values == pytest.approx([0.5] * 100)
+    assert smoothed([1, 2, 3], [4.0, 5.0, 6.0]) == ([1, 2, 3], [4.0, 5.0, 6.0])
+
+
+def test_many_points_are_drawn(tmp_path: Path) -> None:
+    draw_curves([{"iteration": n, "loss": 0.5} for n in range(1000)], tmp_path / "curves.png", "name")
+    assert (tmp_path / "curves.png").stat().st_size > 5000
 
 
 def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import torch
 from support import filled_network
 
 from bgai.network.model import BGAI
-from bgai.options.sections import TeacherOptions
 from bgai.training.objective import Objective, forced_errors, self_ensemble
 
 LR = torch.rand((2, 3, 16, 24), generator=torch.Generator().manual_seed(0))
@@ -67,7 +66,7 @@ def test_a_wrong_part_is_seen_and_alone_gets_gradients(teacher: BGAI, part: str,
 def test_every_trained_parameter_gets_a_gradient(teacher: BGAI) -> None:
     torch.manual_seed(0)
     student = BGAI(teacher.config)
-    objective = Objective(student, 0, teacher, TeacherOptions(features=1, maps=0.3))
+    objective = Objective(student, teacher, pixels=0, features=1, maps=0.3)
     objective(LR, HR).sum().backward()
     assert [name for name, p in student.named_parameters() if p.requires_grad and p.grad is None] == []
     assert all(p.grad is None for p in teacher.parameters())
@@ -76,7 +75,7 @@ def test_every_trained_parameter_gets_a_gradient(teacher: BGAI) -> None:
 def test_terms_come_with_their_weights(teacher: BGAI) -> None:
     torch.manual_seed(0)
     student = BGAI(teacher.config)
-    objective = Objective(student, 3, teacher, TeacherOptions(features=1, maps=0.5, output=2))
+    objective = Objective(student, teacher, pixels=3, features=1, maps=0.5, output=2)
     assert objective.names == ["pixels", "features", "maps", "output"]
     pixels, features, maps, output = objective(LR, HR)
     expected_features, expected_maps, _ = forced_errors(student, teacher, LR)
@@ -84,14 +83,14 @@ def test_terms_come_with_their_weights(teacher: BGAI) -> None:
     torch.testing.assert_close(features, expected_features)
     torch.testing.assert_close(maps, 0.5 * expected_maps)
     torch.testing.assert_close(output, 2 * (student(LR) - teacher(LR)).abs().mean())
-    plain = Objective(student, 1)
+    plain = Objective(student)
     assert plain.names == ["pixels"]
     torch.testing.assert_close(plain(LR, HR), pixels[None] / 3)
 
 
 def test_the_teacher_is_no_part_of_the_state(teacher: BGAI) -> None:
     student = student_of(teacher)
-    objective = Objective(student, 1, teacher, TeacherOptions(output=1))
+    objective = Objective(student, teacher, output=1)
     assert len(objective.state_dict()) == len(student.state_dict())
     assert len(list(objective.parameters())) == len(list(student.parameters()))
 
@@ -108,5 +107,5 @@ def test_an_ensemble_is_the_mean_of_all_orientations(teacher: BGAI) -> None:
         again = self_ensemble(teacher, picture)
         torch.testing.assert_close(again.mean(), ensemble.mean(), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(self_ensemble(teacher, LR.mT), ensemble.mT, atol=1e-5, rtol=1e-4)
-    objective = Objective(student_of(teacher), 0, teacher, TeacherOptions(output=1, ensemble=True))
+    objective = Objective(student_of(teacher), teacher, pixels=0, output=1, ensemble=True)
     torch.testing.assert_close(objective(LR, HR)[0], (teacher(LR) - ensemble).abs().mean())

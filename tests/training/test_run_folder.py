@@ -72,13 +72,35 @@ def test_a_training_that_saved_nothing_is_not_worth_keeping(experiment: Experime
     assert experiment.folder.exists()
 
 
-def test_a_training_that_goes_back_forgets_what_came_after(experiment: Experiment) -> None:
+def test_a_training_that_goes_back_sets_aside_what_came_after(experiment: Experiment) -> None:
     save(experiment, 5, 10, 20)
-    leftover = experiment.states / ".bgai-0.partial"
-    leftover.touch()
-    experiment.forget_after(5)
+    experiment.log.write_text("records")
+    models = experiment.folder / "models"
+    models.mkdir()
+    for name in ("5", "20", "best", "latest"):
+        experiment.weights(name).write_text(name)
+    (experiment.states / ".bgai-0.partial").touch()
+    archive = experiment.go_back_to(5)
+    assert archive is not None
+    assert sorted(path.relative_to(archive).as_posix() for path in archive.rglob("*.*")) == [
+        "log.jsonl",
+        "models/net_g_20.safetensors",
+        "models/net_g_best.safetensors",
+        "training_states/10.state",
+        "training_states/20.state",
+    ]
+    assert load_state(archive / "training_states/20.state")["iteration"] == 20
+    assert experiment.log.read_text() == "records"
     save(experiment, 6)
     assert {path.name for path in experiment.states.iterdir()} == {"5.state", "6.state"}
+    assert {path.name for path in models.iterdir()} == {"net_g_5.safetensors", "net_g_latest.safetensors"}
+    assert experiment.go_back_to(6) is None
+
+
+def test_pictures_stay_in_their_folder(experiment: Experiment) -> None:
+    hr = texture(20, 16)
+    with pytest.raises(UsageError, match="cannot be the name of a file below"):
+        experiment.save_triptych("Set5", "a\x00b", texture(10, 8), hr, hr)
 
 
 def test_three_pictures_beside_each_other(experiment: Experiment) -> None:

@@ -29,7 +29,7 @@ def trained(network: nn.Linear, optimizer: torch.optim.Optimizer, x: Tensor, y: 
             group["lr"] = rate * (1 - step / steps)
         optimizer.zero_grad()
         loss = (network(x) - y).square().mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         optimizer.step()
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate

@@ -13,13 +13,14 @@ import bgai.weights.sources
 from bgai.errors import UsageError, WeightsError
 from bgai.network.config import SCALES
 from bgai.weights.catalogue import NAMES, catalogue, describe
+from bgai.weights.download import Pinned
 from bgai.weights.history import Run, as_json
-from bgai.weights.sources import OFFICIAL_MIRRORS, SHIPPED, Pinned
+from bgai.weights.sources import OFFICIAL_MIRRORS, SHIPPED
 
 
 def test_the_package_s_weights_say_what_they_are() -> None:
     for scale, entry in zip(SCALES, catalogue("bgai"), strict=True):
-        assert (entry.name, entry.scale, entry.halo) == ("bgai", scale, 40)
+        assert (entry.name, entry.scale, entry.halo) == ("bgai", scale, 48)
         assert entry.file == SHIPPED / f"bgai_x{scale}.safetensors"
         assert entry.urls == []
         assert 290_000 < entry.parameters < 320_000
@@ -36,7 +37,7 @@ def test_official_weights_say_where_they_come_from_and_then_where_they_are(
     monkeypatch.setenv("BGAI_CACHE", str(tmp_path))
     monkeypatch.delenv("BGAI_OFFICIAL_URL", raising=False)
     (entry,) = catalogue("official", 3)
-    assert (entry.file, entry.scale, entry.halo, entry.parameters) == (None, 3, 48, 304_607)
+    assert (entry.file, entry.scale, entry.halo, entry.parameters) == (None, 3, 64, 304_607)
     assert entry.urls == [f"{mirror}/BGAI_x3.pth" for mirror in OFFICIAL_MIRRORS]
     (tmp_path / "official").mkdir()
     (tmp_path / "official/BGAI_x3.pth").write_bytes(b"damaged")
@@ -93,7 +94,7 @@ def test_trainings_in_a_row_count_together(tmp_path: Path) -> None:
 
 def test_a_file_that_says_nothing(tmp_path: Path) -> None:
     entry = describe(copied(tmp_path / "a.safetensors"), 2)
-    assert (entry.purpose, entry.data, entry.minutes, entry.scores, entry.halo) == (None, None, None, {}, 48)
+    assert (entry.purpose, entry.data, entry.minutes, entry.scores, entry.halo) == (None, None, None, {}, 64)
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_nothing_is_left_of_what_failed(kind: type[Handler], message: str, mirro
     with pytest.raises(WeightsError, match=message) as error:
         download([url], PINNED, tmp_path / "file.pth")
     assert str(error.value).startswith("file.pth: download failed: 127.0.0.1:")
-    assert str(error.value).endswith(f"fetch {url} on another machine and pass the file with --weights")
+    assert str(error.value).endswith(f"fetch {url} on another machine and name the file")
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnx
 import pytest
-from support import copied, served_folder
+from support import copied, save_repeating_graph, served_folder
 
 import bgai.weights.sources
 from bgai.errors import UsageError, WeightsError
-from bgai.weights.sources import OFFICIAL, OFFICIAL_MIRRORS, Pinned, find_weights, official_urls, shipped_scales
+from bgai.weights.download import Pinned
+from bgai.weights.onnx_file import read_graph_metadata
+from bgai.weights.sources import (
+    DEFAULT_HALO,
+    OFFICIAL,
+    OFFICIAL_MIRRORS,
+    find_weights,
+    official_urls,
+    shipped_scales,
+)
 
 CONTENT = b"a checkpoint, for the purposes of this test"
 
@@ -91,7 +102,7 @@ def test_files_are_told_apart_by_suffix(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     for suffix in (".safetensors", ".pth"):
         found = find_weights(tmp_path / f"a{suffix}")
-        assert (found.file, found.is_graph, found.halo) == (tmp_path / f"a{suffix}", False, 48)
+        assert (found.file, found.is_graph, found.halo) == (tmp_path / f"a{suffix}", False, DEFAULT_HALO)
     assert find_weights(str(tmp_path / "a.onnx")).is_graph
     with pytest.raises(WeightsError, match=r"expected an \.onnx"):
         find_weights(tmp_path / "a.zip")
@@ -125,7 +136,7 @@ def test_another_content_is_not_used(server: Path, tmp_path: Path) -> None:
 def test_offline_is_one_clear_line(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BGAI_OFFICIAL_URL", url)
     monkeypatch.setenv("BGAI_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match=r"download failed: .* pass the file with --weights"):
+    with pytest.raises(WeightsError, match=r"download failed: .* name the file"):
         find_weights("official", 4)
 
 
@@ -156,7 +167,7 @@ def test_weights_say_their_halo(name: str, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(WeightsError, match=f"holds no {name} weights for ×2 yet; use"):
         find_weights(name, 2)
     file = tmp_path / f"{name}_x2.safetensors"
-    for said, halo in (({}, 40), ({"halo": "24"}, 24), ({"halo": "0"}, 0)):
+    for said, halo in (({}, DEFAULT_HALO), ({"halo": "24"}, 24), ({"halo": "0"}, 0)):
         copied(file, **said)
         found = find_weights(name, 2)
         assert (found.name, found.file, found.halo) == (f"{name} ×2", file, halo)
@@ -165,6 +176,30 @@ def test_weights_say_their_halo(name: str, tmp_path: Path, monkeypatch: pytest.M
         copied(file, halo=wrong)
         with pytest.raises(WeightsError, match=r"its metadata says halo .*; expected a multiple of 8 up to 256"):
             find_weights(file)
+
+
+@pytest.mark.parametrize("name", ["bgai", "photo"])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_halo_lies_in_the_file(name: str, scale: int, tmp_path: Path) -> None:
+    shipped = find_weights(name, scale)
+    elsewhere = find_weights(shutil.copy(shipped.file, tmp_path))
+    assert elsewhere.halo == shipped.halo < DEFAULT_HALO
+
+
+def test_a_graph_says_its_halo(tmp_path: Path) -> None:
+    save_repeating_graph(tmp_path / "a.onnx", 0)
+    assert find_weights(tmp_path / "a.onnx").halo == DEFAULT_HALO
+    graph = onnx.load(tmp_path / "a.onnx")
+    onnx.helper.set_model_props(graph, {"scale": "2", "halo": "16", "author": "ä", "empty": ""})
+    onnx.save(graph, tmp_path / "b.onnx")
+    assert read_graph_metadata(tmp_path / "b.onnx") == {"scale": "2", "halo": "16", "author": "ä", "empty": ""}
+    assert find_weights(tmp_path / "b.onnx").halo == 16
+    content = (tmp_path / "b.onnx").read_bytes()
+    for length in range(0, len(content), 7):
+        (tmp_path / "c.onnx").write_bytes(content[:length])
+        read_graph_metadata(tmp_path / "c.onnx")
+    (tmp_path / "c.onnx").write_bytes(b"\xff" * 100)
+    assert read_graph_metadata(tmp_path / "c.onnx") == {}
 
 
 def test_what_is_pinned_are_the_released_files(shared: Path) -> None:

@@ -19,11 +19,10 @@ from bgai.benchmark.worker import Facts, Run, serve
 from bgai.engines.selection import check_precision, choose
 from bgai.errors import EngineError, UsageError
 from bgai.types import EngineName, Precision
+from bgai.upscaling.memory_plan import COMMAND_MEMORY
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import Weights, find_weights
 
-PICTURES = 100
-"""Engines are prepared for a folder of so many pictures of one size, rather than for a single one."""
 # Sizes, and their tiles as for `Upscaler`.
 _SHORT_SET: dict[str, int | None] = {"128x128": 0, "256x256": 0, "640x480": None}
 # Python puts the current folder before its own modules, for -c and -m alike: nothing that lies there is to be run.
@@ -154,11 +153,19 @@ def limit_cpus(count: int) -> None:
 
 def begin(case: Case) -> tuple[Run, Facts]:
     """Load a case in this process."""
-    upscaler = Upscaler(case.scale, case.weights, case.engine, case.device, tile=case.tile, precision=case.precision)
+    upscaler = Upscaler(
+        case.scale,
+        case.weights,
+        case.engine,
+        case.device,
+        tile=case.tile,
+        precision=case.precision,
+        memory=COMMAND_MEMORY,
+    )
     image = np.random.default_rng(0).integers(0, 256, (case.height, case.width, 3), np.uint8)
     rows, columns = upscaler.plan(image)
     tiles, size = len(rows) * len(columns), (rows[0].length, columns[0].length)
-    upscaler.engine.prepare(size, PICTURES * tiles)
+    upscaler.engine.prepare(size, tiles)
     facts = {"engine": upscaler.engine.name, "device": upscaler.engine.device}
     if tiles > 1:
         facts["tiles"] = f"{tiles} of {size[1]} x {size[0]}"

@@ -16,6 +16,7 @@ from bgai.cli.console import complain, explain
 from bgai.cli.export import export
 from bgai.cli.info import info
 from bgai.cli.prepare import prepare
+from bgai.cli.serve import serve
 from bgai.cli.settings_file import forget_replaced, read_settings
 from bgai.cli.test import run_test
 from bgai.cli.train import train
@@ -78,6 +79,7 @@ app = typer.Typer(
 _PICTURES, _MACHINE, _TRAINING = "Pictures", "Weights and engines", "Training and testing"
 for _name, _command, _panel in (
     ("upscale", upscale, _PICTURES),
+    ("serve", serve, _PICTURES),
     ("weights", weights, _MACHINE),
     ("export", export, _MACHINE),
     ("info", info, _MACHINE),

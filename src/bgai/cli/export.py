@@ -16,13 +16,13 @@ def export(
     weights: Annotated[
         str, typer.Argument(metavar="NAME|FILE", help="'bgai', 'photo', 'official', or a .safetensors or .pth file.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx or .safetensors file to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx, .safetensors or .pth file to write.")],
     scale: Annotated[
         int | None, typer.Option(help="2, 3 or 4; for weights with a name.", show_default="that of the weights, or 4")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
 ) -> None:
-    """Write weights as an ONNX graph for other runtimes, or as .safetensors.
+    """Write weights as an ONNX graph for other runtimes, as .safetensors, or as .pth in the authors' layout.
 
     ONNX needs the extra 'export'. The graph is compared with the network before it is written.
     """
@@ -30,14 +30,21 @@ def export(
     if found.is_graph:
         raise UsageError(f"{weights}: a graph already; expected a .safetensors or .pth file")
     if output.suffix == ".safetensors":
-        from bgai.weights.safetensors_file import read_weights, write_weights
+        from bgai.weights.conversion import convert_weights
 
-        write_weights(*read_weights(found.file, found.key), output, overwrite=overwrite)
+        convert_weights(found, output, overwrite)
+        tell(str(output))
+        return
+    if output.suffix == ".pth":
+        from bgai.weights.pth_export import write_pth
+        from bgai.weights.reading import read_weights
+
+        write_pth(read_weights(found.file, found.key)[1], output, overwrite=overwrite)
         tell(str(output))
         return
     if output.suffix != ".onnx":
-        raise UsageError(f"{output}: expected a name that ends in .onnx or .safetensors", parameter="output")
+        raise UsageError(f"{output}: expected a name that ends in .onnx, .safetensors or .pth", parameter="output")
     with needing_extra("export", "an ONNX graph"):
         from bgai.engines.onnx_export import export_onnx
-    difference = export_onnx(found.file, output, overwrite)
+    difference = export_onnx(found, output, overwrite)
     tell(f"{output}: within {difference:.1e} of the network")

@@ -45,7 +45,7 @@ def run_test(
         raise UsageError(f"launcher {launcher}: tests run in one process; leave it out", parameter="launcher")
     with needing_extra("train", "bgai test"):
         from bgai.evaluation import run
-        from bgai.options.sections import TestOptions
+        from bgai.options.evaluation import TestOptions
     options = read_options(opt, TestOptions, force_yml, more)
     with progress_bar(transient=True) as advance:
         results = run.run_test(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Literal
 
 import typer
@@ -33,7 +34,9 @@ def train(
     Needs the extra 'train'.
     """
     with needing_extra("train", "bgai train"):
-        from bgai.options.sections import TrainOptions
+        from bgai.options.training import TrainOptions
+        from bgai.training.log_files import show_messages
         from bgai.training.run import train as train_from
     options = read_options(opt, TrainOptions, force_yml, more)
-    train_from(options, auto_resume, launcher)
+    with show_messages(sys.stdout):
+        train_from(options, auto_resume, launcher)

@@ -201,6 +201,7 @@ def upscale(
     """
     from bgai.upscaling.batch import OutputSettings, plan_jobs
     from bgai.upscaling.fitting import WeightsName, open_upscalers, used_weights
+    from bgai.upscaling.memory_plan import COMMAND_MEMORY
     from bgai.upscaling.upscaler import Upscaler
 
     size = _target_size(factor, width, height, fit, long_edge, megapixels)
@@ -212,7 +213,17 @@ def upscale(
 
     def open_upscaler(scale: int | None, weights: WeightsName, clean: float | None) -> Upscaler:
         found = find_weights(weights, scale, clean)
-        return Upscaler(scale, found, engine, device, tile=tile, halo=halo, precision=precision, compile=compile)
+        return Upscaler(
+            scale,
+            found,
+            engine,
+            device,
+            tile=tile,
+            halo=halo,
+            precision=precision,
+            compile=compile,
+            memory=COMMAND_MEMORY,
+        )
 
     upscaler = open_upscalers(open_upscaler, scale, weights, clean, sized=size is not None)
     if STREAM in inputs or output == STREAM:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from bgai.options.sections import BlurOptions, DegradationOptions, JpegOptions, NoiseOptions, WebpOptions
 from bgai.types import RgbImage
 
 Phase = tuple[int, int]
@@ -166,51 +165,108 @@ class Degradation:
         return image
 
 
-def draw(options: DegradationOptions, random: np.random.Generator, *, whole: bool = False) -> Degradation:
-    """Draw what is done to one image.
+@dataclass(frozen=True, slots=True)
+class BlurModel:
+    """Distribution of `Blur`: round half of the time, else of two sigmas and turned by any angle."""
+
+    sigma: tuple[float, float]
+    """Lowest and highest, in pixels."""
+    probability: float = 1
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseModel:
+    """Distribution of `Noise`."""
+
+    sigma: tuple[float, float]
+    """Lowest and highest, in levels of 255; of Poisson noise at mid-grey."""
+    probability: float = 1
+    grey: float = 0
+    """Share of noise that is the same in the three colours."""
+    poisson: float = 0
+    """Share of Poisson noise; the rest is Gaussian."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebpModel:
+    """Distribution of `webp`'s qualities."""
+
+    quality: tuple[int, int]
+    """Lowest and highest, 1 to 100."""
+    probability: float = 1
+    """Of WebP instead of JPEG."""
+
+
+@dataclass(frozen=True, slots=True)
+class JpegModel:
+    """Distribution of `jpeg`'s arguments."""
+
+    quality: tuple[int, int]
+    """Lowest and highest, 1 to 100."""
+    probability: float = 1
+    subsampling: Literal["4:2:0", "4:4:4", "either"] = "4:2:0"
+    """`either` is each half of the time."""
+    twice: float = 0
+    """Share of these images that are encoded a second time, with a quality and a phase of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class DegradationModel:
+    """The distribution that degradations of images are drawn from; the default does nothing."""
+
+    clean: float = 0
+    """Share of images that nothing is done to."""
+    blur: BlurModel | None = None
+    noise: NoiseModel | None = None
+    webp: WebpModel | None = None
+    jpeg: JpegModel | None = None
+
+
+def draw(model: DegradationModel, random: np.random.Generator, *, whole: bool = False) -> Degradation:
+    """Draw the degradation of one image.
 
     Args:
-        options: Of an option file.
-        random: Where it comes from.
+        model: The distribution to draw from.
+        random: Source of randomness.
         whole: Blocks begin at the image's corner, as in a file of its own, instead of anywhere, as in a patch.
     """
-    if _happens(options.clean, random):
+    if _happens(model.clean, random):
         return Degradation()
     return Degradation(
-        _draw_blur(options.blur, random), _draw_noise(options.noise, random), _draw_codings(options, random, whole)
+        _draw_blur(model.blur, random), _draw_noise(model.noise, random), _draw_codings(model, random, whole)
     )
 
 
-def _draw_blur(options: BlurOptions | None, random: np.random.Generator) -> Blur | None:
-    if options is None or not _happens(options.probability, random):
+def _draw_blur(model: BlurModel | None, random: np.random.Generator) -> Blur | None:
+    if model is None or not _happens(model.probability, random):
         return None
-    first, second = random.uniform(*options.sigma, 2)
+    first, second = random.uniform(*model.sigma, 2)
     round_one = _happens(0.5, random)
     return Blur((first, first if round_one else second), random.uniform(0, np.pi))
 
 
-def _draw_noise(options: NoiseOptions | None, random: np.random.Generator) -> Noise | None:
-    if options is None or not _happens(options.probability, random):
+def _draw_noise(model: NoiseModel | None, random: np.random.Generator) -> Noise | None:
+    if model is None or not _happens(model.probability, random):
         return None
-    return Noise(random.uniform(*options.sigma), _happens(options.grey, random), _happens(options.poisson, random))
+    return Noise(random.uniform(*model.sigma), _happens(model.grey, random), _happens(model.poisson, random))
 
 
-def _draw_codings(options: DegradationOptions, random: np.random.Generator, whole: bool) -> tuple[Coding, ...]:
-    if options.webp is not None and _happens(options.webp.probability, random):
-        return (_draw_coding(options.webp, random, whole),)
-    if options.jpeg is not None and _happens(options.jpeg.probability, random):
-        times = 1 + _happens(options.jpeg.twice, random)
-        return tuple(_draw_coding(options.jpeg, random, whole) for _ in range(times))
+def _draw_codings(model: DegradationModel, random: np.random.Generator, whole: bool) -> tuple[Coding, ...]:
+    if model.webp is not None and _happens(model.webp.probability, random):
+        return (_draw_coding(model.webp, random, whole),)
+    if model.jpeg is not None and _happens(model.jpeg.probability, random):
+        times = 1 + _happens(model.jpeg.twice, random)
+        return tuple(_draw_coding(model.jpeg, random, whole) for _ in range(times))
     return ()
 
 
-def _draw_coding(options: JpegOptions | WebpOptions, random: np.random.Generator, whole: bool) -> Coding:
-    quality = int(random.integers(*options.quality, endpoint=True))
+def _draw_coding(model: JpegModel | WebpModel, random: np.random.Generator, whole: bool) -> Coding:
+    quality = int(random.integers(*model.quality, endpoint=True))
     top, left = random.integers(BLOCK, size=2).tolist()
     phase = (0, 0) if whole else (top, left)
-    if isinstance(options, WebpOptions):
+    if isinstance(model, WebpModel):
         return Coding(False, quality, True, phase)
-    subsampled = _happens(0.5, random) if options.subsampling == "either" else options.subsampling == "4:2:0"
+    subsampled = _happens(0.5, random) if model.subsampling == "either" else model.subsampling == "4:2:0"
     return Coding(True, quality, subsampled, phase)
 
 
@@ -219,16 +275,16 @@ def _happens(probability: float, random: np.random.Generator) -> bool:
 
 
 class DegradationPlan:
-    """Degrades the patches of a training: each by what the seed, the iteration and its number in the batch say.
+    """Degrades the patches of a training: each depends on the seed, the iteration and its number in the batch.
 
     Args:
-        options: Of an option file.
+        model: The distribution to draw from.
         seed: Of the training.
         first: The number of this process's first patch in the batch of all processes.
     """
 
-    def __init__(self, options: DegradationOptions, seed: int, first: int = 0) -> None:
-        self._options, self._seed, self._first = options, seed, first
+    def __init__(self, model: DegradationModel, seed: int, first: int = 0) -> None:
+        self._model, self._seed, self._first = model, seed, first
 
     def degrade(self, patches: RgbImage, iteration: int) -> RgbImage:
         """The patches of an iteration, B x p x p x 3 in and out, whose orientation is that of the training."""
@@ -236,10 +292,10 @@ class DegradationPlan:
 
     def _degraded(self, patch: RgbImage, iteration: int, number: int) -> RgbImage:
         random = np.random.default_rng((self._seed, 2, iteration, self._first + number))
-        return draw(self._options, random)(patch, random)
+        return draw(self._model, random)(patch, random)
 
 
-def degrade_whole(image: RgbImage, options: DegradationOptions, seed: int, name: str) -> RgbImage:
-    """A whole image as its name and the seed say: the same each time."""
+def degrade_whole(image: RgbImage, model: DegradationModel, seed: int, name: str) -> RgbImage:
+    """Degrade a whole image by the seed and its name: the same each time."""
     random = np.random.default_rng((seed, zlib.crc32(name.encode())))
-    return draw(options, random, whole=True)(image, random)
+    return draw(model, random, whole=True)(image, random)

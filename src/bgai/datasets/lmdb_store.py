@@ -66,7 +66,7 @@ def pack_lmdb(folder: Path, target: Path, progress: Callable[[int, int], None] |
         try:
             _pack(sources, partial, progress)
         except lmdb.Error as error:
-            raise OutputError(f"{target}: cannot be written: {error}") from None
+            raise OutputError(f"{target}: cannot be written: {error}") from error
 
 
 def _pack(sources: Sequence[Path], folder: Path, progress: Callable[[int, int], None] | None) -> None:
@@ -125,7 +125,7 @@ class LmdbImages:
             with _environment(self.folder).begin() as transaction:
                 data = transaction.get(key.encode())
         except lmdb.Error as error:
-            raise ImageError(f"{self.folder}: missing or damaged: {error}; pack it again") from None
+            raise ImageError(f"{self.folder}: missing or damaged: {error}; pack it again") from error
         if data is None:
             raise ImageError(f"{self.folder}: has no image {key!r}")
         return decode_rgb8(data, f"{self.folder}: {key}")

@@ -3,50 +3,61 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from pathlib import Path
 
 import numpy as np
 import psutil
 
-from bgai.atomic_files import make_folder
-from bgai.engines.openvino_engine import SETTINGS, core, no_memory
+from bgai.engines.base import run_error
+from bgai.engines.graph_cache import GraphCache
+from bgai.engines.openvino_runtime import GUARD, SETTINGS, Model, core
 from bgai.errors import EngineError, WeightsError
 from bgai.network.config import SCALES
-from bgai.types import Tiles
+from bgai.types import Size, Tiles
 
 
 class OnnxEngine:
-    """Runs tiles of any size on all cores, in float32."""
+    """Runs tiles of any size on all cores, in float32; calls of several threads wait for each other."""
 
     name = "openvino"
     device = "cpu"
     bytes_per_pixel = 16_500
 
     def __init__(self, onnx: Path, cache: Path | None = None) -> None:
-        """Compile the graph, or take what an earlier call left in the folder `cache`."""
-        settings = dict(SETTINGS)
-        # OpenVINO knows a compiled graph by path, size and time: the content has to be told apart here.
-        if cache and (folder := make_folder(cache / hashlib.sha256(onnx.read_bytes()).hexdigest()[:16])):
-            settings["CACHE_DIR"] = str(folder)
+        """Compile the graph, or take what an earlier call left in the folder `cache`.
+
+        Raises:
+            WeightsError: The file cannot be read, or holds no graph that enlarges images.
+        """
         try:
-            self._graph = core().compile_model(onnx, "CPU", settings)
-        except RuntimeError:
-            raise WeightsError(f"{onnx}: damaged, or not an ONNX graph that OpenVINO understands") from None
+            key = hashlib.sha256(onnx.read_bytes()).hexdigest()
+            self._graph = GraphCache(cache).compile(lambda: _read(onnx), key, SETTINGS)
+        except OSError as error:
+            raise WeightsError(f"{onnx}: cannot be read: {error.strerror or error}") from error
+        except RuntimeError as error:
+            raise WeightsError(f"{onnx}: damaged, or not an ONNX graph that OpenVINO understands") from error
         self._request = self._graph.create_infer_request()
+        self._lock = threading.Lock()
         self.scale = self._find_scale(onnx)
 
-    def __call__(self, tiles: Tiles) -> Tiles:
-        try:
-            result: Tiles = self._request.infer([np.ascontiguousarray(tiles)], share_inputs=True)[0]
-        except RuntimeError:
-            raise no_memory((tiles.shape[-2], tiles.shape[-1])) from None
+    def __call__(self, tiles: Tiles, count: int = 1) -> Tiles:
+        GUARD.check()
+        with self._lock:
+            try:
+                result: Tiles = self._request.infer([np.ascontiguousarray(tiles)], share_inputs=True)[0]
+            except (RuntimeError, MemoryError) as error:
+                raise run_error(error, "OpenVINO", (tiles.shape[-2], tiles.shape[-1])) from error
         return result
 
-    def prepare(self, size: tuple[int, int], count: int) -> None:
+    def prepare(self, size: Size, count: int) -> None:
         """Any size runs at once."""
 
     def release(self) -> None:
-        self._graph.release_memory()
+        if GUARD.is_forked():
+            return
+        with self._lock:
+            self._graph.release_memory()
 
     def rest(self) -> None:
         self.release()
@@ -57,14 +68,36 @@ class OnnxEngine:
     def _find_scale(self, onnx: Path) -> int:
         """A graph of free height and width does not say its scale; one pixel tells."""
         try:
-            shape = self(np.zeros((1, 3, 1, 1), np.float32)).shape
-        except EngineError:
-            raise WeightsError(
-                f"{onnx}: does not take B x 3 x H x W images of any size; expected a graph from bgai export"
-            ) from None
-        if len(shape) != 4 or shape[:2] != (1, 3) or shape[2] != shape[3] or shape[2] not in SCALES:
-            raise WeightsError(
-                f"{onnx}: gives {shape} for an image of one pixel; expected 1 x 3 x s x s for an s of 2, 3 or 4, as"
-                " from bgai export"
-            )
-        return int(shape[2])
+            result = self(np.zeros((1, 3, 1, 1), np.float32))
+        except EngineError as error:
+            raise _not_ours(onnx) from error
+        _check_shape(onnx, result.shape)
+        if result.dtype != np.float32:
+            raise WeightsError(f"{onnx}: gives {result.dtype}; expected float32, as from bgai export")
+        return int(result.shape[2])
+
+
+def _read(onnx: Path) -> Model:
+    """Read a graph, and look at what one pixel would become before memory is taken for it."""
+    small = core().read_model(onnx)
+    try:
+        small.reshape([1, 3, 1, 1])
+        shape = small.output(0).get_partial_shape()
+    except RuntimeError as error:
+        raise _not_ours(onnx) from error
+    if shape.is_static:
+        _check_shape(onnx, tuple(shape.to_shape()))
+    return core().read_model(onnx)
+
+
+def _not_ours(onnx: Path) -> WeightsError:
+    return WeightsError(f"{onnx}: does not take B x 3 x H x W images of any size; expected a graph from bgai export")
+
+
+def _check_shape(onnx: Path, shape: tuple[int, ...]) -> None:
+    """Refuse a graph that makes this of one pixel."""
+    if len(shape) != 4 or shape[:2] != (1, 3) or shape[2] != shape[3] or shape[2] not in SCALES:
+        raise WeightsError(
+            f"{onnx}: gives {shape} for an image of one pixel; expected 1 x 3 x s x s for an s of 2, 3 or 4, as"
+            " from bgai export"
+        )

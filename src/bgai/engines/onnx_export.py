@@ -15,6 +15,7 @@ from bgai.engines.onnx_engine import OnnxEngine
 from bgai.errors import WeightsError
 from bgai.network.model import BGAI
 from bgai.weights.checkpoint import load_network
+from bgai.weights.sources import Weights
 
 OPSET = 20
 TOLERANCE = 1e-4
@@ -22,25 +23,26 @@ TOLERANCE = 1e-4
 _CHECKED_SHAPES = ((1, 3, 48, 64), (1, 3, 37, 50), (2, 3, 16, 33), (1, 3, 1, 1))
 
 
-def export_onnx(checkpoint: Path, target: Path, overwrite: bool = False) -> float:
-    """Write the ONNX graph of a checkpoint and check it against the network.
+def export_onnx(weights: Weights, target: Path, overwrite: bool = False) -> float:
+    """Write the ONNX graph of weights and check it against the network.
 
-    The graph takes `lr`, B x 3 x H x W of any size, and gives `sr`.
+    The graph takes `lr`, B x 3 x H x W of any size, and gives `sr`; its metadata say `scale` and `halo`.
 
     Returns:
         The largest difference found between the graph and the network.
 
     Raises:
-        WeightsError: The checkpoint cannot be loaded, or the graph differs by more than 1e-4; nothing is written then.
+        WeightsError: The weights cannot be loaded, or the graph differs by more than 1e-4; nothing is written then.
         OutputError: `target` exists and `overwrite` is false, or it cannot be written.
     """
-    network = load_network(checkpoint)
+    network = load_network(weights.file, weights.key)
     model = _trace(network)
+    onnx.helper.set_model_props(model, {"scale": str(network.config.scale), "halo": str(weights.halo)})
     with whole_or_nothing(target, overwrite) as partial:
         onnx.save(model, partial)
         difference = _difference(network, partial)
         if not difference <= TOLERANCE:
-            raise WeightsError(f"{checkpoint}: its graph differs from the network by {difference:.1e}: not written")
+            raise WeightsError(f"{weights.file}: its graph differs from the network by {difference:.1e}: not written")
     return difference
 
 

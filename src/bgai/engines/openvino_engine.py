@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
-from collections import Counter
+import hashlib
+import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import openvino
 import psutil
 from numpy.typing import NDArray
 
-from bgai.atomic_files import make_folder
+from bgai._version import __version__
+from bgai.engines import openvino_graph
+from bgai.engines.base import run_error
+from bgai.engines.graph_cache import GraphCache, trim_heap
 from bgai.engines.openvino_graph import build_graph, window_orders
+from bgai.engines.openvino_runtime import GUARD, SETTINGS, InferRequest, Tensor, core
 from bgai.errors import EngineError
 from bgai.network.config import NetworkConfig
-from bgai.types import Size, Tiles
+from bgai.types import Precision, Size, Tiles
 
-SETTINGS = {
-    # Left alone, OpenVINO computes in bfloat16 or float16 where the CPU can, off by whole 8-bit levels.
-    "INFERENCE_PRECISION_HINT": "f32",
-    "PERFORMANCE_HINT": "LATENCY",
-}
-_BYTES_PER_PIXEL = {"float32": 6_600, "half": 3_500}
+_BYTES_PER_PIXEL: Mapping[Precision, int] = {"float32": 6_600, "half": 3_500}
 # A graph for one size takes two seconds to compile, and then two thirds of the time and half of the memory of the graph
-# for any size: it is made for tiles of more than so many pixels, and for sizes that were met that often.
+# for any size: it is made for tiles of more than so many pixels, and for images of so many in more than one tile. What
+# ran before has no say: the two differ in the last digits, and so in single 8-bit samples.
 _ANY_SIZE_PIXELS = 48_000
 _WORTH_COMPILING_PIXELS = 150_000
 _KEPT_GRAPHS = 4
-_KEPT_FILES = 64
-
-
-@functools.cache
-def core() -> openvino.Core:
-    """The one of this process. It is never freed: OpenVINO frees with it what the process handles signals on."""
-    return openvino.Core()
 
 
 class OpenVinoEngine:
-    """Runs tiles of any size on all cores, in float32 or bfloat16."""
+    """Runs tiles of any size on all cores, in float32 or bfloat16; calls of several threads wait for each other."""
 
     name = "openvino"
     device = "cpu"
@@ -52,7 +41,7 @@ class OpenVinoEngine:
         config: NetworkConfig,
         tensors: Mapping[str, NDArray[np.float32]],
         cache: Path | None,
-        precision: str = "float32",
+        precision: Precision = "float32",
     ) -> None:
         """Make ready to run; compiled graphs are kept in the folder `cache`.
 
@@ -62,92 +51,103 @@ class OpenVinoEngine:
         self.scale = config.scale
         self.bytes_per_pixel = _BYTES_PER_PIXEL[precision]
         self._config, self._tensors = config, tensors
-        self._settings: dict[str, str] = dict(SETTINGS)
+        self._settings = dict(SETTINGS)
         if precision == "half":
             # Without it OpenVINO would compute in float32 and say nothing.
             if "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
                 raise EngineError("precision half: this CPU has no bfloat16 arithmetic; use float32")
             self._settings["INFERENCE_PRECISION_HINT"] = "bf16"
         self._half = precision == "half"
-        self._cache = make_folder(cache) if cache else None
-        if self._cache:
-            self._settings["CACHE_DIR"] = str(self._cache)
-        self._requests: dict[Size | None, Any] = {}
+        self._cache = GraphCache(cache)
+        self._requests: dict[Size | None, InferRequest] = {}
         self._last: Size | None = None
-        self._work: Counter[Size] = Counter()
+        self._lock = threading.Lock()
 
     def prepare(self, size: Size, count: int) -> None:
-        pixels = size[0] * size[1]
-        if pixels > _ANY_SIZE_PIXELS or self._work[size] + count * pixels > _WORTH_COMPILING_PIXELS:
-            self._request(size)
-        elif size not in self._requests:
-            self._request(None)
+        GUARD.check()
+        with self._lock:
+            self._request(_graph_size(size, count))
 
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: Tiles, count: int = 1) -> Tiles:
+        GUARD.check()
         size = tiles.shape[-2], tiles.shape[-1]
-        self.prepare(size, len(tiles))
-        self._work[size] += len(tiles) * size[0] * size[1]
-        try:
-            results = [self._enlarge(np.ascontiguousarray(tile[None]), size) for tile in tiles]
-        except (RuntimeError, MemoryError):
-            raise no_memory(size) from None
+        with self._lock:
+            request = self._request(_graph_size(size, max(count, len(tiles))))
+            try:
+                results = [self._enlarge(np.ascontiguousarray(tile[None]), request) for tile in tiles]
+            except (RuntimeError, MemoryError) as error:
+                raise run_error(error, "OpenVINO", size) from error
         return results[0] if len(results) == 1 else np.concatenate(results)
 
     def release(self) -> None:
-        if self._last in self._requests:
-            self._requests[self._last].get_compiled_model().release_memory()
+        if GUARD.is_forked():
+            return
+        with self._lock:
+            self._release()
 
     def rest(self) -> None:
-        self._requests.clear()  # some 75 MiB each; from their files they are soon there again
-        _trim_heap()
+        if GUARD.is_forked():
+            return
+        with self._lock:
+            self._requests.clear()  # some 75 MiB each; from their files they are soon there again
+            trim_heap()
 
     def free_memory(self) -> int:
         return psutil.virtual_memory().available
 
-    def _enlarge(self, tile: Tiles, size: Size) -> Tiles:
-        request = self._request(size if size in self._requests else None)
+    def _enlarge(self, tile: Tiles, request: InferRequest) -> Tiles:
+        height, width = size = tile.shape[-2], tile.shape[-1]
         inputs = {"lr": tile, **window_orders(self._config, size)}
-        result = np.empty((1, size[0] * self.scale, size[1] * self.scale, 3), np.float32)
-        request.set_output_tensor(openvino.Tensor(result, shared_memory=True))
+        result = np.empty((1, height * self.scale, width * self.scale, 3), np.float32)
+        request.set_output_tensor(Tensor(result, shared_memory=True))
         request.infer(inputs, share_inputs=True, share_outputs=True)
-        # The request would keep the result; what nobody writes to takes no memory.
-        request.set_output_tensor(openvino.Tensor(np.empty_like(result), shared_memory=True))
+        # The request would keep the result. Memory that nothing is written to is never taken.
+        request.set_output_tensor(Tensor(np.empty_like(result), shared_memory=True))
         return result.transpose(0, 3, 1, 2)
 
-    def _request(self, size: Size | None) -> Any:
+    def _request(self, size: Size | None) -> InferRequest:
         """What runs images of a size, or with None of any; no other holds memory."""
         if size not in self._requests:
             if len(self._requests) == _KEPT_GRAPHS:
                 del self._requests[next(iter(self._requests))]
-            model = build_graph(self._tensors, self._config, size, self._half)
             try:
-                self._requests[size] = core().compile_model(model, "CPU", self._settings).create_infer_request()
-            except RuntimeError:
-                raise no_memory(size) from None
-            del model
-            _trim_heap()
-            if self._cache:
-                _remove_oldest(self._cache)
+                self._requests[size] = self._compile(size)
+            except (RuntimeError, MemoryError) as error:
+                raise run_error(error, "OpenVINO", size) from error
         if self._last != size:
-            self.release()
+            self._release()
         self._last = size
         return self._requests[size]
 
+    def _compile(self, size: Size | None) -> InferRequest:
+        key = f"{self._config} {size} {_digest(self._tensors)} {_digest_of_builder()}"
+        compiled = self._cache.compile(
+            lambda: build_graph(self._tensors, self._config, size, self._half), key, self._settings
+        )
+        return compiled.create_infer_request()
 
-def no_memory(size: Size | None) -> EngineError:
-    tiles = f"tiles of {size[1]} x {size[0]}" if size else "tiles"
-    return EngineError(f"{tiles} cannot be run, most likely for want of memory; set a smaller --tile")
-
-
-def _remove_oldest(cache: Path) -> None:
-    """Each size that was met leaves a file of some megabytes."""
-    with suppress(OSError):
-        files = sorted(cache.glob("*.blob"), key=lambda file: file.stat().st_mtime)
-        for file in files[:-_KEPT_FILES]:
-            file.unlink(missing_ok=True)
+    def _release(self) -> None:
+        if self._last in self._requests:
+            self._requests[self._last].get_compiled_model().release_memory()
 
 
-def _trim_heap() -> None:
-    """Give back what compiling took and freed, some 30 MiB that glibc would keep."""
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
+def _graph_size(size: Size, count: int) -> Size | None:
+    """The size that a graph is compiled for to run so many tiles of one image; None for the graph for any size."""
+    pixels = size[0] * size[1]
+    return size if pixels > _ANY_SIZE_PIXELS or count * pixels > _WORTH_COMPILING_PIXELS else None
+
+
+def _digest(tensors: Mapping[str, NDArray[np.float32]]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].shape} ".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return digest.hexdigest()
+
+
+def _digest_of_builder() -> str:
+    """Of the code that builds graphs, so that a graph of another version is not taken for one of this."""
+    try:
+        return hashlib.sha256(Path(openvino_graph.__file__).read_bytes()).hexdigest()
+    except OSError:  # installed without its source
+        return __version__

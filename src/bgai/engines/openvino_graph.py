@@ -23,11 +23,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import openvino
 from numpy.typing import DTypeLike, NDArray
-from openvino import Node
-from openvino import opset13 as op
 
+from bgai.engines.openvino_runtime import Model, Node, PartialShape, op
 from bgai.network.config import NetworkConfig
 from bgai.types import Size
 
@@ -48,7 +46,7 @@ def build_graph(
     config: NetworkConfig,
     size: Size | None = None,
     bfloat16: bool = False,
-) -> openvino.Model:
+) -> Model:
     """Build the graph that enlarges RGB in [0, 1].
 
     Args:
@@ -124,7 +122,7 @@ class _Builder:
         self._inputs: list[Node] = []
         self._windowings: dict[tuple[Window, bool], _Windowing] = {}
 
-    def network(self) -> openvino.Model:
+    def network(self) -> Model:
         C = self._config.channels
         lr = self._input("lr", (1, 3, *(self._size or (-1, -1))), np.float32)
         centred = op.subtract(lr, _constant(MEAN))
@@ -144,10 +142,10 @@ class _Builder:
         sr = op.depth_to_space(_convolution(deep, self._tensors["head.weight"], bias), "depth_first", scale)
         sr = op.transpose(sr, _shape(0, 2, 3, 1))  # as it lies there, and as pictures are kept
         sr.output(0).set_names({"sr"})
-        return openvino.Model([sr], self._inputs, "bgai")
+        return Model([sr], self._inputs, "bgai")
 
     def _input(self, name: str, shape: Sequence[int], kind: DTypeLike) -> Node:
-        node = op.parameter(openvino.PartialShape(list(shape)), kind, name=name)
+        node = op.parameter(PartialShape(list(shape)), kind, name=name)
         node.output(0).set_names({name})
         self._inputs.append(node)
         return node

@@ -1,61 +1,24 @@
-"""What runs the network: one narrow interface, the runtimes behind it, and the choice between them."""
+"""Which engine runs weights, and where: the choice, its reason, and the start."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-from typing import Protocol
+from typing import get_args
 
-import numpy as np
-
-from bgai.errors import EngineError, UsageError, WeightsError
-from bgai.network.config import NetworkConfig
-from bgai.types import Tensors, Tiles
+from bgai.engines.base import Engine
+from bgai.errors import EngineError, MissingExtraError, UsageError
+from bgai.types import EngineName, Precision
 from bgai.weights.sources import Weights, cache_folder
 
-ENGINES = ("auto", "openvino", "torch")
-PRECISIONS = ("float32", "half")
-
-
-class Engine(Protocol):
-    """Enlarges batches of tiles; knows nothing of files, colour or tiling."""
-
-    name: str
-    """The runtime, as `--engine` names it."""
-    device: str
-    """Where it runs, as `--device` names it."""
-    scale: int
-    bytes_per_pixel: int
-    """Working memory for each low-resolution pixel of a batch, measured."""
-
-    def prepare(self, size: tuple[int, int], count: int) -> None:
-        """Get ready for so many tiles of a height and width; without it the first of them may take longer."""
-        ...
-
-    def __call__(self, tiles: Tiles) -> Tiles:
-        """Enlarge B x 3 x h x w RGB in [0, 1], any h and w, to B x 3 x sh x sw, not clamped.
-
-        Raises:
-            EngineError: The tiles do not fit into the device's memory.
-        """
-        ...
-
-    def release(self) -> None:
-        """Give back the memory of the last tiles; the next ones take it anew."""
-        ...
-
-    def rest(self) -> None:
-        """Make room in a CPU's memory for another engine's tiles; the next ones here may take longer to begin."""
-        ...
-
-    def free_memory(self) -> int:
-        """Bytes that are free where the tiles are worked on."""
-        ...
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 def has_torch() -> bool:
     """Whether the extra `[torch]` is installed; loads nothing."""
-    return importlib.util.find_spec("torch") is not None
+    spec = importlib.util.find_spec("torch")
+    return spec is not None and spec.origin is not None  # any folder of that name has a spec
 
 
 def torch_accelerator() -> str | None:
@@ -71,8 +34,8 @@ def torch_accelerator() -> str | None:
     return "mps" if torch.backends.mps.is_available() else None
 
 
-def choose(weights: Weights, engine: str = "auto", device: str = "auto") -> tuple[str, str, str]:
-    """Decide which runtime to use where.
+def choose(weights: Weights, engine: EngineName = "auto", device: str = "auto") -> tuple[EngineName, str, str]:
+    """Decide which engine to use, and where.
 
     Args:
         weights: What is to be run.
@@ -86,24 +49,26 @@ def choose(weights: Weights, engine: str = "auto", device: str = "auto") -> tupl
         UsageError: An unknown engine.
         EngineError: The engine cannot run these weights, or not on that device.
     """
-    if engine not in ENGINES:
-        raise UsageError(f"engine {engine!r}: expected one of {', '.join(ENGINES)}")
+    engine, reason = check_engine(engine), "asked for"
     if engine == "auto":
         engine, device, reason = _choose_freely(weights, device)
-    elif engine == "openvino":
-        device, reason = "cpu" if device == "auto" else device, "asked for"
-    else:
-        device, reason = (torch_accelerator() or "cpu") if device == "auto" else device, "asked for"
+    elif device == "auto":
+        device = "cpu" if engine == "openvino" else (torch_accelerator() or "cpu")
     if weights.is_graph and (engine, device) != ("openvino", "cpu"):
-        raise EngineError(f"{weights.name} is an ONNX graph, which runs on the CPU alone; use --engine openvino")
+        raise EngineError(
+            f"{weights.name} is an ONNX graph, which runs on the CPU alone; choose the engine openvino",
+            parameter="engine",
+        )
     if engine == "openvino" and device != "cpu":
-        raise EngineError(f"device {device!r}: OpenVINO runs on the CPU here; use --engine torch for a GPU")
+        raise EngineError(
+            f"device {device!r}: OpenVINO runs on the CPU here; choose the engine torch for a GPU", parameter="engine"
+        )
     if engine == "torch" and not has_torch():
-        raise EngineError(f"{reason}, which needs PyTorch: install it with  pip install 'bgai[torch]'")
+        raise MissingExtraError("torch", "the engine torch")
     return engine, device, reason
 
 
-def _choose_freely(weights: Weights, device: str) -> tuple[str, str, str]:
+def _choose_freely(weights: Weights, device: str) -> tuple[EngineName, str, str]:
     if weights.is_graph:
         return "openvino", "cpu" if device == "auto" else device, f"{weights.name} is an ONNX graph"
     if device not in ("auto", "cpu"):
@@ -115,12 +80,12 @@ def _choose_freely(weights: Weights, device: str) -> tuple[str, str, str]:
 
 def open_engine(
     weights: Weights,
-    engine: str = "auto",
+    engine: EngineName = "auto",
     device: str = "auto",
-    precision: str = "float32",
+    precision: Precision = "float32",
     compile: bool = False,
 ) -> Engine:
-    """Start the runtime that `choose` decides on; weights, engine, device and errors as there.
+    """Start the engine that `choose` decides on.
 
     Args:
         weights: What is to be run.
@@ -130,17 +95,23 @@ def open_engine(
         compile: Compile the network first; on CUDA alone.
 
     Raises:
-        UsageError: An unknown precision.
+        UsageError: An unknown engine or precision.
         WeightsError: The weights' file is damaged or not of this network.
+        EngineError: The engine cannot run these weights, not on that device, or not in that precision.
     """
-    check_precision(precision)
+    precision = check_precision(precision)
     name, place, _ = choose(weights, engine, device)
     on_cuda = name == "torch" and place.startswith("cuda")
     if compile and not on_cuda:
-        raise EngineError(f"--compile is for --device cuda alone; {name} on {place} does without")
+        raise EngineError(f"compilation is for the device cuda alone; {name} on {place} does without")
     if precision == "half" and not on_cuda and (name != "openvino" or weights.is_graph):
         what = "an ONNX graph" if weights.is_graph else f"{name} on {place}"
-        raise EngineError(f"--precision half: {what} computes in float32 alone; use --device cuda or --engine openvino")
+        raise EngineError(
+            f"precision half: {what} computes in float32 alone; choose the device cuda or the engine openvino",
+            parameter="precision",
+        )
+    from bgai.weights.reading import blended_weights
+
     if name == "torch":
         from bgai.engines.torch_engine import TorchEngine
 
@@ -155,29 +126,23 @@ def open_engine(
     return OpenVinoEngine(*blended_weights(weights), cache, precision)
 
 
-def check_precision(precision: str) -> None:
-    """Refuse a precision that there is not.
+def check_engine(engine: str) -> EngineName:
+    """The name of an engine, as its type.
+
+    Raises:
+        UsageError: It is not one of `ENGINES`.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"engine {engine!r}: expected one of {', '.join(ENGINES)}")
+    return engine
+
+
+def check_precision(precision: str) -> Precision:
+    """The name of a precision, as its type.
 
     Raises:
         UsageError: It is not one of `PRECISIONS`.
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
-
-
-def blended_weights(weights: Weights) -> tuple[NetworkConfig, Tensors]:
-    """Settings and tensors of weights that are no graph, of both files where there are two.
-
-    Raises:
-        WeightsError: A file is damaged or not of this network, or the two are not of the same network.
-    """
-    from bgai.weights.safetensors_file import read_weights
-
-    config, tensors = read_weights(weights.file, weights.key)
-    if weights.other is None:
-        return config, tensors
-    other_config, others = read_weights(weights.other, weights.key)
-    if other_config != config:
-        raise WeightsError(f"{weights.other}: not of the same network as {weights.file}")
-    clean = np.float32(weights.clean)
-    return config, {name: (1 - clean) * tensor + clean * others[name] for name, tensor in tensors.items()}
+    return precision

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 
 import psutil
 import torch
 from torch import Tensor
 
+from bgai.engines.base import ProcessGuard, run_error
 from bgai.engines.cuda_network import CudaNetwork
 from bgai.errors import EngineError
 from bgai.network.config import NetworkConfig
-from bgai.types import Tensors, Tiles
+from bgai.types import Precision, Size, Tensors, Tiles
 from bgai.weights.checkpoint import build_network
 
 # What tensors take on CUDA, counted, and half as much again for the libraries and for gaps between them.
-_CUDA_BYTES_PER_PIXEL = {"float32": 10_000, "half": 6_000}
+_CUDA_BYTES_PER_PIXEL: Mapping[Precision, int] = {"float32": 10_000, "half": 6_000}
+_GUARD = ProcessGuard("PyTorch")
 
 
 class TorchEngine:
-    """Runs tiles of any size on one device: on CUDA by `CudaNetwork`, elsewhere the network as it is, in float32."""
+    """Runs tiles of any size on one device: on CUDA by `CudaNetwork`, elsewhere the network as it is, in float32.
+
+    Calls of several threads wait for each other: recorded launches write all results to one place.
+    """
 
     name = "torch"
 
     def __init__(
-        self, config: NetworkConfig, tensors: Tensors, device: str, precision: str = "float32", compile: bool = False
+        self,
+        config: NetworkConfig,
+        tensors: Tensors,
+        device: str,
+        precision: Precision = "float32",
+        compile: bool = False,
     ) -> None:
+        """Load the network onto the device.
+
+        Raises:
+            EngineError: PyTorch cannot use the device.
+        """
         network = build_network(config, tensors)
         self.device = device
         self.scale = network.config.scale
@@ -40,20 +56,20 @@ class TorchEngine:
                 self._network = network.to(self._device)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
-            raise EngineError(f"device {device!r} cannot be used: {reason}") from None
+            raise EngineError(f"device {device!r} cannot be used: {reason}", parameter="device") from error
+        self._lock = threading.Lock()
 
     @torch.inference_mode()
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: Tiles, count: int = 1) -> Tiles:
+        _GUARD.use()
         try:
-            result: Tiles = self._network(torch.from_numpy(tiles).to(self._device)).cpu().numpy()
-        except torch.OutOfMemoryError:
-            size = " x ".join(map(str, tiles.shape[-2:]))
-            raise EngineError(
-                f"device {self.device!r} has too little memory for tiles of {size}; set a smaller --tile"
-            ) from None
+            with self._lock:
+                result: Tiles = self._network(torch.from_numpy(tiles).to(self._device)).cpu().numpy()
+        except (RuntimeError, MemoryError) as error:
+            raise run_error(error, f"PyTorch on {self.device}", (tiles.shape[-2], tiles.shape[-1])) from error
         return result
 
-    def prepare(self, size: tuple[int, int], count: int) -> None:
+    def prepare(self, size: Size, count: int) -> None:
         """Any size runs at once."""
 
     def release(self) -> None:

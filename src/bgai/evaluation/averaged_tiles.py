@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bgai.engines.selection import Engine
+from bgai.engines.base import Engine
 
 _BATCH = 8
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,10 @@ class Results:
         self.folder = root / name
         self.run = dict(run)
         self._lines = self.folder / "images.jsonl"
-        earlier = _read_lines(self._lines)
-        self._same = not afresh and earlier[:1] == [self.run]
-        self._other = bool(earlier) and not self._same
-        self.found = [Measurement(**_restored(line)) for line in earlier[1:]] if self._same else []
+        earlier_run, earlier = _read_lines(self._lines)
+        same = not afresh and earlier_run == self.run
+        self._other = earlier_run is not None and not same
+        self.found = earlier if same else []
 
     def begin(self) -> None:
         """Set results of another run under this name aside, and write what this one is."""
@@ -79,27 +80,27 @@ class Results:
             with self._lines.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(_storable(measurement), allow_nan=False) + "\n")
         except OSError as error:
-            raise OutputError(f"{self._lines}: cannot be written: {error.strerror or error}") from None
+            raise OutputError(f"{self._lines}: cannot be written: {error.strerror or error}") from error
 
     def has(self, dataset: str, image: str) -> bool:
-        return any(one.dataset == dataset and one.image == image for one in self.found)
+        return any(each.dataset == dataset and each.image == image for each in self.found)
 
     def of(self, dataset: str) -> list[Measurement]:
-        return [one for one in self.found if one.dataset == dataset]
+        return [each for each in self.found if each.dataset == dataset]
 
     @property
     def datasets(self) -> list[str]:
-        return list(dict.fromkeys(one.dataset for one in self.found))
+        return list(dict.fromkeys(each.dataset for each in self.found))
 
     def summarise(self) -> None:
         """Write `metrics.json`: means of the scores and seconds over each set, and the scores of each image."""
         summary = {}
         for dataset in self.datasets:
-            found = self.of(dataset)
+            measured = self.of(dataset)
             summary[dataset] = {
-                **_finite(means([one.scores for one in found])),
-                "seconds": round(mean([one.seconds for one in found]), 4),
-                "images": {one.image: _finite(one.scores) for one in found},
+                **_finite(means([each.scores for each in measured])),
+                "seconds": round(mean([each.seconds for each in measured]), 4),
+                "images": {each.image: _finite(each.scores) for each in measured},
             }
         with whole_or_nothing(self.folder / "metrics.json") as partial:
             partial.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -113,14 +114,14 @@ def means(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: mean([values[name] for values in scores]) for name in scores[0]}
 
 
-def printed(score: float) -> str:
+def formatted(score: float) -> str:
     """Decibels to the thousandth, what lies around 0 and 1 to four places."""
     return "∞" if math.isinf(score) else f"{score:.3f}" if abs(score) > 2 else f"{score:.4f}"
 
 
 def compared(scores: Mapping[str, float], bicubic: Mapping[str, float]) -> list[str]:
     """Each score as it is printed, with bicubic's in parentheses."""
-    return [f"{printed(value)} ({printed(bicubic[name])})" for name, value in scores.items()]
+    return [f"{formatted(value)} ({formatted(bicubic[name])})" for name, value in scores.items()]
 
 
 def _storable(measurement: Measurement) -> dict[str, Any]:
@@ -132,19 +133,43 @@ def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
-def _restored(line: dict[str, Any]) -> dict[str, Any]:
-    for scores in (line["scores"], line["bicubic"]):
-        scores.update({name: math.inf for name, value in scores.items() if value is None})
-    return line
+def _read_lines(path: Path) -> tuple[Any, list[Measurement]]:
+    """The run that a file of measurements begins with, None without the file, and the measurements.
 
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    lines = []
+    Lines that are damaged or were cut short are left out: their images are measured again. Where the first one is
+    damaged, `run.json` beside the file says the same.
+    """
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            lines.append(json.loads(line))
-    except (FileNotFoundError, json.JSONDecodeError):  # a last line that was cut short
-        pass
-    except (OSError, UnicodeDecodeError) as error:
-        raise OutputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    return lines
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return None, []
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    run = _parsed(lines[0]) if lines else None
+    if not isinstance(run, dict) or "name" not in run:
+        with suppress(OSError):
+            run = _parsed(path.with_name("run.json").read_bytes())
+    measurements = {(each.dataset, each.image): each for line in lines[1:] if (each := _measurement(line))}
+    return {} if run is None else run, list(measurements.values())
+
+
+def _parsed(text: bytes) -> Any:
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    return None
+
+
+def _measurement(line: bytes) -> Measurement | None:
+    """What `_storable` wrote, or None for anything else."""
+    values = _parsed(line)
+    try:
+        for scores in (values["scores"], values["bicubic"]):
+            scores.update({name: math.inf if value is None else float(value) for name, value in scores.items()})
+        for name, kind in (("dataset", str), ("image", str), ("megapixels", float), ("seconds", float)):
+            if type(values[name]) is not kind:
+                return None
+        measurement = Measurement(**values)
+        same_names = measurement.scores and measurement.scores.keys() == measurement.bicubic.keys()
+        return measurement if same_names and float(measurement.bicubic_seconds) > 0 else None
+    except (TypeError, KeyError, AttributeError, ValueError):
+        return None

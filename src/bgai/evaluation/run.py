@@ -14,19 +14,25 @@ from typing import Any
 from bgai import provenance
 from bgai.datasets.matlab_resize import imresize
 from bgai.datasets.pairs import PairedImages, make_lr
-from bgai.engines.selection import blended_weights
+from bgai.engines.selection import check_engine
 from bgai.errors import BgaiError, ImageError, UsageError, listed
 from bgai.evaluation.averaged_tiles import enlarge_averaging
 from bgai.evaluation.html_report import Example, write_page
+from bgai.evaluation.image_sets import open_pairs
 from bgai.evaluation.result_folder import Measurement, Results
 from bgai.evaluation.scores import Scorer, unmeasurable
-from bgai.options.sections import PairedDataset, TestOptions
+from bgai.names import path_within
+from bgai.options.evaluation import TestOptions
+from bgai.options.sections import PairedDataset
 from bgai.pictures.writing import save_rgb_png
 from bgai.types import Progress, RgbImage
 from bgai.upscaling.upscaler import Upscaler
+from bgai.weights.reading import blended_weights
 from bgai.weights.sources import Weights, find_weights
 
 Sets = Mapping[str, PairedImages]
+Examples = dict[tuple[str, bool], Example]
+"""By set, and whether it is the image of the largest gain or of the smallest."""
 
 
 def run_test(
@@ -59,15 +65,16 @@ def run_test(
     _check_images(sets, options, results, progress)
     enlarge.check_memory(sets)
     results.begin()
+    examples: Examples = {}
     for name, pairs in sets.items():
-        _measure(name, pairs, options, enlarge, scorer, results, progress)
+        _measure(name, pairs, options, enlarge, scorer, results, examples, progress)
     results.summarise()
-    write_page(results, _examples(sets, enlarge, results))
+    write_page(results, _examples(sets, enlarge, results, examples))
     return results
 
 
 class Enlarger:
-    """Whole images to whole images, in the way the option file says."""
+    """Enlarges whole images in the way that the option file says."""
 
     def __init__(self, options: TestOptions, engine: str, device: str) -> None:
         weights = find_weights(options.path.pretrain_network_g, options.scale)
@@ -78,7 +85,7 @@ class Enlarger:
         self._averaged_tile = tile if averaging and isinstance(tile, int) else 0
         self.whole = tile == 0
         own_tile = None if tile == "auto" else 0 if averaging else tile
-        self.upscaler = Upscaler(options.scale, self.weights, engine, device, tile=own_tile)
+        self.upscaler = Upscaler(options.scale, self.weights, check_engine(engine), device, tile=own_tile)
 
     def __call__(self, lr: RgbImage) -> RgbImage:
         if self._averaged_tile:
@@ -86,7 +93,7 @@ class Enlarger:
         return self.upscaler.upscale(lr)
 
     def prepare(self, lr: RgbImage) -> None:
-        """Spare the clock what happens once for a size."""
+        """Compile for this size before it is timed."""
         if not self._averaged_tile:
             self.upscaler.prepare(lr)
 
@@ -148,8 +155,8 @@ def _open_sets(datasets: Sequence[PairedDataset], options: TestOptions, progress
         try:
             if lr is not None and not lr.exists() and dataset.io_backend.type == "disk":
                 progress(f"{dataset.name}: making {lr}", 0, 1)
-                make_lr(dataset, options.scale)
-            sets[dataset.name] = PairedImages(dataset, options.scale, seed=options.manual_seed)
+                make_lr(dataset.dataroot_gt, lr, options.scale, dataset.filename_tmpl)
+            sets[dataset.name] = open_pairs(dataset, options.scale, degraded_by=options.manual_seed)
         except BgaiError as error:
             problems.append(f"{dataset.name}: {error}")
     if problems and len(datasets) > 1:
@@ -187,9 +194,10 @@ def _measure(
     enlarge: Enlarger,
     scorer: Scorer,
     results: Results,
+    examples: Examples,
     progress: Progress,
 ) -> None:
-    """Measure the images of a set that were not measured before."""
+    """Measure the images of a set that were not measured before, and keep examples of the extremes."""
     for index, image in enumerate(pairs.names):
         progress(name, index, len(pairs))
         if results.has(name, image):
@@ -199,11 +207,13 @@ def _measure(
         sr, seconds = _timed(enlarge, lr)
         bicubic, bicubic_seconds = _timed(partial(imresize, factor=options.scale), lr)
         if options.val.save_img:
-            save_rgb_png(
-                results.folder / "visualization" / name / f"{image}_{options.val.suffix or options.name}.png", sr
-            )
+            suffix = options.val.suffix or options.name
+            save_rgb_png(path_within(results.folder / "visualization" / name, f"{image}_{suffix}.png"), sr)
         megapixels = sr.shape[0] * sr.shape[1] / 1e6
         results.add(Measurement(name, image, megapixels, seconds, scorer(sr, hr), bicubic_seconds, scorer(bicubic, hr)))
+        for most, extreme in _extremes(results, name).items():
+            if extreme == image:
+                examples[name, most] = Example.cut(name, image, most, bicubic, sr, hr)
     progress(name, len(pairs), len(pairs))
 
 
@@ -212,13 +222,22 @@ def _timed(enlarge: Callable[[RgbImage], RgbImage], lr: RgbImage) -> tuple[RgbIm
     return enlarge(lr), time.perf_counter() - start
 
 
-def _examples(sets: Sets, enlarge: Enlarger, results: Results) -> list[Example]:
-    """Of each set, the images that gain most and least over bicubic, enlarged once more."""
+def _extremes(results: Results, name: str) -> dict[bool, str]:
+    """Of a set, the image that gains most over bicubic (True) and, where it is another one, the least (False)."""
+    ordered = sorted(results.of(name), key=lambda measurement: measurement.gain)
+    most, least = ordered[-1].image, ordered[0].image
+    return {True: most} if most == least else {True: most, False: least}
+
+
+def _examples(sets: Sets, enlarge: Enlarger, results: Results, kept: Examples) -> list[Example]:
+    """Of each set, the images that gain most and least; those that an earlier run measured are enlarged once more."""
     examples = []
     for name, pairs in sets.items():
-        ordered = sorted(results.of(name), key=lambda one: one.gain)
-        for one in dict.fromkeys((ordered[-1].image, ordered[0].image)):
-            lr, hr = pairs.read(list(pairs.names).index(one))
-            most = one == ordered[-1].image
-            examples.append(Example.cut(name, one, most, imresize(lr, results.run["scale"]), enlarge(lr), hr))
+        for most, image in _extremes(results, name).items():
+            example = kept.get((name, most))
+            if example is None or example.image != image:
+                lr, hr = pairs.read(list(pairs.names).index(image))
+                bicubic = imresize(lr, results.run["scale"])
+                example = Example.cut(name, image, most, bicubic, enlarge(lr), hr)
+            examples.append(example)
     return examples

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from bgai.errors import UsageError
 
 SCALES = (2, 3, 4)
 GRID = 16
 """Pixels: the network pads to multiples of it, so tiles begin at them and halos are multiples of half of it."""
+_MOST = {
+    "channels": 1024,
+    "broadcast_channels": 1024,
+    "local_channels": 1024,
+    "groups": 64,
+    "blocks": 64,
+    "mlp_ratio": 16,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +42,14 @@ class NetworkConfig:
     mlp_ratio: int = 2
 
     def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if type(value) is not int:
+                raise UsageError(f"{name} {value!r:.40}: expected a whole number")
         if self.scale not in SCALES:
             raise UsageError(f"scale {self.scale}: expected one of 2, 3 and 4")
-        for name in ("channels", "broadcast_channels", "local_channels", "groups", "blocks", "window", "mlp_ratio"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} {getattr(self, name)}: expected at least 1")
+        for name, most in _MOST.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise UsageError(f"{name} {getattr(self, name)}: expected 1 to {most}")
         if self.channels % 4:
             raise UsageError(f"channels {self.channels}: expected a multiple of 4")
         # The thinnest windows are a quarter of the side, and half of that is their shift; tiles lie on a grid of 16.

@@ -1,7 +1,10 @@
 """Option files in BasicSR's layout, parsed once into typed, frozen settings.
 
 A key that does not exist is an error that names the line and the nearest key that does. A value of `~` (null) means
-the default. `options.py` says which keys there are.
+the default. The other modules of this room say which keys there are.
+
+YAML can say little and mean much: aliases of aliases multiply, and an alias may lie within itself. What a file expands
+to is bounded before any of it is built.
 """
 
 from __future__ import annotations
@@ -16,6 +19,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from bgai.errors import UsageError
+
+_MAX_BYTES = 1_000_000
+_MAX_NODES = 20_000
+_MAX_DEPTH = 50
+_MAX_LENGTH = 4_000
+_MAX_INTEGER = 2**63 - 1
 
 
 class Section(BaseModel):
@@ -49,40 +58,98 @@ def read_options(path: Path, kind: type[Options], overrides: Iterable[str] = ())
             line in the file.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            text = file.read(_MAX_BYTES + 1).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"{path}:{line}: not YAML: {error.problem or error}") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(text) > _MAX_BYTES:
+        raise UsageError(f"{path}: more than {_MAX_BYTES // 1000} kB; expected an option file")
+    root, values = _parse(text, str(path))
     if not isinstance(values, dict) or root is None:
         raise UsageError(f"{path}: expected an option file with keys such as 'name' and 'scale'")
-    _refuse_repetition(root, path)
     overrides = tuple(overrides)
     for override in overrides:
         _apply(override, values)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UsageError("\n".join(dict.fromkeys(_messages(error, path, root, kind, overrides)))) from None
+        raise UsageError("\n".join(dict.fromkeys(_messages(error, path, root, kind, overrides)))) from error
 
 
-def _refuse_repetition(node: yaml.Node, path: Path) -> None:
-    """YAML's readers take the last of two equal keys without a word."""
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: dict[str, int] = {}
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        if key.value in seen:
-            raise UsageError(f"{path}:{line}: {key.value!r} is there already, in line {seen[key.value]}")
-        seen[key.value] = line
-        _refuse_repetition(value, path)
+def _parse(text: str, place: str) -> tuple[yaml.Node | None, Any]:
+    """The nodes of a YAML text, and the values that they stand for.
+
+    Args:
+        text: The YAML.
+        place: What messages begin with.
+
+    Raises:
+        UsageError: It is no YAML, or stands for more than an option file can say.
+    """
+    try:
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if root is None:
+            return None, None
+        _check_node(root, place, _Budget())
+        return root, loader.construct_document(root)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UsageError(f"{place}:{line}: not YAML: {error.problem or error}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{place}: not YAML: {str(error).splitlines()[0]}") from error
+    except RecursionError as error:
+        raise UsageError(f"{place}: nested more than {_MAX_DEPTH} deep; expected an option file") from error
+    except (ValueError, OverflowError, TypeError, LookupError) as error:  # a date or number that there is not
+        raise UsageError(f"{place}: not YAML: {textwrap.shorten(str(error), 100)}") from error
+
+
+class _Budget:
+    """How many more nodes a text may stand for; an alias counts as all that it repeats."""
+
+    def __init__(self) -> None:
+        self.nodes = _MAX_NODES
+
+
+def _check_node(node: yaml.Node, place: str, budget: _Budget, parents: tuple[int, ...] = ()) -> None:
+    """Refuse aliases without end, values without measure, and repeated keys, of which YAML takes the last."""
+    where = f"{place}:{node.start_mark.line + 1}"
+    budget.nodes -= 1
+    if id(node) in parents:
+        raise UsageError(f"{where}: an alias of what it lies in; expected a value")
+    if budget.nodes < 0:
+        raise UsageError(f"{where}: its aliases stand for more than {_MAX_NODES:,} values; expected an option file")
+    if len(parents) > _MAX_DEPTH:
+        raise UsageError(f"{where}: nested more than {_MAX_DEPTH} deep; expected an option file")
+    inside = (*parents, id(node))
+    if isinstance(node, yaml.ScalarNode):
+        _check_scalar(node, where)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _check_node(value, place, budget, inside)
+    elif isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise UsageError(f"{place}:{line}: not YAML: a key that is no text")
+            if key.value in seen and key.value != "<<":
+                raise UsageError(f"{place}:{line}: {key.value!r} is there already, in line {seen[key.value]}")
+            seen[key.value] = line
+            _check_node(key, place, budget, inside)
+            _check_node(value, place, budget, inside)
+
+
+def _check_scalar(node: yaml.ScalarNode, where: str) -> None:
+    if len(node.value) > _MAX_LENGTH:
+        raise UsageError(f"{where}: a value of {len(node.value):,} characters; expected at most {_MAX_LENGTH:,}")
+    if node.tag == "tag:yaml.org,2002:int":
+        try:
+            number = yaml.SafeLoader("").construct_yaml_int(node)
+        except (ValueError, LookupError):
+            number = _MAX_INTEGER + 1
+        if abs(number) > _MAX_INTEGER:
+            raise UsageError(f"{where}: {textwrap.shorten(node.value, 40)!r} is no number below 2^63")
 
 
 def _apply(override: str, values: dict[str, Any]) -> None:
@@ -90,10 +157,13 @@ def _apply(override: str, values: dict[str, Any]) -> None:
     *sections, last = keys.split(":")
     if not equals or not last:
         raise UsageError(f"--force_yml {override}: expected keys and a value, such as train:optim_g:lr=1e-4")
+    parsed: Any
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
-        parsed = value
+        _, parsed = _parse(value, f"--force_yml {keys}")
+    except UsageError as error:
+        if not isinstance(error.__cause__, yaml.YAMLError):
+            raise
+        parsed = value  # a text such as @name, which YAML reserves
     for section in sections:
         below = values.setdefault(section, {})
         if below is None:

@@ -8,7 +8,7 @@ import mmap
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bgai.errors import BgaiError, ImageError, OutputError
 from bgai.mapped import forget, mapped_file
-from bgai.pictures.png_chunks import Chunk, has_resolution, is_animated, read_chunks
+from bgai.pictures.png_chunks import COLOURS, Chunk, has_resolution, is_animated, read_chunks
 from bgai.pictures.tiff_exif import read_tags, read_tiff_exif
 from bgai.pictures.xmp import without_stale_fields
 from bgai.types import Pixels
@@ -27,7 +27,8 @@ INPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".t
 TIFF_SUFFIXES = (".tif", ".tiff")
 _GREY = ("b-w", "grey16")
 _RGB = ("srgb", "rgb", "rgb16")
-_KEPT_BLOBS = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
+_PROFILE = "icc-profile-data"
+_KEPT_BLOBS = (_PROFILE, "exif-data", "xmp-data", "iptc-data")
 _MOST_IN_MEMORY = 2**26  # bytes of a picture
 _BYTES_AT_ONCE = 2**15  # larger blocks leave gaps in the heap, a third of the picture in all
 _MOST_OF_HEADERS = 2**20  # bytes of a JPEG file before its pixels
@@ -62,6 +63,11 @@ class Picture:
     chunks: tuple[Chunk, ...] = ()
     """Texts and colour chunks of PNG; the colours of AVIF as such chunks."""
     notes: tuple[str, ...] = ()
+
+    def with_colours_alone(self) -> Picture:
+        """The same picture without EXIF, XMP, IPTC and texts."""
+        profile = {name: value for name, value in self.metadata.items() if name == _PROFILE}
+        return replace(self, metadata=profile, chunks=tuple(chunk for chunk in self.chunks if chunk[0] in COLOURS))
 
     def forget(self) -> None:
         """Give back the memory of what was looked at, if the pixels lie in a file."""

@@ -13,21 +13,20 @@ import torch
 import torch.distributed as dist
 
 from bgai.errors import BgaiError, EngineError, UsageError
-from bgai.options.sections import TrainOptions
 
 Launcher = Literal["none", "pytorch"]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class ProcessGroup:
     """This process's place among those that train together."""
 
     rank: int
     size: int
     device: torch.device
     group: Any = None
-    """For what is agreed on besides gradients; on CPUs, so that no GPU is waited for."""
+    """For all messages but gradients; of the backend gloo, so that nothing waits for a GPU."""
 
     @property
     def is_first(self) -> bool:
@@ -68,8 +67,15 @@ class World:
 
 
 @contextmanager
-def join(options: TrainOptions, launcher: Launcher) -> Iterator[World]:
+def join(
+    launcher: Launcher, num_gpu: Literal["auto"] | int = "auto", backend: str | None = None
+) -> Iterator[ProcessGroup]:
     """Take this process's place; under the launcher `pytorch`, among those that torchrun started.
+
+    Args:
+        launcher: How the process was started.
+        num_gpu: 0 trains on the CPU.
+        backend: Of PyTorch's process group on GPUs; None is nccl.
 
     Raises:
         UsageError: The launcher does not fit how the process was started.
@@ -81,32 +87,31 @@ def join(options: TrainOptions, launcher: Launcher) -> Iterator[World]:
     if launched and launcher == "none" and int(os.environ["WORLD_SIZE"]) > 1:
         raise UsageError("started by torchrun in several processes: add --launcher pytorch")
     if launcher == "none":
-        yield World(0, 1, _device(options, 0, launched=False))
+        yield ProcessGroup(0, 1, _device(num_gpu, 0, launched=False))
         return
-    device = _device(options, int(os.environ["LOCAL_RANK"]), launched=True)
-    backend = "gloo" if device.type == "cpu" else options.dist_params.backend or "nccl"
+    device = _device(num_gpu, int(os.environ["LOCAL_RANK"]), launched=True)
+    backend = "gloo" if device.type == "cpu" else backend or "nccl"
     # The others wait while the first validates, however long that takes.
     patience = timedelta(days=1)
     dist.init_process_group(backend, timeout=patience)
     group = dist.new_group(backend="gloo", timeout=patience)
-    yield World(dist.get_rank(), dist.get_world_size(), device, group)
-    # Not after an error: this one would wait for the others, they for its gradients, and torchrun for all of them.
+    yield ProcessGroup(dist.get_rank(), dist.get_world_size(), device, group)
+    # Skipped after an error: destroying the group would deadlock with ranks that wait for gradients.
     dist.destroy_process_group()
 
 
-def _device(options: TrainOptions, local_rank: int, launched: bool) -> torch.device:
-    found = torch.cuda.device_count()
-    if options.num_gpu == 0 or (options.num_gpu == "auto" and not found):
+def _device(num_gpu: Literal["auto"] | int, local_rank: int, launched: bool) -> torch.device:
+    gpus = torch.cuda.device_count()
+    if num_gpu == 0 or (num_gpu == "auto" and not gpus):
         return torch.device("cpu")
-    if local_rank >= found:
+    if local_rank >= gpus:
         raise EngineError(
-            f"num_gpu {options.num_gpu}: this process wants GPU {local_rank + 1}, {found} found;"
+            f"num_gpu {num_gpu}: this process wants GPU {local_rank + 1}, {gpus} found;"
             " set num_gpu: 0 to train on the CPU"
         )
-    if options.num_gpu != "auto" and options.num_gpu > 1 and not launched:
+    if num_gpu != "auto" and num_gpu > 1 and not launched:
         raise UsageError(
-            f"num_gpu {options.num_gpu}: start with  torchrun --nproc_per_node={options.num_gpu} train.py -opt FILE"
-            " --launcher pytorch"
+            f"num_gpu {num_gpu}: start with  torchrun --nproc_per_node={num_gpu} train.py -opt FILE --launcher pytorch"
         )
     device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)

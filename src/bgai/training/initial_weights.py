@@ -9,10 +9,10 @@ from bgai.network.model import BGAI
 
 
 def start_from_interpolation(network: BGAI) -> None:
-    """Set the first and last convolution so that an untrained network already interpolates bilinearly.
+    """Set the weights at both ends so that an untrained network interpolates bilinearly.
 
-    The features' long skip connection carries the picture past all groups; a network that starts from an enlarged
-    picture does not spend its first minutes on learning the mean colour.
+    The features' long skip connection carries the picture past all groups, whose sum starts at zero: a network that
+    starts from an enlarged picture does not spend its first minutes on learning the mean colour.
     """
     s = network.config.scale
     offsets = (torch.arange(s) + 0.5) / s - 0.5  # of each output sample from its input pixel's centre
@@ -24,12 +24,12 @@ def start_from_interpolation(network: BGAI) -> None:
     with torch.no_grad():
         shallow.weight[:3] = 0
         shallow.bias[:3] = 0
-        head.weight *= 0.1
-        head.bias.zero_()
+        for tensor in (network.refine.join.weight, network.refine.join.bias, head.weight, head.bias):
+            assert tensor is not None
+            tensor.zero_()
         for colour in range(3):
             shallow.weight[colour, colour, 1, 1] = 1
             subpixels = slice(colour * s * s, (colour + 1) * s * s)
-            head.weight[subpixels, :3] = 0
             head.weight[subpixels, colour] = kernels
 
 

@@ -1,16 +1,25 @@
-"""What a training tells: lines on the console and in a file, records for programs, TensorBoard, and curves."""
+"""The course of a training: lines for people, records for programs, TensorBoard, and curves.
+
+Lines go to `train.log`, with time stamps, and to Python's `logging` under the name `bgai.training`, at the level INFO.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from matplotlib.figure import Figure
 
 from bgai.atomic_files import whole_or_nothing
-from bgai.errors import EngineError, OutputError
+from bgai.errors import MissingExtraError, OutputError
+from bgai.evaluation.result_folder import mean
+
+_logger = logging.getLogger("bgai.training")
 
 Record = Mapping[str, Any]
 
@@ -30,15 +39,15 @@ class Journal:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{folder}: cannot be made a folder: {error.strerror or error}") from None
+            raise OutputError(f"{folder}: cannot be made a folder: {error.strerror or error}") from error
         kept = [record for record in read_records(self.records) if record["iteration"] <= iteration]
         with whole_or_nothing(self.records) as partial:
             partial.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
         self._board = _tensorboard(folder / "tb_logger", iteration) if tensorboard else None
 
     def line(self, text: str) -> None:
-        print(text, flush=True)
-        self._append(self._log, text)
+        _logger.info("%s", text)
+        self._append(self._log, f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z}  {text}")
 
     def record(self, iteration: int, **values: Any) -> None:
         self._append(self.records, json.dumps({"iteration": iteration, **values}))
@@ -55,14 +64,30 @@ class Journal:
             with path.open("a", encoding="utf-8") as file:
                 file.write(text + "\n")
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
+            raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def show_messages(stream: TextIO) -> Iterator[None]:
+    """Write what `bgai` logs at the level INFO and above to a stream, a line for each message."""
+    logger, handler = logging.getLogger("bgai"), logging.StreamHandler(stream)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def _tensorboard(folder: Path, iteration: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise EngineError("use_tb_logger needs TensorBoard: install it with  pip install 'bgai[train]'") from None
+    except ImportError as error:
+        raise MissingExtraError("train", "use_tb_logger") from error
     return SummaryWriter(str(folder), purge_step=iteration + 1)
 
 
@@ -78,13 +103,16 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of a `log.jsonl`; a last line that was cut short is left out."""
+    """The records of a `log.jsonl`; lines that are damaged or were cut short are left out."""
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
+            record = json.loads(line)
+            flattened(record)
+        except (ValueError, TypeError, AttributeError, RecursionError):
             continue
+        if type(record.get("iteration")) is int:
+            records.append(record)
     return records
 
 
@@ -99,8 +127,22 @@ def _panel(name: str) -> tuple[str, str] | None:
     return (name, "all" if name == "loss" else "") if name in ("loss", "lr") else None
 
 
+_SMOOTHED_POINTS = 100
+
+
+def smoothed(iterations: Sequence[int], values: Sequence[float]) -> tuple[list[float], list[float]]:
+    """The means of a curve over windows of equal length, a hundred of them or so, at the means of their iterations."""
+    length = -(-len(values) // _SMOOTHED_POINTS)
+    windows = range(0, len(values), length)
+    means_of = [[mean(column[start : start + length]) for start in windows] for column in (iterations, values)]
+    return means_of[0], means_of[1]
+
+
 def draw_curves(records: Sequence[Record], target: Path, title: str) -> None:
-    """Draw the loss, the learning rate and each validation metric over the iterations into a PNG file."""
+    """Draw the loss, the learning rate and each validation metric over the iterations into a PNG file.
+
+    A long curve of the loss is smoothed, with the raw one behind it.
+    """
     panels: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
     for record in records:
         for name, value in flattened(record).items():
@@ -115,7 +157,11 @@ def draw_curves(records: Sequence[Record], target: Path, title: str) -> None:
         figure.subplots(1, max(len(panels), 1), squeeze=False)[0], panels.items(), strict=False
     ):
         for curve_name, (iterations, values) in curves.items():
-            panel.plot(iterations, values, label=curve_name, marker="." if len(values) < 30 else None)
+            if metric == "loss" and len(values) >= 2 * _SMOOTHED_POINTS:
+                (raw,) = panel.plot(iterations, values, alpha=0.2, linewidth=0.5)
+                panel.plot(*smoothed(iterations, values), label=curve_name, color=raw.get_color())
+            else:
+                panel.plot(iterations, values, label=curve_name, marker="." if len(values) < 30 else None)
         panel.set(
             xlabel="iteration",
             ylabel={"lr": "learning rate", "psnr": "PSNR, dB"}.get(metric, metric),

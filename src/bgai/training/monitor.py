@@ -1,4 +1,4 @@
-"""What the first process of a training does besides training: it tells, validates and saves."""
+"""The first process's work beside training: it logs, validates and saves."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from bgai import provenance
 from bgai.atomic_files import whole_or_nothing
 from bgai.datasets.pairs import PairedImages
+from bgai.evaluation.result_folder import mean
 from bgai.evaluation.scores import validate
 from bgai.training.log_files import Journal, draw_curves, read_records
 from bgai.training.run_folder import Experiment
@@ -20,14 +21,17 @@ from bgai.weights.history import as_json, run_of
 
 PICTURES_KEPT = 5
 
+Scores = Mapping[str, Mapping[str, float]]
+"""Means of the metrics by validation set."""
+
 
 class Report:
     """Log, scores, pictures, states and weights of a training.
 
     Args:
         validation: Sets of images by name.
-        description: Of the data.
-        notes: Lines that the user should see at the beginning.
+        description: What the training data are.
+        notes: Warnings that are logged at the beginning.
     """
 
     def __init__(
@@ -43,7 +47,10 @@ class Report:
         self.options = trainer.options
         self.journal = Journal(experiment.folder, trainer.iteration, self.options.logger.use_tb_logger)
         self._scores: dict[str, dict[str, float]] = {}
-        self._told = (trainer.iteration, trainer.seconds)
+        self._best: float | None = None
+        for record in read_records(self.journal.records):
+            self._is_best(record.get("validation", {}))
+        self._logged = (trainer.iteration, trainer.seconds)
         self._saved = trainer.seconds
         with whole_or_nothing(experiment.folder / "options.json") as partial:
             partial.write_text(self.options.model_dump_json(indent=2), encoding="utf-8")
@@ -56,11 +63,11 @@ class Report:
             self.journal.line(f"going on after iteration {trainer.iteration:,}")
 
     def loss(self, terms: Mapping[str, float]) -> None:
-        """Tell how the training goes, by the terms of the loss."""
+        """Log the terms of the loss, the learning rate and the speed."""
         trainer, train = self.trainer, self.options.train
-        iterations, seconds = trainer.iteration - self._told[0], max(trainer.seconds - self._told[1], 1e-9)
-        self._told = (trainer.iteration, trainer.seconds)
-        speed = iterations * self.options.datasets.train.batch_size_per_gpu * trainer.world.size / seconds
+        iterations, seconds = trainer.iteration - self._logged[0], max(trainer.seconds - self._logged[1], 1e-9)
+        self._logged = (trainer.iteration, trainer.seconds)
+        speed = iterations * self.options.datasets.train.batch_size_per_gpu * trainer.processes.size / seconds
         rate = trainer.optimizer.param_groups[0]["lr"]
         if train.minutes is not None:
             total, left = "", 60 * train.minutes - trainer.seconds
@@ -73,15 +80,20 @@ class Report:
             f"iteration {trainer.iteration:,}{total}  loss {loss:.5f}{parts}  lr {rate:.2e}  {speed:.1f} images/s"
             f"  {timedelta(seconds=max(round(left), 0))} left"
         )
-        told = {"terms": terms} if len(terms) > 1 else {}
-        self.journal.record(trainer.iteration, loss=loss, **told, lr=rate, images_per_second=round(speed, 2))
+        each = {"terms": terms} if len(terms) > 1 else {}
+        self.journal.record(trainer.iteration, loss=loss, **each, lr=rate, images_per_second=round(speed, 2))
 
-    def attend(self, over: bool) -> None:
-        """Save and validate when that is due: the state first, so that nothing that follows can lose it."""
+    def after_step(self, over: bool, stopping: bool = False) -> None:
+        """Save and validate when that is due: the state first, so that nothing that follows can lose it.
+
+        Args:
+            over: Whether this was the last step.
+            stopping: Whether the training was asked to stop.
+        """
         iteration, logger = self.trainer.iteration, self.options.logger
         minutes = logger.save_checkpoint_minutes
         late = minutes is not None and self.trainer.seconds - self._saved > 60 * minutes
-        saving = iteration % logger.save_checkpoint_freq == 0 or late or over
+        saving = iteration % logger.save_checkpoint_freq == 0 or late or over or stopping
         if saving:
             self.experiment.save_state(iteration, self.trainer.state())
             self._saved = self.trainer.seconds
@@ -90,6 +102,7 @@ class Report:
             self.validate(over)
         if saving:
             self._save_weights()
+            self._draw_curves()
 
     def validate(self, over: bool) -> None:
         """Measure the averaged weights on the validation sets; keep pictures if asked to, and some at the end."""
@@ -106,28 +119,56 @@ class Report:
             self.journal.line(f"iteration {iteration:,}  {dataset}  {values}")
         if self._scores:
             self.journal.record(iteration, validation=self._scores)
+        if self._is_best(self._scores):
+            save_network(self.trainer.average, self.experiment.weights("best"), self._metadata())
+
+    def _is_best(self, scores: Scores) -> bool:
+        """Compare scores with the best so far, of which a note is taken."""
+        metrics = self.options.val.metrics
+        metric = self.options.val.best_metric or next(iter(metrics), None)
+        values = [score[metric] for score in scores.values() if metric in score] if metric else []
+        if metric is None or not values:
+            return False
+        score = mean(values) if metrics[metric].better == "higher" else -mean(values)
+        if self._best is not None and not score > self._best:
+            return False
+        self._best = score
+        return True
 
     def stop(self) -> None:
-        """Save, and end a training that was asked to stop."""
-        self.experiment.save_state(self.trainer.iteration, self.trainer.state())
-        self._close(f"stopped after iteration {self.trainer.iteration:,}; --auto_resume goes on from there")
+        """End a training that was asked to stop."""
+        self._close(
+            f"stopped after iteration {self.trainer.iteration:,}; --auto_resume goes on from there;"
+            f" {self.experiment.weights('latest')}: its weights"
+        )
         raise KeyboardInterrupt
 
     def finish(self) -> None:
-        last, latest = self.experiment.weights(self.trainer.iteration), self.experiment.weights("latest")
-        if not last.exists():  # killed between its last state and its weights
+        last = self.experiment.weights(self.trainer.iteration)
+        if not last.exists():  # the process was killed between its last state and its weights
             self._save_weights()
-        with whole_or_nothing(latest) as partial:
-            partial.write_bytes(last.read_bytes())
-        self._close(f"{latest}: the weights after {self.trainer.iteration:,} iterations")
+            self._draw_curves()
+        self._copy_to_latest()
+        self._close(f"{self.experiment.weights('latest')}: the weights after {self.trainer.iteration:,} iterations")
 
     def _close(self, last_line: str) -> None:
-        draw_curves(read_records(self.journal.records), self.experiment.folder / "curves.png", self.options.name)
         self.journal.line(last_line)
         self.journal.close()
 
+    def _draw_curves(self) -> None:
+        draw_curves(read_records(self.journal.records), self.experiment.folder / "curves.png", self.options.name)
+
     def _save_weights(self) -> None:
-        """Write the averaged weights with what they should say of their own making."""
+        """Write the averaged weights, under their iteration and as the latest."""
+        save_network(self.trainer.average, self.experiment.weights(self.trainer.iteration), self._metadata())
+        self._copy_to_latest()
+
+    def _copy_to_latest(self) -> None:
+        with whole_or_nothing(self.experiment.weights("latest")) as partial:
+            partial.write_bytes(self.experiment.weights(self.trainer.iteration).read_bytes())
+
+    def _metadata(self) -> dict[str, str]:
+        """How the averaged weights were made, and how good they are."""
         metadata = {
             "commit": provenance.commit(),
             "data": self.description,
@@ -135,16 +176,16 @@ class Report:
             "machine": provenance.machine(),
             "minutes": f"{self.trainer.seconds / 60:.1f}",
             "options": self.options.without_places(),
-            "processes": str(self.trainer.world.size),
+            "processes": str(self.trainer.processes.size),
             "versions": provenance.versions("torch"),
         }
         if (teacher := self.options.train.teacher) is not None:
             metadata["teacher"] = (
                 "the authors' weights" if teacher.weights == "official" else Path(teacher.weights).name
             )
-        if (start := self.options.path.pretrain_network_g) is not None:
-            metadata["start"] = start.name
+        if self.trainer.start is not None:
+            metadata["start"] = self.trainer.start
         metadata["history"] = as_json([*self.trainer.history, run_of(metadata)])
         if self._scores:
             metadata["validation"] = json.dumps(self._scores)
-        save_network(self.trainer.average, self.experiment.weights(self.trainer.iteration), metadata)
+        return metadata

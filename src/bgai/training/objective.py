@@ -1,6 +1,6 @@
-"""What a training step minimises: the distance from the true pictures, and from what a teacher makes of the same input.
+"""The loss of a training step: the distance from the true pictures, and from a teacher's results for the same input.
 
-A teacher is a trained network of the same shape. Beside its enlarged picture it shows all that lies between: each part
+A teacher is a trained network of the same shape. It gives its enlarged picture and all that lies between: each part
 of the student is given the teacher's input of that part, features and attention maps, and is to give the teacher's
 output. So every part learns by itself, from its first step on, whatever the parts before it have learnt.
 Source: A. Romero et al., FitNets: Hints for Thin Deep Nets (2015), with every part hinted.
@@ -11,13 +11,14 @@ Dimensions: those of `model.py`; p x p low-resolution pixels in a patch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bgai.network.model import BGAI, Group
-from bgai.options.sections import TeacherOptions
 
 Maps = Sequence[Sequence[Tensor | None]]
 
@@ -27,21 +28,30 @@ class Objective(nn.Module):
 
     Args:
         network: What is trained.
-        pixel_weight: Of the mean absolute difference from the true pictures; 0 leaves them out.
-        teacher: Not trained, and not part of the state of this module.
-        options: Weights of what the teacher shows; needed with a teacher.
+        teacher: Not trained, and not part of the state of this module; needed for all terms but `pixels`.
+        pixels: Weight of the mean absolute difference from the true pictures.
+        features: Weight of the parts' relative squared errors.
+        maps: Weight of the attention maps' relative squared errors.
+        output: Weight of the mean absolute difference from the teacher's pictures.
+        ensemble: Compare with the mean of the teacher's pictures of all eight orientations.
     """
 
     def __init__(
-        self, network: BGAI, pixel_weight: float, teacher: BGAI | None = None, options: TeacherOptions | None = None
+        self,
+        network: BGAI,
+        teacher: BGAI | None = None,
+        *,
+        pixels: float = 1,
+        features: float = 0,
+        maps: float = 0,
+        output: float = 0,
+        ensemble: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
         self._teacher = [teacher] if teacher else []  # in a list, so that its tensors are not this module's
-        self._ensemble = options is not None and options.ensemble
-        weights = {"pixels": pixel_weight}
-        if options is not None:
-            weights |= {"features": options.features, "maps": options.maps, "output": options.output}
+        self._ensemble = ensemble
+        weights = {"pixels": pixels, "features": features, "maps": maps, "output": output}
         self._weights = {name: weight for name, weight in weights.items() if weight > 0}
 
     @property
@@ -49,18 +59,30 @@ class Objective(nn.Module):
         """`pixels`, `features`, `maps` and `output`, those that have a weight."""
         return list(self._weights)
 
-    def forward(self, lr: Tensor, hr: Tensor) -> Tensor:
-        """The weighted terms, one for each of `names`, of B x 3 x p x p in [0, 1] and its B x 3 x sp x sp target."""
-        found: dict[str, Tensor] = {}
+    def forward(self, lr: Tensor, hr: Tensor, variances: Sequence[Tensor] | None = None) -> Tensor:
+        """The weighted terms, one for each of `names`.
+
+        Args:
+            lr: B x 3 x p x p in [0, 1].
+            hr: Its target, B x 3 x sp x sp.
+            variances: Of the batch that this is a part of; see `variances`.
+        """
+        terms: dict[str, Tensor] = {}
         target = None
         if {"features", "maps"} & self._weights.keys():
-            found["features"], found["maps"], target = forced_errors(self.network, self._teacher[0], lr)
+            terms["features"], terms["maps"], target = forced_errors(self.network, self._teacher[0], lr, variances)
         if {"pixels", "output"} & self._weights.keys():
             sr = self.network(lr).float()
-            found["pixels"] = F.l1_loss(sr, hr)
+            terms["pixels"] = F.l1_loss(sr, hr)
             if "output" in self._weights:
-                found["output"] = F.l1_loss(sr, self._target(lr, target))
-        return torch.stack([found[name] * weight for name, weight in self._weights.items()])
+                terms["output"] = F.l1_loss(sr, self._target(lr, target))
+        return torch.stack([terms[name] * weight for name, weight in self._weights.items()])
+
+    def variances(self, parts: Sequence[Tensor]) -> list[Tensor] | None:
+        """What `forward` needs to know of the whole batch where it is given one part at a time; None is nothing."""
+        if not {"features", "maps"} & self._weights.keys():
+            return None
+        return pooled_variances(self._teacher[0], parts)
 
     @torch.no_grad()
     def _target(self, lr: Tensor, known: Tensor | None) -> Tensor:
@@ -70,7 +92,9 @@ class Objective(nn.Module):
         return (self._teacher[0](lr) if known is None else known).float()
 
 
-def forced_errors(student: BGAI, teacher: BGAI, lr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def forced_errors(
+    student: BGAI, teacher: BGAI, lr: Tensor, variances: Sequence[Tensor] | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """How far the student's parts are from the teacher's, all given the teacher's inputs.
 
     The parts are the first convolution, what leads into the blocks of a group, each block, what leads out of them,
@@ -80,46 +104,121 @@ def forced_errors(student: BGAI, teacher: BGAI, lr: Tensor) -> tuple[Tensor, Ten
         student: What gets gradients.
         teacher: Of the same shape; none of its parameters requires a gradient.
         lr: B x 3 x p x p in [0, 1].
+        variances: Those of a larger batch, of which `lr` is a part, from `pooled_variances`; None takes those of `lr`.
 
     Returns:
         The mean over the parts of the squared error over the variance of what the part adds to its input; the same
         mean over the attention maps; and the teacher's enlarged picture.
     """
-    shallow = teacher.shallow_features(lr)
-    nothing = torch.zeros_like(shallow[:1, :1, :1, :1])
-    features = [_relative_error(student.shallow_features(lr), shallow, nothing)]
-    maps: list[Tensor] = []
-    x, outputs = shallow, []
-    previous: Maps = [[None] * 4] * student.config.blocks
-    for own, shown in zip(student.groups, teacher.groups, strict=True):
-        assert isinstance(own, Group)
-        assert isinstance(shown, Group)
-        entered = shown.enter(x)
-        features.append(_relative_error(own.enter(x), entered, x))
-        passed_on: list[list[Tensor]] = []
-        for own_block, shown_block, earlier in zip(own.blocks, shown.blocks, previous, strict=True):
-            left, shown_maps = shown_block(entered, earlier)
-            own_left, own_maps = own_block(entered, earlier)
-            features.append(_relative_error(own_left, left, entered))
-            maps += [_relative_error(mine, its, nothing) for mine, its in zip(own_maps, shown_maps, strict=True)]
-            passed_on.append(shown_maps)
-            entered = left
-        output = shown.leave(x, entered)
-        features.append(_relative_error(own.leave(x, entered), output, x))
-        outputs.append(output)
-        x, previous = output, passed_on
-    deep = teacher.deep_features(shallow, outputs)
-    features.append(_relative_error(student.deep_features(shallow, outputs), deep, shallow))
-    sr = teacher.reconstruct(deep)
-    interpolated = F.interpolate(lr, scale_factor=student.config.scale, mode="bilinear")
-    features.append(_relative_error(student.reconstruct(deep), sr, interpolated))
+    errors: tuple[list[Tensor], list[Tensor]] = [], []
+    given_variances = iter(variances or ())
+    sr = lr
+    for part in _teacher_parts(teacher, lr):
+        for place, (own, shown) in enumerate(zip(part.run(student), part.outputs, strict=True)):
+            variance = next(given_variances, None)
+            if variance is None:
+                variance = _added(part, place).var()
+            errors[min(place, 1)].append(F.mse_loss(own.float(), shown.float()) / variance.clamp(min=1e-12))
+        sr = part.outputs[0]
+    features, maps = errors
     return torch.stack(features).mean(), torch.stack(maps).mean(), sr
 
 
-def _relative_error(own: Tensor, shown: Tensor, given: Tensor) -> Tensor:
-    """Mean squared error over the variance of what was added to `given`."""
-    variance = (shown.float() - given.float()).var()
-    return F.mse_loss(own.float(), shown.float()) / variance.clamp(min=1e-12)
+@torch.no_grad()
+def pooled_variances(teacher: BGAI, parts: Sequence[Tensor]) -> list[Tensor]:
+    """The variances by which `forced_errors` divides for a whole batch, of a batch that is computed in parts.
+
+    Args:
+        teacher: Of which the outputs are taken.
+        parts: Each b x 3 x p x p; together the batch.
+    """
+    moments = [
+        [_moments(_added(part, place)) for part in _teacher_parts(teacher, lr) for place in range(len(part.outputs))]
+        for lr in parts
+    ]
+    variances = []
+    for each in zip(*moments, strict=True):
+        counts, means, squares = (torch.stack(column) for column in zip(*each, strict=True))
+        mean = (counts * means).sum() / counts.sum()
+        variances.append(((squares + counts * (means - mean) ** 2).sum() / (counts.sum() - 1)).float())
+    return variances
+
+
+def _moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Count, mean and sum of squared deviations."""
+    values = values.double()
+    mean = values.mean()
+    return torch.full_like(mean, values.numel()), mean, ((values - mean) ** 2).sum()
+
+
+class _Part(NamedTuple):
+    """One part of the network, given the teacher's input of it."""
+
+    run: Callable[[BGAI], Sequence[Tensor]]
+    """What it computes in a network: features, and after them attention maps."""
+    outputs: Sequence[Tensor]
+    """What it computes in the teacher."""
+    given: Tensor
+    """What its features are added to."""
+
+
+def _teacher_parts(teacher: BGAI, lr: Tensor) -> Iterator[_Part]:
+    """The parts in the order of computation; the last one's output is the enlarged picture."""
+    shallow = teacher.shallow_features(lr)
+    yield _Part(lambda network: [network.shallow_features(lr)], [shallow], _nothing(shallow))
+    x, outputs = shallow, []
+    previous: Maps = [[None] * 4] * teacher.config.blocks
+    for index in range(teacher.config.groups):
+        group, given = _group(teacher, index), x
+        entered = group.enter(given)
+        yield _Part(partial(_run_enter, index=index, given=given), [entered], given)
+        passed_on: list[list[Tensor]] = []
+        for place, (block, earlier) in enumerate(zip(group.blocks, previous, strict=True)):
+            left, maps = block(entered, earlier)
+            run = partial(_run_block, index=index, place=place, given=entered, earlier=earlier)
+            yield _Part(run, [left, *maps], entered)
+            passed_on.append(maps)
+            entered = left
+        x = group.leave(given, entered)
+        yield _Part(partial(_run_leave, index=index, given=given, features=entered), [x], given)
+        outputs.append(x)
+        previous = passed_on
+    deep = teacher.deep_features(shallow, outputs)
+    yield _Part(lambda network: [network.deep_features(shallow, outputs)], [deep], shallow)
+    interpolated = F.interpolate(lr, scale_factor=teacher.config.scale, mode="bilinear")
+    yield _Part(lambda network: [network.reconstruct(deep)], [teacher.reconstruct(deep)], interpolated)
+
+
+def _run_enter(network: BGAI, index: int, given: Tensor) -> Sequence[Tensor]:
+    return [_group(network, index).enter(given)]
+
+
+def _run_block(
+    network: BGAI, index: int, place: int, given: Tensor, earlier: Sequence[Tensor | None]
+) -> Sequence[Tensor]:
+    features, maps = _group(network, index).blocks[place](given, earlier)
+    return [features, *maps]
+
+
+def _run_leave(network: BGAI, index: int, given: Tensor, features: Tensor) -> Sequence[Tensor]:
+    return [_group(network, index).leave(given, features)]
+
+
+def _group(network: BGAI, index: int) -> Group:
+    group = network.groups[index]
+    assert isinstance(group, Group)
+    return group
+
+
+def _added(part: _Part, place: int) -> Tensor:
+    """What the part's features add to its input, or one of its attention maps."""
+    output = part.outputs[place]
+    given = part.given if place == 0 else _nothing(output)
+    return output.float() - given.float()
+
+
+def _nothing(like: Tensor) -> Tensor:
+    return torch.zeros((), dtype=like.dtype, device=like.device)
 
 
 @torch.no_grad()

@@ -7,28 +7,33 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bgai.datasets.pairs import Batches, FileBatches, MemoryBatches, PairedImages, PatchPlan, read_names
+from bgai.datasets.pairs import PairedImages, read_names
 from bgai.errors import BgaiError, ImageError, listed
+from bgai.evaluation.device_memory import is_out_of_memory
+from bgai.evaluation.image_sets import open_pairs
 from bgai.evaluation.scores import unmeasurable
 from bgai.network.config import GRID
-from bgai.options.sections import TrainDataset, TrainOptions
-from bgai.training.distributed import Launcher, World, join
+from bgai.options.training import TrainDataset, TrainOptions
+from bgai.training.batches import Batches, FileBatches, MemoryBatches
+from bgai.training.distributed import Launcher, ProcessGroup, join
 from bgai.training.monitor import Report
+from bgai.training.patches import PatchPlan
 from bgai.training.run_folder import Experiment, State, load_state
 from bgai.training.trainer import Trainer
+from bgai.types import Size
 
 
 def train(
     options: TrainOptions, auto_resume: bool = False, launcher: Launcher = "none", root: Path = Path("experiments")
 ) -> Path:
-    """Train, and leave everything in `root`/NAME.
+    """Train, and leave everything in `root`/NAME. Progress is logged under the name `bgai.training`.
 
     Args:
         options: A parsed option file.
@@ -42,34 +47,43 @@ def train(
     Raises:
         BgaiError: Images are missing or do not match, the loss is no longer finite, the disk is full, …
     """
-    with join(options, launcher) as world:
-        trainer = Trainer(options, world)
-        data = TrainingData(options, world)
-        experiment = Experiment(root, options.name)
-        state, notes = world.share(lambda: _find_state(options, experiment, auto_resume))
-        if state is not None:
-            trainer.restore(state)
-            notes += _changes(json.loads(state["options"]), json.loads(options.as_json()))
-        report = None
-        if world.is_first:
-            report = Report(trainer, experiment, data.validation, data.description, data.notes + notes)
+    with join(launcher, options.num_gpu, options.dist_params.backend) as processes:
         try:
-            _loop(trainer, data.batches, report)
-        except torch.OutOfMemoryError:
+            return _train(options, auto_resume, processes, root)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise BgaiError(
-                f"{world.device}: not enough memory; lower datasets.train.batch_size_per_gpu or gt_size, set"
-                " train.bfloat16, or datasets.train.in_memory: false"
-            ) from None
-        return experiment.weights("latest")
+                f"{processes.device}: not enough memory; set train.accumulate higher, train.precision: half or"
+                " datasets.train.in_memory: false, or lower datasets.train.gt_size"
+            ) from error
+
+
+def _train(options: TrainOptions, auto_resume: bool, processes: ProcessGroup, root: Path) -> Path:
+    trainer = Trainer(options, processes)
+    data = TrainingData(options, processes)
+    experiment = Experiment(root, options.name)
+    state, notes = processes.share(lambda: _find_state(options, experiment, auto_resume))
+    if state is not None:
+        trainer.restore(state)
+        notes += _changes(json.loads(state["options"]), json.loads(options.as_json()))
+    if trainer.progress < 1 and (note := trainer.fit_memory()):
+        notes.append(note)
+    trainer.compile()
+    report = None
+    if processes.is_first:
+        report = Report(trainer, experiment, data.validation, data.description, data.notes + notes)
+    _loop(trainer, data.batches, report)
+    return experiment.weights("latest")
 
 
 class TrainingData:
-    """The batches and validation sets of an option file, looked through before anything is trained or written."""
+    """The batches and validation sets of an option file, checked before anything is trained or written."""
 
-    def __init__(self, options: TrainOptions, world: World) -> None:
+    def __init__(self, options: TrainOptions, processes: ProcessGroup) -> None:
         train = options.datasets.train
         self.notes: list[str] = []
-        pairs = PairedImages(train, options.scale, self._names(train))
+        pairs = open_pairs(train, options.scale, only=self._names(train))
         sizes = pairs.sizes()
         side = train.gt_size // options.scale
         small = [name for name, size in zip(pairs.names, sizes, strict=True) if min(size) < side]
@@ -79,18 +93,13 @@ class TrainingData:
                 " them out, or set a smaller gt_size"
             )
         self.validation = {
-            dataset.name: PairedImages(dataset, options.scale, seed=options.manual_seed)
+            dataset.name: open_pairs(dataset, options.scale, degraded_by=options.manual_seed)
             for dataset in options.datasets.validation.values()
         }
         for validation in self.validation.values():
             if problems := unmeasurable(validation, options.val.metrics):
                 raise ImageError(listed(problems, "; "))
-        plan = PatchPlan(train, options.scale, sizes, options.manual_seed, world.rank, world.size)
-        self.batches: Batches
-        if train.in_memory:
-            self.batches = MemoryBatches(pairs, plan, sizes, world.device)
-        else:
-            self.batches = FileBatches(pairs, plan, train.num_worker_per_gpu, world.device)
+        self.batches = _batches(options, processes, pairs, sizes)
         megapixels = sum(height * width for height, width in sizes) * options.scale**2 / 1e6
         self.description = (
             f"{len(pairs)} images, {megapixels:.0f} megapixels{', degraded' if train.degradation else ''}"
@@ -113,16 +122,37 @@ class TrainingData:
         return read_names(path)
 
 
+def _batches(options: TrainOptions, processes: ProcessGroup, pairs: PairedImages, sizes: Sequence[Size]) -> Batches:
+    train = options.datasets.train
+    plan = PatchPlan(
+        sizes,
+        train.gt_size // options.scale,
+        options.scale,
+        train.batch_size_per_gpu,
+        seed=options.manual_seed,
+        rank=processes.rank,
+        world_size=processes.size,
+        mirror=train.use_hflip,
+        rotate=train.use_rot,
+        shuffle=train.use_shuffle,
+        repetitions=train.dataset_enlarge_ratio,
+        degradation=None if train.degradation is None else train.degradation.model(),
+    )
+    if train.in_memory:
+        return MemoryBatches(pairs, plan, sizes, processes.device)
+    return FileBatches(pairs, plan, train.num_worker_per_gpu, processes.device)
+
+
 def _find_state(options: TrainOptions, experiment: Experiment, auto_resume: bool) -> tuple[State | None, list[str]]:
-    """The state to go on from, and what was wrong with newer ones; without a state, room for a new training."""
+    """The state to go on from, and notes on newer ones; without a state, room is made for a new training."""
     notes: list[str] = []
     state = experiment.newest_state(notes.append) if auto_resume else None
     if state is None and options.path.resume_state is not None:
         state = load_state(options.path.resume_state)
     if state is None:
         experiment.begin()
-    else:
-        experiment.forget_after(state["iteration"])
+    elif archive := experiment.go_back_to(state["iteration"]):
+        notes.append(f"what was there of iterations after {state['iteration']:,} is set aside in {archive}")
     return state, notes
 
 
@@ -137,10 +167,10 @@ def _changes(before: Any, now: Any, name: str = "") -> list[str]:
 def _loop(trainer: Trainer, batches: Batches, report: Report | None) -> None:
     """Step until the training is over; the first process reports, validates and saves."""
     print_freq = trainer.options.logger.print_freq
-    losses = torch.zeros(len(trainer.terms), dtype=torch.float64, device=trainer.world.device)
+    losses = torch.zeros(len(trainer.terms), dtype=torch.float64, device=trainer.processes.device)
     steps = 0
     clock = time.monotonic()
-    with _stop_signals(trainer.world) as stopped:
+    with _stop_signals(trainer.processes) as stopped:
         for lr, hr in batches.since(trainer.iteration) if trainer.progress < 1 else ():
             losses += trainer.step(lr, hr)
             steps += 1
@@ -149,31 +179,32 @@ def _loop(trainer: Trainer, batches: Batches, report: Report | None) -> None:
             clock = now
             over = trainer.progress >= 1
             if trainer.iteration % print_freq == 0 or over:
-                terms = dict(zip(trainer.terms, trainer.world.mean(losses / steps).tolist(), strict=True))
+                terms = dict(zip(trainer.terms, trainer.processes.mean(losses / steps).tolist(), strict=True))
                 losses.zero_()
                 steps = 0
                 if not all(map(math.isfinite, terms.values())):
                     raise trainer.diverged(f"loss {sum(terms.values())}")
                 if report:
                     report.loss(terms)
+            stopping = bool(stopped)
             if report:
-                report.attend(over)
+                report.after_step(over, stopping)
             if over:
                 break
-            if stopped and report:
+            if stopping and report:
                 report.stop()
     if report:
         report.finish()
 
 
 @contextmanager
-def _stop_signals(world: World) -> Iterator[list[int]]:
+def _stop_signals(processes: ProcessGroup) -> Iterator[list[int]]:
     """A list that is no longer empty once the process was asked to stop; a second time stops it at once.
 
     Several processes cannot agree on an iteration without waiting for each other: they stop as they always do.
     """
     asked: list[int] = []
-    if world.size > 1 or threading.current_thread() is not threading.main_thread():
+    if processes.size > 1 or threading.current_thread() is not threading.main_thread():
         yield asked
         return
 

@@ -3,14 +3,18 @@
 experiments/NAME/options.json                       all settings, those left at their defaults too
                  training_states/5000.state         all that is needed to go on after iteration 5000
                  models/net_g_5000.safetensors      the averaged weights, for enlarging and testing
+                        net_g_latest, net_g_best    the newest of them, and the best on the validation sets
                  visualization/                     validation pictures
-                 train.log, log.jsonl, curves.png   what happened
+                 train.log, log.jsonl, curves.png   the course of the training, for people and for programs
+                 archived_TIME/                     what came after a state that the training went back to
 """
 
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,8 @@ import numpy as np
 import torch
 
 from bgai.atomic_files import remove_leftovers, set_aside, whole_or_nothing
-from bgai.errors import UsageError, WeightsError
+from bgai.errors import OutputError, UsageError, WeightsError
+from bgai.names import path_within
 from bgai.pictures.writing import save_rgb_png
 from bgai.types import RgbImage
 
@@ -51,13 +56,36 @@ class Experiment:
         for path in self._saved()[STATES_KEPT:]:
             path.unlink()
 
-    def forget_after(self, iteration: int) -> None:
-        """Remove states of later iterations, and what killed processes left: a training that goes on makes its own."""
-        for path in self._saved():
-            if int(path.stem) > iteration:
-                path.unlink()
+    def go_back_to(self, iteration: int) -> Path | None:
+        """Make room for going on after an iteration, and remove what killed processes left.
+
+        Returns:
+            The folder in which states and weights of later iterations are set aside, with the records and the best
+            weights as they were; None where there are no later states.
+
+        Raises:
+            OutputError: The file system refuses.
+        """
         for folder in (self.states, self.folder / "models"):
             remove_leftovers(folder)
+        later = [path for path in self._saved() if int(path.stem) > iteration]
+        if not later:
+            return None
+        for path in (self.folder / "models").glob("net_g_*.safetensors"):
+            number = path.stem.rpartition("_")[2]
+            if number == "best" or (number.isdigit() and int(number) > iteration):
+                later.append(path)
+        archive = self.folder / f"archived_{datetime.now(timezone.utc):%Y%m%d_%H%M%S_%f}"
+        try:
+            for path in later:
+                target = archive / path.relative_to(self.folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.rename(target)
+            if self.log.exists():
+                shutil.copyfile(self.log, archive / self.log.name)
+        except OSError as error:
+            raise OutputError(f"{archive}: later states cannot be set aside: {error.strerror or error}") from error
+        return archive
 
     def newest_state(self, complain: Callable[[str], None]) -> State | None:
         """The newest state that can be read; `complain` hears of those that cannot."""
@@ -74,13 +102,13 @@ class Experiment:
         repeated = lr.repeat(scale, axis=0).repeat(scale, axis=1)
         gap = np.full((len(hr), 4, 3), 255, np.uint8)
         pixels = np.concatenate((repeated, gap, sr, gap, hr), axis=1)
-        target = self.folder / "visualization" / dataset / f"{name.replace('/', '_')}.png"
+        target = path_within(self.folder / "visualization" / dataset, f"{name.replace('/', '_')}.png")
         save_rgb_png(target, pixels)
 
     def _saved(self) -> list[Path]:
         """Files of states, the newest first."""
-        found = [path for path in self.states.glob("*.state") if path.stem.isdigit()]
-        return sorted(found, key=lambda path: int(path.stem), reverse=True)
+        paths = [path for path in self.states.glob("*.state") if path.stem.isdigit()]
+        return sorted(paths, key=lambda path: int(path.stem), reverse=True)
 
 
 def load_state(path: Path) -> State:
@@ -94,9 +122,9 @@ def load_state(path: Path) -> State:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except Exception:  # a damaged pickle makes its reader raise anything
-        raise WeightsError(f"{path}: damaged, or not a training state") from None
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # a damaged pickle makes its reader raise anything
+        raise WeightsError(f"{path}: damaged, or not a training state") from error
     if not isinstance(state, dict) or "iteration" not in state:
         raise WeightsError(f"{path}: not a training state of this program")
     return state

@@ -1,13 +1,13 @@
 """The network in training: first weights, steps, and the state to go on from.
 
-Source of the recipe: the paper and its option files; bfloat16 and compilation are ours.
+Source of the recipe: the paper and its option files; low precision, compilation and batches in parts are ours.
 """
 
 from __future__ import annotations
 
 import copy
 import warnings
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -15,33 +15,39 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bgai import provenance
 from bgai.errors import BgaiError, WeightsError
+from bgai.evaluation.device_memory import free_bytes
 from bgai.network.fused_attention import fuse
 from bgai.network.model import BGAI
-from bgai.options.sections import OptimizerOptions, PathOptions, TeacherOptions, TrainingOptions, TrainOptions
-from bgai.training.distributed import World
+from bgai.options.training import OptimizerOptions, TeacherOptions, TrainingOptions, TrainOptions
+from bgai.training.distributed import ProcessGroup
 from bgai.training.initial_weights import start_from_interpolation, start_from_network
 from bgai.training.learning_rate import learning_rate
+from bgai.training.memory import needed_gib, parts_that_fit, saved_bytes
 from bgai.training.objective import Objective
 from bgai.training.run_folder import State
 from bgai.training.soap import Soap
 from bgai.weights.checkpoint import load_network
 from bgai.weights.history import Run, as_json, parse_history, read_history
-from bgai.weights.sources import find_weights
+from bgai.weights.sources import Weights, find_weights
 
 
 class Trainer:
     """The network in training, and what a step does to it."""
 
-    def __init__(self, options: TrainOptions, world: World) -> None:
+    def __init__(self, options: TrainOptions, processes: ProcessGroup) -> None:
         self.options = options
-        self.world = world
+        self.processes = processes
         torch.manual_seed(options.manual_seed)
-        self.network = initial_network(options).to(world.device)
-        if _attends_fused(options.train, world.device):
+        start = options.path.pretrain_network_g
+        weights = None if start is None else find_weights(start, options.scale)
+        self.start = None if weights is None else weights.name
+        """Name of the weights that the training started from."""
+        self.network = _initial_network(options, weights).to(processes.device)
+        if _attends_fused(options.train, processes.device):
             fuse(self.network)
         self.average = copy.deepcopy(self.network).eval()
         self.optimizer = _optimizer(options.train.optim_g, self.network)
-        self.history = _earlier(options.path.pretrain_network_g)
+        self.history = _history(weights)
         """The trainings before this one."""
         self.iteration = 0
         self.seconds = 0.0
@@ -49,25 +55,74 @@ class Trainer:
         """Part of the training that is over, 0 to 1, the same in all processes."""
         self._weights: list[Tensor] = list(self.network.parameters())
         self._averages: list[Tensor] = list(self.average.parameters())
-        if options.train.compile:
-            self.network.compile()
-        teacher = options.train.teacher
-        objective = Objective(
+        self._objective = self._make_objective()
+        self.terms = self._objective.names
+        """Names of the loss's terms, in the order in which `step` gives them."""
+        self.parts = options.train.accumulate or 1
+        """In how many parts a batch is computed, one after the other."""
+        self._loss = self._parallel(self._objective)
+        self._compiles = options.train.compile
+
+    def _make_objective(self) -> Objective:
+        pixels, teacher = self.options.train.pixel_opt.loss_weight, self.options.train.teacher
+        if teacher is None:
+            return Objective(self.network, pixels=pixels)
+        return Objective(
             self.network,
-            options.train.pixel_opt.loss_weight,
-            None if teacher is None else _teacher(teacher, self.network).to(world.device),
-            teacher,
+            _teacher(teacher, self.network).to(self.processes.device),
+            pixels=pixels,
+            features=teacher.features,
+            maps=teacher.maps,
+            output=teacher.output,
+            ensemble=teacher.ensemble,
         )
-        self.terms = objective.names
-        """Of the loss, in the order in which `step` gives them."""
-        self._objective = self._parallel(objective)
+
+    def fit_memory(self) -> str | None:
+        """Take the batch in as many parts as the free memory asks for, unless the options say in how many.
+
+        Returns:
+            A note for the user, where the batch does not fit as a whole.
+
+        Raises:
+            BgaiError: Not even one patch fits.
+        """
+        train, data = self.options.train, self.options.datasets.train
+        if train.accumulate is not None:
+            return None
+        B, free = data.batch_size_per_gpu, free_bytes(self.processes.device)
+        patch_bytes = saved_bytes(self._forward_of_one_patch)
+        fitting = parts_that_fit(B, patch_bytes, free)
+        self.parts = max(self.parts, fitting)
+        if fitting == 1:
+            return None
+        return (
+            f"a batch of {B} takes about {needed_gib(B, patch_bytes):.1f} GiB, of which {free / 2**30:.1f} are free: it"
+            f" is computed in {self.parts} parts, with the same result"
+        )
+
+    def _forward_of_one_patch(self) -> Tensor:
+        scale, device = self.options.scale, self.processes.device
+        side = self.options.datasets.train.gt_size // scale
+        lr, hr = (torch.zeros(1, 3, length, length, device=device) for length in (side, side * scale))
+        with self._autocast():
+            terms: Tensor = self._objective(lr.contiguous(memory_format=torch.channels_last), hr)
+        return terms
+
+    def compile(self) -> None:
+        """Compile the network, if the options say so: the first step takes minutes then."""
+        if self._compiles:
+            self.network.compile()
+
+    def _autocast(self) -> torch.autocast:
+        half = self.options.train.precision == "half"
+        return torch.autocast(self.processes.device.type, torch.bfloat16, enabled=half)
 
     def _parallel(self, objective: nn.Module) -> nn.Module:
-        if self.world.size == 1:
+        if self.processes.size == 1:
             return objective
-        # Of 1 x 1 kernels, whose strides mean nothing.
+        # 1 x 1 kernels have strides that mean nothing.
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-        devices = [self.world.device] if self.world.device.type == "cuda" else None
+        devices = [self.processes.device] if self.processes.device.type == "cuda" else None
         return DistributedDataParallel(
             objective, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
         )
@@ -77,7 +132,7 @@ class Trainer:
         self.seconds += seconds
         self.progress = self._progress()
         if self.options.train.minutes is not None:
-            self.progress = self.world.agree(self.progress)
+            self.progress = self.processes.agree(self.progress)
 
     def _progress(self) -> float:
         train = self.options.train
@@ -90,17 +145,40 @@ class Trainer:
         """Fit one batch, B x 3 x p x p and its B x 3 x sp x sp target, and return the loss's terms before the step."""
         train = self.options.train
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(train, self.iteration + 1, self.progress)
-        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=train.bfloat16):
-            terms: Tensor = self._objective(lr, hr)
+            group["lr"] = learning_rate(
+                train.scheduler, train.optim_g.lr, self.iteration + 1, self.progress, train.warmup_iter
+            )
         self.optimizer.zero_grad()
-        torch.autograd.backward(terms.sum())
+        terms = self._accumulate(lr, hr)
         if train.grad_clip is not None:
             nn.utils.clip_grad_norm_(self._weights, train.grad_clip)
         self.optimizer.step()
         self.iteration += 1
         self._update_average()
-        return terms.detach()
+        return terms
+
+    def _accumulate(self, lr: Tensor, hr: Tensor) -> Tensor:
+        """Add the gradients of a batch, of one part after the other, and return the terms of its loss."""
+        lr_parts, hr_parts = lr.chunk(self.parts), hr.chunk(self.parts)
+        variances = None
+        if len(lr_parts) > 1:
+            with self._autocast():
+                variances = self._objective.variances(lr_parts)
+        total = torch.zeros(len(self.terms), device=self.processes.device)
+        for number, part in enumerate(zip(lr_parts, hr_parts, strict=True), 1):
+            with self._synchronised(number == len(lr_parts)):
+                with self._autocast():
+                    terms: Tensor = self._loss(*part, variances)
+                terms = terms * (len(part[0]) / len(lr))
+                torch.autograd.backward(terms.sum())
+            total += terms.detach()
+        return total
+
+    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
+        """Gradients are exchanged between processes with the last part alone."""
+        if last or not isinstance(self._loss, DistributedDataParallel):
+            return nullcontext()
+        return self._loss.no_sync()
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -123,6 +201,7 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
+            "parts": self.parts,
             "options": self.options.as_json(),
             "history": as_json(self.history),
             "commit": provenance.commit(),
@@ -138,13 +217,15 @@ class Trainer:
             self.optimizer.load_state_dict({**state["optimizer"], "param_groups": settings})
             torch.set_rng_state(state["rng"])
             self.iteration, self.seconds = state["iteration"], state["seconds"]
+            if self.options.train.accumulate is None:  # sums in other parts would be rounded in another way
+                self.parts = state.get("parts", 1)
             if "history" in state:  # the file that it started from may be another one by now
                 self.history = parse_history(state["history"])
             self.progress = self._progress()
-        except (KeyError, ValueError, RuntimeError, TypeError):
+        except (KeyError, ValueError, RuntimeError, TypeError) as error:
             raise WeightsError(
                 "the training state is of another network or optimizer; give the training another name"
-            ) from None
+            ) from error
 
     def diverged(self, what: str) -> BgaiError:
         return BgaiError(
@@ -153,31 +234,29 @@ class Trainer:
         )
 
 
-def initial_network(options: TrainOptions) -> BGAI:
+def _initial_network(options: TrainOptions, weights: Weights | None) -> BGAI:
     """The network that a training starts from: given weights, or else one that interpolates."""
     network = BGAI(options.network_g.config(options.scale))
-    if options.path.pretrain_network_g is None:
+    if weights is None:
         start_from_interpolation(network)
         return network
-    _start_from_file(network, options.path.pretrain_network_g, options.path)
-    return network
-
-
-def _start_from_file(network: BGAI, path: Path, options: PathOptions) -> None:
-    other = load_network(path, options.param_key_g)
-    if other.config != network.config and options.strict_load_g:
+    if weights.is_graph:
+        raise WeightsError(f"{weights.file}: a graph cannot be trained; expected a .safetensors or .pth file")
+    other = load_network(weights.file, options.path.param_key_g)
+    if other.config != network.config and options.path.strict_load_g:
         raise WeightsError(
-            f"{path}: holds {other.config}; expected {network.config}. Set path.strict_load_g to false to start from"
-            " another scale"
+            f"{weights.file}: holds {other.config}; expected {network.config}. Set path.strict_load_g to false to"
+            " start from another scale"
         )
     try:
         start_from_network(network, other)
-    except RuntimeError:
-        raise WeightsError(f"{path}: holds {other.config}, of another shape than {network.config}") from None
+    except RuntimeError as error:
+        raise WeightsError(f"{weights.file}: holds {other.config}, of another shape than {network.config}") from error
+    return network
 
 
-def _earlier(start: Path | None) -> list[Run]:
-    return read_history(start) if start is not None and start.suffix == ".safetensors" else []
+def _history(start: Weights | None) -> list[Run]:
+    return read_history(start.file) if start is not None and start.file.suffix == ".safetensors" else []
 
 
 def _attends_fused(options: TrainingOptions, device: torch.device) -> bool:
@@ -202,6 +281,6 @@ def _teacher(options: TeacherOptions, student: BGAI) -> BGAI:
 def _optimizer(options: OptimizerOptions, network: BGAI) -> torch.optim.Optimizer:
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if options.type == "SOAP":
-        return Soap(trained, options.lr, options.betas, weight_decay=options.weight_decay)
+        return Soap(trained, options.lr, options.betas, options.eps, weight_decay=options.weight_decay)
     kind = torch.optim.AdamW if options.type == "AdamW" else torch.optim.Adam
-    return kind(trained, options.lr, options.betas, weight_decay=options.weight_decay, fused=True)
+    return kind(trained, options.lr, options.betas, options.eps, weight_decay=options.weight_decay, fused=True)

@@ -46,6 +46,8 @@ class OutputSettings:
     in folders the name of the original."""
     keep_dates: bool = False
     """Whether outputs get their originals' times of access and change."""
+    metadata: bool = True
+    """Whether EXIF, XMP and IPTC are kept; the colour profile and the resolution always are."""
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
@@ -173,6 +175,7 @@ def _enlarge(job: Job, upscaler: AnyUpscaler, settings: OutputSettings, progress
             upscaler=upscaler,
             quality=settings.quality,
             overwrite=settings.overwrite,
+            metadata=settings.metadata,
             max_pixels=settings.max_pixels,
             progress=progress,
         )

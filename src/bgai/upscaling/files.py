@@ -38,6 +38,7 @@ def upscale_file(
     clean: float | None = None,
     quality: int = 95,
     overwrite: bool = False,
+    metadata: bool = True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     upscaler: AnyUpscaler | None = None,
     progress: PixelProgress | None = None,
@@ -56,6 +57,7 @@ def upscale_file(
         clean: As for `Upscaler`.
         quality: 1 to 100, for JPEG and WebP.
         overwrite: Whether a file that exists may be replaced.
+        metadata: Whether EXIF, XMP, IPTC and texts are kept; the colour profile and the resolution always are.
         max_pixels: Refuse larger sources.
         upscaler: An open one, which saves the time to open one for each of many files; `scale`, `weights` and `clean`
             are its own then.
@@ -70,6 +72,7 @@ def upscale_file(
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> from bgai.pictures.writing import save_rgb_png
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_rgb_png(Path(folder, "small.png"), np.zeros((8, 10, 3), np.uint8))
@@ -90,7 +93,7 @@ def upscale_file(
     if target.exists() and source.exists() and target.samefile(source):
         raise OutputError(f"{target}: would replace its original; choose another output", parameter="output")
     try:
-        return _enlarge(source, target, upscaler, size, quality, overwrite, max_pixels, progress)
+        return _enlarge(source, target, upscaler, size, quality, overwrite, metadata, max_pixels, progress)
     except (BgaiError, MemoryError):
         raise
     except Exception as error:  # whatever a picture causes is an error of that picture: a batch goes on
@@ -116,10 +119,13 @@ def _enlarge(
     wanted: TargetSize | None,
     quality: int,
     overwrite: bool,
+    metadata: bool,
     max_pixels: int,
     progress: PixelProgress | None,
 ) -> EnlargedFile:
     picture = read_picture(source, max_pixels, scratch=target.parent)
+    if not metadata:
+        picture = picture.with_colours_alone()
     height, width, *channels = picture.pixels.shape
     plan = plan_file(source, (height, width), upscaler.scale, wanted)
     check_output(target, *plan.target, channels[0] if channels else 1)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from bgai.engines.selection import Engine
+from bgai.engines.base import Engine
 from bgai.network.config import GRID
 from bgai.types import Size, Tiles
 from bgai.upscaling.bounds import bound
@@ -46,10 +46,10 @@ class _SteppedEngine:
         self._second.prepare((size[0] * self._first.scale, size[1] * self._first.scale), count)
 
     def __call__(self, tiles: Tiles, count: int = 1) -> Tiles:
-        between = self._first(tiles)
+        between = self._first(tiles, count)
         for enlarged, source in zip(between, tiles, strict=True):
             bound(enlarged, source)
-        return self._second(np.clip(between, 0, 1, out=between))
+        return self._second(np.clip(between, 0, 1, out=between), count)
 
     def release(self) -> None:
         self._first.release()

@@ -74,7 +74,7 @@ def plan_spans(length: int, tile: int, halo: int) -> list[Span]:
 
 
 def plan_tiles(
-    height: int, width: int, pixels: int, halo: int, pixels_per_row: float = 0
+    height: int, width: int, pixels: int, halo: int, pixels_per_row: float = 0, most: int | None = None
 ) -> tuple[list[Span], list[Span]]:
     """Cut an image into the tiles that read least in all; rows first, then columns.
 
@@ -84,15 +84,18 @@ def plan_tiles(
         pixels: What there is room for: a tile, and what is made of a row of tiles.
         halo: As for `plan_spans`.
         pixels_per_row: What each row of pixels that a tile keeps takes of this room.
+        most: Pixels of a tile, however much room there is.
 
     Where halos alone take more room than there is, tiles are as small as they can be.
     """
     least = 2 * halo + GRID
+    most = pixels if most is None else min(pixels, most)
     best: tuple[list[Span], list[Span]] | None = None
     cost = 0
-    for tile_height in range(least, max(min(height, pixels // least), least) + GRID, GRID):
+    for tile_height in range(least, max(min(height, most // least), least) + GRID, GRID):
         rows = plan_spans(height, tile_height, halo)
-        room = int(pixels - pixels_per_row * max(span.keep_stop - span.keep_start for span in rows))
+        strip = pixels_per_row * max(span.keep_stop - span.keep_start for span in rows)
+        room = min(int(pixels - strip), most)
         tile_width = max((room // rows[0].length - width % GRID) // GRID * GRID, least)
         columns = plan_spans(width, tile_width, halo)
         area = rows[0].length * columns[0].length

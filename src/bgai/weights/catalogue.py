@@ -12,7 +12,9 @@ from typing import Any
 from bgai.errors import UsageError, WeightsError
 from bgai.network.config import SCALES, NetworkConfig
 from bgai.weights.history import Run, read_history
-from bgai.weights.safetensors_file import read_metadata, read_weights, tensor_shapes
+from bgai.weights.reading import read_weights
+from bgai.weights.safetensors_file import read_metadata
+from bgai.weights.shapes import tensor_shapes
 from bgai.weights.sources import (
     DEFAULT_HALO,
     SHIPPED_NAMES,

@@ -10,7 +10,8 @@ import torch
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
 from bgai.types import Tensors
-from bgai.weights.safetensors_file import read_weights, write_weights
+from bgai.weights.reading import read_weights
+from bgai.weights.safetensors_file import write_weights
 
 
 def load_network(source: str | Path, key: str = "params_ema") -> BGAI:
@@ -40,6 +41,16 @@ def build_network(config: NetworkConfig, tensors: Tensors) -> BGAI:
 def save_network(
     network: BGAI, path: str | Path, metadata: Mapping[str, str] | None = None, *, overwrite: bool = True
 ) -> None:
-    """Write a safetensors file with the network's settings and `metadata`, whole or not at all."""
-    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
+    """Write a safetensors file with the network's settings and `metadata`, whole or not at all.
+
+    Args:
+        network: On any device, in any precision; float32 is written.
+        path: A name that ends in `.safetensors`.
+        metadata: More to keep in the file; `halo`, the network's halo in pixels, is what `Upscaler` looks for.
+        overwrite: Whether a file of that name may be replaced.
+
+    Raises:
+        OutputError: `path` exists and `overwrite` is false, or it cannot be written.
+    """
+    tensors = {name: tensor.detach().float().cpu().numpy() for name, tensor in network.state_dict().items()}
     write_weights(network.config, tensors, path, metadata, overwrite=overwrite)

@@ -61,8 +61,8 @@ def download(urls: Sequence[str], pinned: Pinned, target: Path, progress: Progre
             return
         failures.append(f"{url.partition('://')[2].partition('/')[0] or url} ({failure})")
     raise WeightsError(
-        f"{target.name}: download failed: {', '.join(failures)}; fetch {urls[0]} on another machine and pass the file"
-        " with --weights"
+        f"{target.name}: download failed: {', '.join(failures)}; fetch {urls[0]} on another machine and name the file",
+        parameter="weights",
     )
 
 

@@ -57,9 +57,9 @@ def read_pth(path: Path, key: str) -> dict[str, NDArray[np.float32]]:
             with zipfile.ZipFile(file) as archive:
                 return _Archive(archive, size).tensors(key)
     except _RefusedError as error:
-        raise WeightsError(f"{path}: {error}") from None
-    except _DAMAGES:
-        raise WeightsError(f"{path}: damaged, or not a PyTorch checkpoint") from None
+        raise WeightsError(f"{path}: {error}") from error
+    except _DAMAGES as error:
+        raise WeightsError(f"{path}: damaged, or not a PyTorch checkpoint") from error
 
 
 class _RefusedError(Exception):
@@ -127,7 +127,7 @@ class _Archive:
         if storage.kind in _BFLOAT16:
             return (array.astype(np.uint32) << 16).view(np.float32)
         with np.errstate(over="ignore"):  # who reads weights refuses what is not finite
-            return np.ascontiguousarray(array, np.float32).reshape(tensor.shape)
+            return np.array(array, np.float32, order="C")  # a copy, which can be written to
 
     def _read(self, name: str) -> bytes:
         if name not in self._contents:

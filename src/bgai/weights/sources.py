@@ -13,6 +13,7 @@ from bgai.errors import UsageError, WeightsError
 from bgai.network.config import GRID, SCALES
 from bgai.types import Progress
 from bgai.weights.download import Pinned, download
+from bgai.weights.onnx_file import read_graph_metadata
 
 SHIPPED = Path(__file__).parent / "shipped"
 SHIPPED_NAMES = ("bgai", "photo")
@@ -29,10 +30,10 @@ OFFICIAL = {
     3: Pinned(2_997_089, "7fa514d7c542256fa621a30f93d767d7913eec4d80b67d65caad1a0ed625ced8"),
     4: Pinned(3_082_297, "de0b72b70dce10eddb2c293ef61dd2064aa343ab4581a58895b1c24964f0232c"),
 }
-_SUFFIXES = (".safetensors", ".pth", ".onnx")
-DEFAULT_HALO = 48
+_SUFFIXES = (".safetensors", ".pth", ".state", ".onnx")
+DEFAULT_HALO = 64
+"""For weights that say nothing, the authors' among them; `benchmarks/tiles.py` measures what weights need."""
 _MAX_HALO = 256
-_SHIPPED_HALO = 40  # `benchmarks/tiles.py` measures it: each time that weights are replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,8 @@ def find_weights(
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; weights are 'bgai', 'photo', 'official' or the path of a file")
     if path.suffix in _SUFFIXES:
-        return Weights(path.name, path, halo=_halo(path, DEFAULT_HALO))
-    raise WeightsError(f"{path}: expected an .onnx, .safetensors or .pth file")
+        return Weights(path.name, path, halo=_halo(path))
+    raise WeightsError(f"{path}: expected an .onnx, .safetensors or .pth file, or the .state of a training")
 
 
 def check_scale(scale: int | None) -> None:
@@ -151,10 +152,11 @@ def _shipped(name: str, scale: int) -> Weights:
     if scale not in held:
         others = ", only " + ", ".join(f"×{other}" for other in held) if held else ""
         raise WeightsError(
-            f"the package holds no {name} weights for ×{scale} yet{others}; use --weights official or a file of yours"
+            f"the package holds no {name} weights for ×{scale} yet{others}; use 'official' or a file of yours",
+            parameter="weights",
         )
     file = _shipped_file(name, scale)
-    return Weights(f"{name} ×{scale}", file, halo=_halo(file, _SHIPPED_HALO))
+    return Weights(f"{name} ×{scale}", file, halo=_halo(file))
 
 
 def _between(weights: str | Path | Weights | None, scale: int, clean: float) -> Weights:
@@ -174,15 +176,19 @@ def _shipped_file(name: str, scale: int) -> Path:
     return SHIPPED / f"{name}_x{scale}.safetensors"
 
 
-def _halo(file: Path, default: int) -> int:
-    """What a file of ours says that its weights need."""
-    if file.suffix != ".safetensors":
-        return default
-    from bgai.weights.safetensors_file import read_metadata
-
-    said = read_metadata(file).get("halo")
+def _halo(file: Path) -> int:
+    """What the metadata of a file say that its weights need: the same wherever the file lies."""
+    said = _metadata(file).get("halo")
     if said is None:
-        return default
+        return DEFAULT_HALO
     if said not in map(str, range(0, _MAX_HALO + 1, GRID // 2)):
         raise WeightsError(f"{file}: its metadata says halo {said[:40]!r}; expected a multiple of 8 up to {_MAX_HALO}")
     return int(said)
+
+
+def _metadata(file: Path) -> dict[str, str]:
+    if file.suffix == ".safetensors":
+        from bgai.weights.safetensors_file import read_metadata
+
+        return read_metadata(file)
+    return read_graph_metadata(file) if file.suffix == ".onnx" else {}

@@ -1,0 +1,111 @@
+"""What an engine is: the narrow interface between tiles and the runtimes that enlarge them."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+from bgai.errors import EngineError
+from bgai.types import Size, Tiles
+
+
+class Engine(Protocol):
+    """Enlarges batches of tiles; knows nothing of files, colour or tiling.
+
+    Threads may share an engine: calls wait for each other where the runtime needs it.
+    """
+
+    name: str
+    """The runtime: `openvino` or `torch`."""
+    device: str
+    """Where it runs: `cpu`, `cuda`, `cuda:1`, `mps`, …"""
+    scale: int
+    bytes_per_pixel: int
+    """Working memory for each low-resolution pixel of a batch, measured."""
+
+    def prepare(self, size: Size, count: int) -> None:
+        """Get ready for so many tiles of a height and width; without it the first of them may take longer."""
+        ...
+
+    def __call__(self, tiles: Tiles, count: int = 1) -> Tiles:
+        """Enlarge tiles; the same tiles and count give the same result, whatever ran before.
+
+        Args:
+            tiles: B x 3 x h x w, RGB in [0, 1], any h and w.
+            count: How many tiles of this size the image is cut into: many are worth more preparation.
+
+        Returns:
+            B x 3 x sh x sw, not clamped.
+
+        Raises:
+            EngineError: The tiles do not fit into the device's memory, or the runtime fails.
+        """
+        ...
+
+    def release(self) -> None:
+        """Give back the memory of the last tiles; the next ones take it anew."""
+        ...
+
+    def rest(self) -> None:
+        """Make room in a CPU's memory for another engine's tiles; the next ones here may take longer to begin."""
+        ...
+
+    def free_memory(self) -> int:
+        """Bytes that are free where the tiles are worked on."""
+        ...
+
+
+# What runtimes write where memory cannot be had.
+_NO_MEMORY = ("alloc", "out of memory", "not enough memory")
+
+
+def run_error(error: Exception, runtime: str, size: Size | None) -> EngineError:
+    """What an engine raises for an error of its runtime.
+
+    Args:
+        error: The error.
+        runtime: Its name.
+        size: Height and width of the tiles that were to run; None where they may have any.
+    """
+    tiles = f"tiles of {size[1]} x {size[0]}" if size else "tiles"
+    reason = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or any(sign in reason.lower() for sign in _NO_MEMORY):
+        return EngineError(f"{tiles} need more memory than {runtime} can have; choose smaller ones", parameter="tile")
+    return EngineError(f"{runtime} cannot run {tiles}: {reason[:300] or type(error).__name__}")
+
+
+class ProcessGuard:
+    """Remembers which process uses a runtime, because a fork does not copy the runtime's threads.
+
+    Args:
+        runtime: Its name.
+    """
+
+    def __init__(self, runtime: str) -> None:
+        self._runtime = runtime
+        self._user: int | None = None
+
+    def is_forked(self) -> bool:
+        """Whether this process was forked from one that had used the runtime."""
+        return self._user not in (None, os.getpid())
+
+    def check(self) -> None:
+        """Refuse a forked process, in which the runtime would wait for ever for threads that are not there.
+
+        Raises:
+            EngineError: This process was forked from one that had used the runtime.
+        """
+        if self.is_forked():
+            raise EngineError(
+                f"{self._runtime} was used before this process was forked, and its threads are not here: start"
+                " processes with multiprocessing's 'spawn' or 'forkserver', or enlarge nothing before the fork"
+            )
+
+    def use(self) -> None:
+        """Remember this process as the one that uses the runtime.
+
+        Raises:
+            EngineError: As for `check`.
+        """
+        self.check()
+        self._user = os.getpid()

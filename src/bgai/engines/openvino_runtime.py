@@ -1,0 +1,80 @@
+"""OpenVINO, imported here alone: its classes, its settings, and the one core of this process.
+
+When OpenVINO is imported it starts a process that reports the import over the network, unless the module that does so
+cannot be found. So that module is hidden while OpenVINO is imported, and only then.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bgai.engines.base import ProcessGuard
+
+__all__ = [
+    "COMPILING",
+    "GUARD",
+    "SETTINGS",
+    "VERSION",
+    "CompiledModel",
+    "Core",
+    "InferRequest",
+    "Model",
+    "Node",
+    "Output",
+    "PartialShape",
+    "Tensor",
+    "core",
+    "op",
+]
+
+_REPORTER = "openvino_telemetry"
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Make imports of a module fail within the block."""
+    before = {module: sys.modules[module]} if module in sys.modules else {}
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+        sys.modules.update(before)
+
+
+with _hidden(_REPORTER):
+    from openvino import CompiledModel, Core, InferRequest, Model, Node, Output, PartialShape, Tensor
+    from openvino import __version__ as VERSION
+    from openvino import opset13 as op
+
+SETTINGS = {
+    # Left alone, OpenVINO computes in bfloat16 or float16 where the CPU can, off by whole 8-bit levels.
+    "INFERENCE_PRECISION_HINT": "f32",
+    "PERFORMANCE_HINT": "LATENCY",
+}
+COMPILING = threading.Lock()
+"""Held while a graph is built, compiled and freed: nodes that graphs share are not made for several threads."""
+
+GUARD = ProcessGuard("OpenVINO")
+_MAKING_CORE = threading.Lock()
+
+
+def core() -> Core:
+    """The core of this process, made when first asked for.
+
+    Raises:
+        EngineError: The process was forked from one that has a core.
+    """
+    GUARD.use()
+    with _MAKING_CORE:
+        return _made_core()
+
+
+@functools.cache
+def _made_core() -> Core:
+    """It is never freed: OpenVINO frees with it what the process handles signals on."""
+    return Core()

@@ -1,0 +1,298 @@
+"""What an option file for training may say, in BasicSR's layout."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from bgai.errors import BgaiError
+from bgai.options.sections import (
+    AnyPath,
+    Fraction,
+    MetricOptions,
+    Name,
+    NetworkOptions,
+    NotNegative,
+    PairedDataset,
+    check_factor,
+    check_names,
+    forward_slashes,
+)
+from bgai.options.yaml_file import Section
+from bgai.types import Precision
+
+
+class TrainDataset(PairedDataset):
+    gt_size: PositiveInt
+    """Side of the high-resolution patches in pixels."""
+    batch_size_per_gpu: PositiveInt
+    meta_info_file: AnyPath | None = None
+    """A text file whose lines begin with the names to take, where not all of the folder is meant."""
+    use_hflip: bool = True
+    use_rot: bool = True
+    use_shuffle: bool = True
+    dataset_enlarge_ratio: PositiveInt = 1
+    """Repetitions of the images in what is shuffled as a whole."""
+    num_worker_per_gpu: Annotated[int, Field(ge=0, le=256)] = 4
+    in_memory: bool = False
+    """Keep all images as bytes in the device's memory and crop them there, instead of reading files all the time."""
+    prefetch_mode: Literal["cpu", "cuda"] | None = None
+    """Of BasicSR; batches are always prefetched."""
+    pin_memory: bool = True
+    """Of BasicSR; memory is always pinned where the device is a GPU."""
+
+
+class TrainDatasets(Section):
+    """`train`, and for validation any of `val`, `val_1`, `val_set14`, …"""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, PairedDataset]
+
+    train: TrainDataset
+
+    @model_validator(mode="after")
+    def _known_phases(self) -> TrainDatasets:
+        for key in self.validation:
+            if key.split("_")[0] != "val":
+                raise ValueError(f"unknown key {key!r}; expected 'train', and 'val' or names that begin with 'val_'")
+        check_names(self.validation.values())
+        return self
+
+    @property
+    def validation(self) -> dict[str, PairedDataset]:
+        return self.__pydantic_extra__
+
+
+class PathOptions(Section):
+    pretrain_network_g: Annotated[str, BeforeValidator(forward_slashes)] | None = None
+    """Weights to start from: `bgai` or `photo` in the package, `official` for the authors', or a file."""
+    strict_load_g: bool = True
+    """False takes weights of another scale too: the body as it is, the last convolution resampled."""
+    param_key_g: Literal["params", "params_ema"] = "params_ema"
+    resume_state: AnyPath | None = None
+
+
+class OptimizerOptions(Section):
+    type: Literal["Adam", "AdamW", "SOAP"] = "Adam"
+    lr: PositiveFloat
+    weight_decay: NotNegative = 0
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+
+
+class MultiStepLR(Section):
+    """The rate is multiplied by `gamma` after each of the milestones, which are iterations."""
+
+    type: Literal["MultiStepLR"]
+    milestones: tuple[PositiveInt, ...]
+    gamma: PositiveFloat = 0.1
+
+
+class CosineAnnealingLR(Section):
+    """Half a cosine from the rate to `eta_min` at the end."""
+
+    type: Literal["CosineAnnealingLR"]
+    eta_min: NotNegative = 0
+
+
+class CosineAnnealingRestartLR(Section):
+    """Half a cosine to `eta_min` in each of the periods, which are iterations, each from its own weight of the rate."""
+
+    type: Literal["CosineAnnealingRestartLR"]
+    periods: tuple[PositiveInt, ...] = Field(min_length=1)
+    restart_weights: tuple[PositiveFloat, ...] = (1,)
+    eta_min: NotNegative = 0
+
+    @model_validator(mode="after")
+    def _a_weight_each(self) -> CosineAnnealingRestartLR:
+        if len(self.restart_weights) != len(self.periods):
+            counts = f"{len(self.restart_weights)} and {len(self.periods)}"
+            raise ValueError(f"expected as many restart_weights as periods; found {counts}")
+        return self
+
+
+class OneCycleLR(Section):
+    """Half a cosine up for `pct_start` of the training, from the rate over `div_factor`, and another down to that over
+    `final_div_factor`. Source: L. N. Smith and N. Topin, Super-Convergence (2017), as PyTorch has it."""
+
+    type: Literal["OneCycleLR"]
+    pct_start: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    div_factor: PositiveFloat = 25
+    final_div_factor: PositiveFloat = 1e4
+
+
+Scheduler = Annotated[
+    MultiStepLR | CosineAnnealingLR | CosineAnnealingRestartLR | OneCycleLR, Field(discriminator="type")
+]
+
+
+class PixelLoss(Section):
+    type: Literal["L1Loss"] = "L1Loss"
+    loss_weight: NotNegative = 1
+    """0, with a teacher, learns from that alone."""
+    reduction: Literal["mean"] = "mean"
+
+
+class TeacherOptions(Section):
+    """A trained network to learn from: what counts how much in the loss beside `pixel_opt`."""
+
+    weights: Annotated[str, BeforeValidator(forward_slashes)] = "official"
+    """`official` for the authors', or a file; of the scale that is trained."""
+    features: NotNegative = 0
+    """Of the relative squared error of each part that is given the teacher's input; the mean over the parts."""
+    maps: NotNegative = 0
+    """Of the relative squared error of the attention maps in these parts."""
+    output: NotNegative = 0
+    """Of the mean absolute difference between the whole networks' enlarged pictures."""
+    ensemble: bool = False
+    """Compare with the mean of the teacher's pictures of all eight orientations, which takes eight times as long."""
+
+    @model_validator(mode="after")
+    def _teaches(self) -> TeacherOptions:
+        if not (self.features or self.maps or self.output):
+            raise ValueError("expected a weight above 0 for one of 'features', 'maps' and 'output'")
+        if self.maps and not self.features:
+            raise ValueError("'maps' alone leave most of the network untaught: expected a weight 'features' above 0")
+        if self.ensemble and not self.output:
+            raise ValueError("'ensemble' changes the enlarged pictures alone: expected a weight 'output' above 0")
+        return self
+
+
+def _precision(value: object) -> object:
+    return {True: "half", False: "float32"}[value] if isinstance(value, bool) else value
+
+
+class TrainingOptions(Section):
+    optim_g: OptimizerOptions
+    scheduler: Scheduler
+    pixel_opt: PixelLoss = PixelLoss()
+    teacher: TeacherOptions | None = None
+    total_iter: PositiveInt | None = None
+    minutes: PositiveFloat | None = None
+    """Instead of `total_iter`: the schedule is stretched over this time, however fast the machine is."""
+    warmup_iter: int = -1
+    ema_decay: Fraction = 0
+    """Of the moving average of the weights, which is what is validated and kept; 0 is none."""
+    grad_clip: PositiveFloat | None = None
+    """Largest norm of the gradient; None leaves it alone."""
+    precision: Annotated[Precision, BeforeValidator(_precision)] = Field(
+        "float32", validation_alias=AliasChoices("precision", "bfloat16")
+    )
+    """`half` computes in bfloat16 where autocasting allows; weights stay in float32. `bfloat16: true` is the same."""
+    accumulate: PositiveInt | None = None
+    """Parts in which a batch is computed, one after the other, with the same result in less memory. None takes as many
+    as the free memory asks for."""
+    compile: bool = False
+    """Compile the network: minutes at the start, faster steps afterwards."""
+    fused: bool | None = None
+    """Attend without stored maps: less memory, faster on CUDA and slower on CPUs. None does so on CUDA."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainingOptions:
+        if (self.total_iter is None) == (self.minutes is None):
+            raise ValueError("expected one of 'total_iter' and 'minutes'")
+        if self.minutes is not None and isinstance(self.scheduler, MultiStepLR | CosineAnnealingRestartLR):
+            raise ValueError("with 'minutes' expected the scheduler CosineAnnealingLR or OneCycleLR")
+        if isinstance(self.scheduler, CosineAnnealingRestartLR) and sum(self.scheduler.periods) < (
+            self.total_iter or 0
+        ):
+            raise ValueError(
+                f"scheduler: the periods end after {sum(self.scheduler.periods)} iterations; expected {self.total_iter}"
+            )
+        if self.teacher is None and self.pixel_opt.loss_weight == 0:
+            raise ValueError("pixel_opt.loss_weight: expected more than 0 without a teacher")
+        if self.fused and self.teacher and self.teacher.maps:
+            raise ValueError(
+                "fused: attentions without stored maps have none to compare; leave it out, or teacher.maps"
+            )
+        return self
+
+
+class ValidationOptions(Section):
+    val_freq: PositiveInt = 5000
+    save_img: bool = False
+    suffix: Name | None = None
+    """Ends the names of the pictures; None takes the iteration."""
+    pbar: bool = True
+    """Of BasicSR; changes nothing."""
+    metrics: dict[str, MetricOptions] = Field(default_factory=dict)
+    best_metric: str | None = None
+    """The metric whose mean over the validation sets chooses `net_g_best`; None takes the first. Its `better` says
+    whether higher or lower values are better."""
+
+    @model_validator(mode="after")
+    def _has_the_metric(self) -> ValidationOptions:
+        if self.best_metric is not None and self.best_metric not in self.metrics:
+            names = ", ".join(self.metrics) or "the names below 'metrics', of which there are none"
+            raise ValueError(f"best_metric {self.best_metric!r}: expected one of {names}")
+        return self
+
+
+class WandbOptions(Section):
+    project: None = None
+    """Not supported: the curves go to TensorBoard, `log.jsonl` and `curves.png`."""
+    resume_id: None = None
+
+
+class LoggerOptions(Section):
+    print_freq: PositiveInt = 100
+    save_checkpoint_freq: PositiveInt = 5000
+    save_checkpoint_minutes: PositiveFloat | None = None
+    """Save by the clock as well."""
+    use_tb_logger: bool = False
+    wandb: WandbOptions = WandbOptions()
+
+
+class DistributedOptions(Section):
+    backend: Literal["nccl", "gloo"] | None = None
+    """None takes nccl on GPUs and gloo on CPUs; nccl without a GPU does too."""
+    port: PositiveInt | None = None
+    """Of BasicSR; torchrun chooses it."""
+
+
+class TrainOptions(Section):
+    """A whole option file for training."""
+
+    name: Name
+    model_type: Literal["SRModel"] = "SRModel"
+    scale: Literal[2, 3, 4]
+    num_gpu: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    """0 trains on the CPU; several GPUs need torchrun."""
+    manual_seed: Annotated[int, Field(ge=0)] = 0
+    datasets: TrainDatasets
+    network_g: NetworkOptions = NetworkOptions()
+    path: PathOptions = PathOptions()
+    train: TrainingOptions
+    val: ValidationOptions = ValidationOptions()
+    logger: LoggerOptions = LoggerOptions()
+    dist_params: DistributedOptions = DistributedOptions()
+
+    @model_validator(mode="after")
+    def _agree(self) -> TrainOptions:
+        check_factor(self.network_g, self.scale)
+        if self.datasets.train.gt_size < self.scale:
+            raise ValueError(f"datasets.train.gt_size {self.datasets.train.gt_size} is less than one pixel before")
+        try:
+            self.network_g.config(self.scale)
+        except BgaiError as error:
+            raise ValueError(f"network_g: {error}") from error
+        return self
+
+    def as_json(self) -> str:
+        """All settings."""
+        return json.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    def without_places(self) -> str:
+        """All settings but where things lie, which is nothing that weights should carry to other machines."""
+        return json.dumps(_without_places(self.model_dump(mode="json", exclude_none=True)))
+
+
+def _without_places(values: Any) -> Any:
+    if not isinstance(values, dict):
+        return values
+    return {key: _without_places(value) for key, value in values.items() if key not in _PLACES}
+
+
+_PLACES = ("dataroot_gt", "dataroot_lq", "meta_info_file", "pretrain_network_g", "resume_state", "weights")

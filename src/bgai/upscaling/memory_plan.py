@@ -1,0 +1,62 @@
+"""How large tiles may be for the memory that there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bgai.engines.base import Engine
+from bgai.errors import UsageError
+from bgai.mapped import mapped_file
+from bgai.upscaling.pixels import has_alpha
+from bgai.upscaling.tiling import Span, plan_tiles
+
+COMMAND_MEMORY = 2**30
+"""Bytes that the process of `bgai upscale` stays below on a CPU."""
+PROCESS_BASE = 280 * 2**20
+"""Bytes that a process takes on a CPU for the interpreter, the libraries and compiled graphs."""
+
+_SHARE_OF_FREE = 0.5
+# Larger tiles gain nothing on a CPU: halos take less of them, and caches hold less of a row.
+_MOST_PIXELS = 512 * 512
+_MOST_BYTES_ON_GPU = 3 * 2**30
+_TRANSPARENCY_BYTES = 80  # for each pixel of an enlarged tile, what weighting and bounding take
+
+
+def check_memory(memory: int | None) -> None:
+    """Refuse a bound on memory that leaves nothing for tiles.
+
+    Raises:
+        UsageError: It is no more than what a process takes before it enlarges anything.
+    """
+    if memory is not None and memory <= PROCESS_BASE:
+        raise UsageError(
+            f"memory {memory}: expected more than {PROCESS_BASE} bytes, which the process takes by itself",
+            parameter="memory",
+        )
+
+
+def plan_for_memory(
+    image: NDArray[Any], engine: Engine, halo: int, memory: int | None
+) -> tuple[list[Span], list[Span]]:
+    """Cut an image into the tiles that read least in all; rows first, then columns.
+
+    Args:
+        image: H x W, or H x W x channels.
+        engine: What runs the tiles.
+        halo: Pixels cut off where tiles meet.
+        memory: Bytes that the process may take on a CPU, the image included, or tiles on a GPU; None for what is
+            fastest. Half of what is free is not exceeded in either case.
+    """
+    height, width = image.shape[:2]
+    free = int(engine.free_memory() * _SHARE_OF_FREE)
+    if engine.device != "cpu":
+        room = min(free, memory or _MOST_BYTES_ON_GPU)
+        return plan_tiles(height, width, room // engine.bytes_per_pixel, halo)
+    in_file = mapped_file(image) is not None
+    room = free if memory is None else min(free, memory - PROCESS_BASE - (0 if in_file else image.nbytes))
+    pixel_bytes = engine.bytes_per_pixel + has_alpha(image) * _TRANSPARENCY_BYTES * engine.scale**2
+    # Of output, for each row of input; and that itself, if reading it is what brings it into memory.
+    row_bytes = image[0].nbytes * (engine.scale**2 + in_file)
+    return plan_tiles(height, width, int(room / pixel_bytes), halo, row_bytes / pixel_bytes, _MOST_PIXELS)

@@ -1,0 +1,1 @@
+"""A page to drop pictures on, and the HTTP service behind it."""

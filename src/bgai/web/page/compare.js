@@ -1,0 +1,212 @@
+// Two pictures of one size on top of each other with a slider between them, at any zoom.
+import { percent, text } from "./texts.js";
+
+const MOST_ZOOM = 16; // device pixels for each of the picture
+const KEYS = { 0: "fit", 1: 1, 2: 2, 4: 4 };
+
+export class Compare {
+  constructor(dialog) {
+    this.dialog = dialog;
+    const find = (id) => dialog.querySelector(`#${id}`);
+    [this.stage, this.handle, this.before, this.after] = ["stage", "handle", "before", "after"].map(find);
+    this.loading = find("loading");
+    this.name = find("compare-name");
+    this.save = find("compare-save");
+    this.zoomValue = find("zoom-value");
+    this.partField = find("part-field");
+    this.part = find("part");
+    this.beforeLayer = dialog.querySelector(".before");
+    this.pointers = new Map();
+    this.fitted = true;
+    this.at = 0.5;
+    this.x = this.y = 0;
+    this.scale = 1;
+    find("compare-close").addEventListener("click", () => dialog.close());
+    dialog.addEventListener("close", () => {
+      this.before.removeAttribute("src");
+      this.after.removeAttribute("src");
+    });
+    for (const button of dialog.querySelectorAll("[data-zoom]")) {
+      button.addEventListener("click", () => this.zoomTo(button.dataset.zoom === "fit" ? "fit" : +button.dataset.zoom));
+    }
+    this.part.addEventListener("change", () => this.load());
+    dialog.addEventListener("keydown", (event) => this.key(event));
+    this.stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    this.stage.addEventListener("dblclick", (event) => this.zoomTo(this.fitted ? 1 : "fit", event));
+    for (const kind of ["pointerdown", "pointermove", "pointerup", "pointercancel"]) {
+      this.stage.addEventListener(kind, (event) => this[kind](event));
+    }
+    new ResizeObserver(() => (this.fitted ? this.zoomTo("fit") : this.draw())).observe(this.stage);
+  }
+
+  open(job, mostPixels) {
+    this.job = job;
+    this.name.textContent = job.name;
+    this.save.href = job.result;
+    this.save.download = job.output.name;
+    this.parts = parts(job.output.width, job.output.height, mostPixels);
+    this.partField.hidden = this.parts.length === 1;
+    this.part.replaceChildren(
+      ...this.parts.map((_, index) => new Option(text("partOf", { number: index + 1, all: this.parts.length }), index)),
+    );
+    this.part.value = Math.floor(this.parts.length / 2);
+    this.at = 0.5;
+    this.dialog.showModal();
+    this.handle.focus();
+    this.load();
+  }
+
+  async load() {
+    const { left, top, width, height } = this.parts[this.part.value || 0];
+    [this.width, this.height] = [width, height];
+    const region = new URLSearchParams({ left, top, width, height });
+    this.loading.hidden = false;
+    this.loading.textContent = text("loading");
+    for (const [image, of] of [[this.before, "bicubic"], [this.after, "result"]]) {
+      image.src = `/v1/jobs/${this.job.id}/view?of=${of}&${region}`;
+      image.width = width;
+      image.height = height;
+    }
+    this.zoomTo("fit");
+    try {
+      await Promise.all([this.before.decode(), this.after.decode()]);
+      this.loading.hidden = true;
+    } catch {
+      if (this.dialog.open) this.loading.textContent = text("notShown");
+    }
+  }
+
+  get zoom() {
+    return this.scale * devicePixelRatio;
+  }
+
+  // To a zoom, 1 for one device pixel for each of the picture, around a point that stays where it is.
+  zoomTo(zoom, point) {
+    if (!this.width) return;
+    const { width, height, left, top } = this.stage.getBoundingClientRect();
+    this.fitted = zoom === "fit";
+    if (this.fitted) {
+      this.scale = Math.min(width / this.width, height / this.height, 1 / devicePixelRatio);
+      this.x = (width - this.width * this.scale) / 2;
+      this.y = (height - this.height * this.scale) / 2;
+    } else {
+      const px = point ? point.clientX - left : width / 2;
+      const py = point ? point.clientY - top : height / 2;
+      const scale = Math.min(Math.max(zoom, 0.02), MOST_ZOOM) / devicePixelRatio;
+      this.x = px - ((px - this.x) / this.scale) * scale;
+      this.y = py - ((py - this.y) / this.scale) * scale;
+      this.scale = scale;
+    }
+    this.draw();
+  }
+
+  pan(x, y) {
+    this.fitted = false;
+    this.x += x;
+    this.y += y;
+    this.draw();
+  }
+
+  slide(at) {
+    this.at = Math.min(1, Math.max(0, at));
+    this.draw();
+  }
+
+  draw() {
+    const { width, height } = this.stage.getBoundingClientRect();
+    this.x = kept(this.x, this.width * this.scale, width);
+    this.y = kept(this.y, this.height * this.scale, height);
+    const [x, y] = [this.x, this.y].map((value) => Math.round(value * devicePixelRatio) / devicePixelRatio);
+    for (const image of [this.before, this.after]) {
+      image.style.transform = `translate(${x}px, ${y}px) scale(${this.scale})`;
+      image.style.imageRendering = this.zoom >= 1 ? "pixelated" : "auto";
+    }
+    this.beforeLayer.style.clipPath = `inset(0 ${100 - this.at * 100}% 0 0)`;
+    this.handle.style.left = `${this.at * 100}%`;
+    this.handle.setAttribute("aria-valuenow", Math.round(this.at * 100));
+    this.handle.setAttribute("aria-valuetext", text("sliderValue", { percent: percent(this.at) }));
+    this.zoomValue.textContent = percent(this.zoom);
+    for (const button of this.dialog.querySelectorAll("[data-zoom]")) {
+      const zoom = button.dataset.zoom;
+      const pressed = zoom === "fit" ? this.fitted : !this.fitted && Math.abs(this.zoom - zoom) < 1e-6;
+      button.setAttribute("aria-pressed", pressed);
+    }
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select")) return;
+    const step = 80;
+    const moves = { ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
+    const slides = { ArrowLeft: -0.02, ArrowDown: -0.02, ArrowRight: 0.02, ArrowUp: 0.02, PageDown: -0.1, PageUp: 0.1 };
+    if (event.target === this.handle && event.key in slides) this.slide(this.at + slides[event.key]);
+    else if (event.target === this.handle && event.key === "Home") this.slide(0);
+    else if (event.target === this.handle && event.key === "End") this.slide(1);
+    else if (event.target === this.stage && event.key in moves) this.pan(...moves[event.key]);
+    else if (event.key === "+" || event.key === "=") this.zoomTo(this.zoom * 1.25);
+    else if (event.key === "-") this.zoomTo(this.zoom / 1.25);
+    else if (event.key in KEYS) this.zoomTo(KEYS[event.key]);
+    else return;
+    event.preventDefault();
+  }
+
+  wheel(event) {
+    event.preventDefault();
+    this.zoomTo(this.zoom * Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.0015)), event);
+  }
+
+  pointerdown(event) {
+    if (event.button) return;
+    this.stage.setPointerCapture(event.pointerId);
+    this.pointers.set(event.pointerId, event);
+    this.sliding = this.pointers.size === 1 && this.handle.contains(event.target);
+    if (this.sliding) this.handle.focus();
+  }
+
+  pointermove(event) {
+    const last = this.pointers.get(event.pointerId);
+    if (!last) return;
+    if (this.sliding) {
+      const { left, width } = this.stage.getBoundingClientRect();
+      this.slide((event.clientX - left) / width);
+    } else if (this.pointers.size === 2) {
+      const other = [...this.pointers.values()].find((pointer) => pointer.pointerId !== event.pointerId);
+      const [was, is] = [last, event].map((one) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY));
+      this.zoomTo((this.zoom * is) / Math.max(was, 1), other);
+    } else {
+      this.pan(event.clientX - last.clientX, event.clientY - last.clientY);
+    }
+    this.pointers.set(event.pointerId, event);
+  }
+
+  pointerup(event) {
+    this.pointers.delete(event.pointerId);
+    this.sliding = false;
+  }
+
+  pointercancel(event) {
+    this.pointerup(event);
+  }
+}
+
+// A picture that is smaller than the stage is in its middle; a larger one covers it.
+function kept(start, length, room) {
+  return length <= room ? (room - length) / 2 : Math.min(0, Math.max(room - length, start));
+}
+
+// The rectangles that a picture is shown in, of at most so many pixels each.
+export function parts(width, height, mostPixels) {
+  const side = Math.floor(Math.sqrt(mostPixels));
+  if (width * height <= mostPixels) return [{ left: 0, top: 0, width, height }];
+  const [lefts, tops] = [width, height].map((length) => {
+    const count = Math.ceil(length / side);
+    return Array.from({ length: count + 1 }, (_, index) => Math.round((length * index) / count));
+  });
+  const found = [];
+  for (let row = 0; row + 1 < tops.length; row++) {
+    for (let column = 0; column + 1 < lefts.length; column++) {
+      const [left, top] = [lefts[column], tops[row]];
+      found.push({ left, top, width: lefts[column + 1] - left, height: tops[row + 1] - top });
+    }
+  }
+  return found;
+}

@@ -1,0 +1,35 @@
+"""The averaged weights in the state of a training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from bgai.errors import MissingExtraError, UsageError, WeightsError
+from bgai.network.config import NetworkConfig
+from bgai.types import Tensors
+
+
+def read_state_weights(path: Path) -> tuple[NetworkConfig, Tensors]:
+    """The network's settings and its averaged tensors, as `reading.read_weights` gives those of other files.
+
+    Raises:
+        MissingExtraError: PyTorch is missing.
+        WeightsError: The file is missing, damaged, or no state of a training.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("torch", f"reading {path}") from error
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        options = json.loads(state["options"])
+        shape = {name: value for name, value in options["network_g"].items() if name not in ("type", "upscale_factor")}
+        tensors = {name: tensor.numpy() for name, tensor in state["average"].items()}
+        return NetworkConfig(options["scale"], **shape), tensors
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UsageError as error:
+        raise WeightsError(f"{path}: its settings do not describe a network: {error}") from error
+    except Exception as error:  # a damaged pickle makes its reader raise anything
+        raise WeightsError(f"{path}: damaged, or not a training state") from error

@@ -1,0 +1,96 @@
+"""How large tiles are, for the memory that there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bgai.errors import UsageError
+from bgai.upscaling.memory_plan import COMMAND_MEMORY, PROCESS_BASE
+from bgai.upscaling.upscaler import Upscaler
+
+
+def area(upscaler: Upscaler, image: np.ndarray) -> int:
+    rows, columns = upscaler.plan(image)
+    return rows[0].length * columns[0].length
+
+
+def blank(height: int, width: int, channels: int = 3) -> np.ndarray:
+    """An image that takes no memory."""
+    return np.broadcast_to(np.uint8(0), (height, width, channels))
+
+
+def set_free(upscaler: Upscaler, gigabytes: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upscaler.engine, "free_memory", lambda: gigabytes * 2**30)
+
+
+@pytest.mark.parametrize("memory", [None, COMMAND_MEMORY])
+def test_tiles_follow_the_free_memory(memory: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    upscaler = Upscaler(engine="openvino", memory=memory)
+    image = blank(5000, 5000)
+    areas = []
+    for gigabytes in (0.01, 1, 2, 64, 1000):
+        set_free(upscaler, gigabytes, monkeypatch)
+        areas.append(area(upscaler, image))
+    assert areas == sorted(areas)
+    assert areas[0] < areas[1] < areas[3] == areas[4]
+    if memory:  # however much is free
+        assert areas[-1] * upscaler.engine.bytes_per_pixel < memory - PROCESS_BASE
+    else:  # large enough that halos cost little, and no larger
+        assert 400**2 < areas[-1] <= 512**2
+
+
+def test_memory_is_for_the_caller_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    areas = []
+    for gigabytes in (0.5, 1, 2):
+        upscaler = Upscaler(engine="openvino", memory=int(gigabytes * 2**30))
+        set_free(upscaler, 64, monkeypatch)
+        areas.append(area(upscaler, blank(5000, 5000)))
+    assert areas == sorted(set(areas))
+
+
+def test_a_large_array_gets_large_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    upscaler = Upscaler(engine="openvino")
+    set_free(upscaler, 64, monkeypatch)
+    image = blank(16_000, 16_000)
+    rows, columns = upscaler.plan(image)
+    assert len(rows) * len(columns) * area(upscaler, image) < 1.7 * 16_000**2
+
+
+@pytest.mark.parametrize("memory", [0, -1, PROCESS_BASE])
+def test_too_little_memory_is_refused(memory: int) -> None:
+    with pytest.raises(UsageError, match=f"memory {memory}: expected more than {PROCESS_BASE} bytes"):
+        Upscaler(memory=memory)
+
+
+def test_a_picture_in_a_file_leaves_the_memory_to_tiles(tmp_path: Path) -> None:
+    upscaler = Upscaler(engine="openvino", memory=COMMAND_MEMORY)
+    areas = []
+    for image in (
+        np.empty((8000, 8000, 3), np.uint8),
+        np.memmap(tmp_path / "a", np.uint8, "w+", shape=(8000, 8000, 3)),
+    ):
+        rows, columns = upscaler.plan(image)
+        areas.append(rows[0].length * columns[0].length)
+    assert areas[1] > areas[0] * 1.2
+
+
+def test_transparency_takes_of_the_memory() -> None:
+    upscaler = Upscaler(engine="openvino", memory=COMMAND_MEMORY)
+    areas = []
+    for channels in (1, 2):
+        rows, columns = upscaler.plan(blank(2000, 2000, channels))
+        areas.append(rows[0].length * columns[0].length)
+    assert areas[1] < areas[0] * 0.9
+
+
+@pytest.mark.parametrize("side", [1000, 8000, 12000])
+def test_the_picture_and_its_strips_take_of_the_memory(side: int) -> None:
+    upscaler = Upscaler(engine="openvino", memory=COMMAND_MEMORY)
+    image = blank(side, side)
+    rows, columns = upscaler.plan(image)
+    tiles = rows[0].length * columns[0].length * upscaler.engine.bytes_per_pixel
+    strips = max(span.keep_stop - span.keep_start for span in rows) * 4 * side * 4 * 3
+    assert image.nbytes + strips + tiles < 2**30 - 2**28 or rows[0].length < 150

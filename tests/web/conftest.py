@@ -1,0 +1,32 @@
+"""Services for the tests of this room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from web_support import Client, running
+
+from bgai.web.settings import ServiceSettings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ServiceSettings:
+    return ServiceSettings(tmp_path / "jobs", port=0)
+
+
+@pytest.fixture
+def serve(settings: ServiceSettings) -> Iterator[Callable[..., Client]]:
+    """Starts a service with other settings than the usual ones."""
+    with ExitStack() as stack:
+        yield lambda **changes: stack.enter_context(running(replace(settings, **changes)))
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """One service for all tests of a file that leave its settings alone."""
+    with running(ServiceSettings(tmp_path_factory.mktemp("jobs"), port=0)) as client:
+        yield client

@@ -1,0 +1,242 @@
+"""The page in a real browser; skipped where there is none."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from web_support import Client, Serve, eventually, picture, running
+
+from bgai.web.routes import PAGE
+from bgai.web.settings import ServiceSettings
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright for Python is not installed")
+from playwright.sync_api import Browser, Page, Request, sync_playwright  # noqa: E402
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
+_MOST_BYTES = 200_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium-headless-shell")
+    with sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, client: Client) -> Iterator[Page]:
+    """The page of the service, new to it; requests elsewhere and errors of scripts fail the test."""
+    context = browser.new_context(locale="en-GB", viewport={"width": 1200, "height": 800}, accept_downloads=True)
+    page = context.new_page()
+    wrong: list[str] = []
+
+    def watch(request: Request) -> None:
+        if not request.url.startswith((f"{client.url}/", f"blob:{client.url}/")):
+            wrong.append(request.url)
+
+    page.on("request", watch)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.set_default_timeout(60_000)
+    page.goto(client.url)
+    page.wait_for_selector("#main:not([hidden])")
+    yield page
+    context.close()
+    assert not wrong
+
+
+def drop(page: Page, **files: bytes) -> None:
+    """Drop files on the page; the names' last underscore stands for a dot."""
+    page.evaluate(
+        """files => {
+          const transfer = new DataTransfer();
+          for (const [name, content] of Object.entries(files))
+            transfer.items.add(new File([new Uint8Array(content)], name.replace(/_(?=[^_]*$)/, ".")));
+          document.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+        }""",
+        {name: list(content) for name, content in files.items()},
+    )
+
+
+def entry(page: Page, name: str, state: str) -> str:
+    """The selector of a picture in the list, once it is in a state."""
+    selector = f'.item[data-state={state}]:has(h3:text-is("{name}"))'
+    page.wait_for_selector(selector)
+    return selector
+
+
+def by_command(folder: Path, name: str, content: bytes) -> bytes:
+    (folder / name).write_bytes(content)
+    command = [sys.executable, "-m", "bgai", "upscale", str(folder / name), "-o", str(folder / "out"), "--scale", "2"]
+    subprocess.run(command, check=True, capture_output=True)
+    (result,) = (folder / "out").iterdir()
+    return result.read_bytes()
+
+
+def test_pictures_from_the_drop_to_the_saved_result(page: Page, tmp_path: Path) -> None:
+    good = picture(".jpg", quality=60)
+    page.check("input[name=scale][value='2']", force=True)
+    drop(page, good_jpg=good, broken_png=picture()[:40])
+    failed = entry(page, "broken.png", "failed")
+    assert page.inner_text(f"{failed} .state").startswith("broken.png: not a picture, or a damaged one")
+    done = entry(page, "good.jpg", "done")
+    assert page.inner_text(f"{done} .state") == "photo weights: JPEG of quality about 60"
+    assert "12 × 10" in page.inner_text(f"{done} .sizes")
+    assert "24 × 20" in page.inner_text(f"{done} .sizes")
+    assert page.inner_text("#count") == "1 of 2 done"
+    with page.expect_download() as download:
+        page.click(f"{done} .save")
+    assert download.value.suggested_filename == "good_x2.jpg"
+    assert Path(download.value.path()).read_bytes() == by_command(tmp_path, "good.jpg", good)
+
+
+def test_the_slider_moves_by_keyboard_at_any_zoom(page: Page) -> None:
+    drop(page, small_png=picture())
+    page.click(f"{entry(page, 'small.png', 'done')} .compare")
+    page.wait_for_selector("#loading", state="hidden")
+    handle = page.locator("#handle")
+    assert handle.get_attribute("aria-valuenow") == "50"
+    for key, value in (("ArrowRight", "52"), ("PageDown", "42"), ("End", "100"), ("Home", "0")):
+        page.keyboard.press(key)
+        assert handle.get_attribute("aria-valuenow") == value
+    assert handle.get_attribute("aria-valuetext") == "bicubic up to 0% of the width"
+    for key, zoom in (("1", "100%"), ("4", "400%"), ("+", "500%"), ("0", "100%")):
+        page.keyboard.press(key)
+        assert page.inner_text("#zoom-value") == zoom
+    places = page.evaluate(
+        "['before', 'after'].map((id) => document.getElementById(id).getBoundingClientRect().toJSON())"
+    )
+    assert places[0] == places[1]
+    assert (places[0]["width"], places[0]["height"]) == (48, 40)
+    sizes = page.evaluate("['before', 'after'].map((id) => document.getElementById(id).naturalWidth)")
+    assert sizes == [48, 48]
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#compare")
+
+
+def test_the_queue_survives_a_reload(page: Page, client: Client) -> None:
+    drop(page, one_png=picture(height=96, width=96), two_png=picture())
+    page.wait_for_selector(".item:not([data-state=unsent]) >> nth=1")
+    page.route("**/v1/jobs?*", lambda route: route.abort())
+    drop(page, three_png=picture())
+    page.wait_for_selector("#offline:not([hidden])")  # the third picture could not be sent
+    page.unroute("**/v1/jobs?*")
+    page.reload()
+    for name in ("one.png", "two.png", "three.png"):
+        entry(page, name, "done")
+    assert page.locator(".item").count() == 3
+    with page.expect_download() as download:
+        page.click("#zip")
+    assert download.value.suggested_filename == "enlarged.zip"
+    page.click("#clear")
+    page.wait_for_selector("body.empty")
+    assert eventually(lambda: all(job.name not in ("one.png", "two.png") for job in client.service.jobs.values()))
+
+
+def test_a_picture_can_be_stopped(page: Page, client: Client) -> None:
+    drop(page, long_png=picture(height=160, width=160))
+    page.wait_for_selector(".item[data-state=queued], .item[data-state=running]")
+    page.click(".item .remove")
+    page.wait_for_selector("body.empty")
+    assert eventually(lambda: all(job.name != "long.png" for job in client.service.jobs.values()))
+
+
+def test_large_results_are_shown_in_parts_that_cover_them(page: Page) -> None:
+    parts = page.evaluate("import('/compare.js').then(({ parts }) => parts(24_001, 16_000, 36_000_000))")
+    assert sum(part["width"] * part["height"] for part in parts) == 24_001 * 16_000
+    assert max(part["width"] * part["height"] for part in parts) <= 36_000_000
+    assert {(part["left"] + part["width"], part["top"] + part["height"]) for part in parts} >= {(24_001, 16_000)}
+    whole = page.evaluate("import('/compare.js').then(({ parts }) => parts(6000, 6000, 36_000_000))")
+    assert whole == [{"left": 0, "top": 0, "width": 6000, "height": 6000}]
+
+
+def test_the_page_waits_for_a_service_that_is_away(browser: Browser, serve: Serve) -> None:
+    client = serve()
+    page = browser.new_page(locale="en-GB")
+    page.goto(client.url)
+    page.wait_for_selector("#main:not([hidden])")
+    page.context.set_offline(True)
+    drop(page, later_png=picture())
+    page.wait_for_selector("#offline:not([hidden])")
+    page.context.set_offline(False)
+    page.wait_for_selector(".item[data-state=done]", timeout=60_000)
+    assert not page.is_visible("#offline")
+    page.close()
+
+
+def test_the_page_forgets_what_the_service_forgot(browser: Browser, settings: ServiceSettings) -> None:
+    page = browser.new_page()
+    with running(settings) as first:
+        page.goto(first.url)
+        page.wait_for_selector("#main:not([hidden])")
+        drop(page, old_png=picture())
+        entry(page, "old.png", "done")
+    page.wait_for_selector("#offline:not([hidden])")
+    with running(replace(settings, port=first.port, folder=settings.folder / "new")):
+        page.wait_for_selector("body.empty", timeout=20_000)
+        assert not page.is_visible("#offline")
+    page.close()
+
+
+def test_choices_and_language_are_remembered(page: Page) -> None:
+    page.check("input[name=scale][value='3']", force=True)
+    page.select_option("select[name=weights]", "between")
+    page.select_option("select[name=format]", "png")
+    assert page.is_visible("input[name=clean]")
+    assert not page.is_visible("input[name=quality]")
+    page.select_option("#language", "de")
+    assert page.inner_text("#drop h2") == "Bilder oder Ordner hier ablegen"
+    page.reload()
+    page.wait_for_selector("#main:not([hidden])")
+    assert page.is_checked("input[name=scale][value='3']")
+    assert page.input_value("select[name=weights]") == "between"
+    assert page.inner_text("#choose") == "Bilder wählen"
+    assert page.get_attribute("html", "lang") == "de"
+
+
+def test_a_browser_opens_the_page_with_the_token(browser: Browser, serve: Serve) -> None:
+    client = serve(token="a token of 24 characters")
+    page = browser.new_page()
+    page.goto(client.url)
+    page.fill("#token", "wrong")
+    page.click("#session button")
+    page.wait_for_selector("#token-error:text('that is not the token of this service')")
+    page.fill("#token", "a token of 24 characters")
+    page.click("#session button")
+    page.wait_for_selector("#main:not([hidden])")
+    page.context.clear_cookies()
+    page.goto(f"{client.url}/#token=a token of 24 characters")
+    page.reload()
+    page.wait_for_selector("#main:not([hidden])")
+    assert page.url == f"{client.url}/"
+    page.close()
+
+
+def test_the_page_is_small_and_whole() -> None:
+    files = [path for path in PAGE.iterdir() if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < _MOST_BYTES
+    texts = "".join(path.read_text(encoding="utf-8") for path in files if path.suffix in (".html", ".js", ".css"))
+    assert not re.search(r"https?://|@import|\beval\(|innerHTML", texts)
+
+
+def test_every_text_is_there_in_both_languages() -> None:
+    table = (PAGE / "texts.js").read_text(encoding="utf-8").split("export const TEXTS = {")[1].split("\n};")[0]
+    keys = re.findall(r"^  (\w+): \[", table, re.MULTILINE)
+    pairs = re.findall(r'^  (\w+): \[\s*"((?:[^"\\]|\\.)*)",\s*"((?:[^"\\]|\\.)*)",?\s*\],$', table, re.MULTILINE)
+    assert [key for key, *_ in pairs] == keys
+    for key, english, german in pairs:
+        assert sorted(re.findall(r"{\w+}", english)) == sorted(re.findall(r"{\w+}", german)), key
+    html = (PAGE / "index.html").read_text(encoding="utf-8")
+    used = set(re.findall(r'data-t="(\w+)"', html))
+    scripts = "".join(path.read_text(encoding="utf-8") for path in PAGE.glob("*.js") if path.name != "texts.js")
+    used |= set(re.findall(r'\btext\(\s*"(\w+)"', scripts))
+    assert used <= set(keys)

@@ -1,0 +1,105 @@
+"""The process of `bgai serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from web_support import Client, eventually
+
+from bgai.errors import UsageError
+from bgai.web.server import bind, page_address
+from bgai.web.settings import ServiceSettings
+
+
+@contextmanager
+def served(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process, and the line that it printed."""
+    command = [sys.executable, "-m", "bgai", "serve", "--no-browser", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield process, process.stdout.readline()
+        finally:
+            process.kill()
+
+
+def test_a_signal_ends_it_though_a_page_is_open(tmp_path: Path) -> None:
+    with served("--folder", str(tmp_path)) as (process, line):
+        address, _, hint = line.partition("  ")
+        assert hint == "(Ctrl-C ends it)\n"
+        port = int(address.split(":")[2].rstrip("/"))
+        connection = HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("GET", "/v1/events?client=page")
+        events = connection.getresponse()
+        process.send_signal(signal.SIGTERM)
+        start = time.monotonic()
+        assert events.read() == b""
+        assert process.wait(20) == 0
+        assert time.monotonic() - start < 10
+        assert process.stderr
+        assert process.stderr.read() == ""
+        connection.close()
+        assert [folder.name for folder in tmp_path.iterdir()] == [str(port)]
+
+
+def test_other_addresses_get_a_token_that_is_printed(tmp_path: Path) -> None:
+    with served("--folder", str(tmp_path), "--host", "0.0.0.0") as (_, line):
+        address, token = line.split("  ")[0].split("#token=")
+        assert address.startswith("http://127.0.0.1:")
+        assert len(token) == 32
+
+
+def test_an_address_that_is_taken_is_one_line() -> None:
+    with bind("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"127.0.0.1:{port}: cannot be served: .*; choose another port"):
+            bind("127.0.0.1", port)
+
+
+def test_the_address_has_the_token_in_its_fragment(tmp_path: Path) -> None:
+    with bind("127.0.0.1", 0) as bound:
+        port = bound.getsockname()[1]
+        settings = ServiceSettings(tmp_path, host="0.0.0.0", token="sixteen letters!")
+        assert page_address(settings, bound) == f"http://127.0.0.1:{port}/#token=sixteen letters!"
+        assert page_address(ServiceSettings(tmp_path, host="::1"), bound) == f"http://[::1]:{port}/"
+
+
+def test_streams_of_clients_that_went_away_end(client: Client) -> None:
+    loop = client.service._loop
+    assert loop
+
+    def tasks() -> int:
+        return len(asyncio.all_tasks(loop))
+
+    before = tasks()
+    connections = [client.connect() for _ in range(5)]
+    for connection in connections:
+        connection.request("GET", "/v1/events?client=page")
+        connection.getresponse()
+    assert tasks() >= before + 5
+    for connection in connections:
+        assert connection.sock is None or connection.sock.close() is None
+        connection.close()
+    assert eventually(lambda: tasks() <= before)
+
+
+def test_what_is_missing_is_named() -> None:
+    code = """
+import sys
+sys.modules["starlette"] = None
+from bgai.cli.app import app
+app(["serve"])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr == "bgai: bgai serve needs the extra 'web': install it with  pip install 'bgai[web]'\n"
