@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bgai.errors import BgaiError, ImageError, OutputError
 from bgai.mapped import forget, mapped_file
+from bgai.pictures.gain_map import GainMap, find_gain_map, mentions_gain_map
 from bgai.pictures.png_chunks import Chunk, has_resolution, is_animated, read_chunks
 from bgai.pictures.tiff_exif import read_tags, read_tiff_exif
 from bgai.pictures.xmp import without_stale_fields
@@ -35,9 +36,8 @@ _MOST_OF_BOXES = 2**16  # bytes of an AVIF or JPEG file in which such things are
 # Pixels a millimetre that libvips gives pictures without a resolution.
 _DEFAULT_RESOLUTIONS = (1.0, 2.83)
 _EXTRA_SAMPLES, _UNSPECIFIED = 338, b"\0\0"  # TIFF 6.0, section 18
-# Of photographs by phones: tags of a video or a gain map behind the picture (Ultra HDR; ISO 21496-1).
+# Of photographs by phones: tags of a video behind the picture.
 _MOTION = (b"GCamera:MotionPhoto", b"GCamera:MicroVideo")
-_GAIN_MAP = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1")
 _NOT_A_PICTURE = "not a picture, or a damaged one; expected PNG, JPEG, WebP, TIFF or AVIF"
 
 DEFAULT_MAX_PIXELS = 200_000_000
@@ -62,6 +62,8 @@ class Picture:
     chunks: tuple[Chunk, ...] = ()
     """Texts and colour chunks of PNG; the colours of AVIF as such chunks."""
     notes: tuple[str, ...] = ()
+    gain_map: GainMap | None = None
+    """What makes HDR of a JPEG."""
 
     def forget(self) -> None:
         """Give back the memory of what was looked at, if the pixels lie in a file."""
@@ -100,9 +102,11 @@ def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS, scratch: Path
     """
     with _failure_of(path):
         image = _open(path, max_pixels)
-        image, pixels, notes = _decode(_visible(image, path), scratch, notes=_notes(image, path))
+        gain_map = _gain_map(image, path)
+        image, pixels, notes = _decode(_visible(image, path), scratch, _notes(image, path, gain_map))
         with path.open("rb") as file:
-            return Picture(pixels, _metadata(image, path), _resolution(image, file), _chunks(image, file), notes)
+            resolution, chunks = _resolution(image, file), _chunks(image, file)
+        return Picture(pixels, _metadata(image, path), resolution, chunks, notes, gain_map)
 
 
 def _visible(image: pyvips.Image, path: Path) -> pyvips.Image:
@@ -123,18 +127,29 @@ def _loaded_by(kind: str, image: pyvips.Image) -> bool:
     return loader.startswith(kind)
 
 
-def _notes(image: pyvips.Image, path: Path) -> tuple[str, ...]:
+def _gain_map(image: pyvips.Image, path: Path) -> GainMap | None:
+    if not (_loaded_by("jpeg", image) and mentions_gain_map(_headers(path))):
+        return None
+    return find_gain_map(path.read_bytes(), image.get("orientation") if image.get_typeof("orientation") else 1)
+
+
+def _headers(path: Path) -> bytes:
+    """Of a JPEG file."""
+    with path.open("rb") as file:
+        return file.read(_MOST_OF_HEADERS)
+
+
+def _notes(image: pyvips.Image, path: Path, gain_map: GainMap | None) -> tuple[str, ...]:
     """What of the file is not in the picture, beside its pixels' kind."""
     notes = []
     if _has_unknown_channel(image, path):
         notes.append("a further channel, which the file does not call transparency, was left out")
     if _loaded_by("jpeg", image):
-        with path.open("rb") as file:
-            head = file.read(_MOST_OF_BOXES)
+        head = _headers(path)
         if any(name in head for name in _MOTION):
             notes.append("the video of the motion photo was left out")
-        if any(name in head for name in _GAIN_MAP):
-            notes.append("the gain map was left out: the output has no HDR")
+        if mentions_gain_map(head) and not gain_map:
+            notes.append("the gain map cannot be read and was left out: the output has no HDR")
     return tuple(notes)
 
 

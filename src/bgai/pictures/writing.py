@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from bgai.atomic_files import whole_or_nothing
 from bgai.errors import ImageError, OutputError
 from bgai.mapped import forget
+from bgai.pictures.gain_map import append_gain_map
 from bgai.pictures.png_chunks import COLOURS, TEXTS, change_chunks, replace_start
 from bgai.pictures.reading import TIFF_SUFFIXES, Picture, read_size, reason
 from bgai.pictures.tiff_exif import add_tiff_exif
-from bgai.pictures.xmp import add_fields
+from bgai.pictures.xmp import add_fields, add_gain_map
 from bgai.types import Pixels, RgbImage
 
 OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
@@ -98,6 +99,8 @@ class PictureWriter:
             self.notes += (f"16 bits became 8, which is all that {suffix} holds",)
         if self._changes_profile:
             self.notes += (f"grey was converted to sRGB: {suffix} holds no grey profile",)
+        if like.gain_map and suffix not in _JPEG:
+            self.notes += (f"the gain map was left out, which {suffix} has no place for: the output has no HDR",)
         if suffix != ".png":
             self.notes += _lost_chunks(like, suffix)
 
@@ -114,7 +117,8 @@ class PictureWriter:
         """
         self._raw.flush()
         rows = mmap.mmap(self._raw.fileno(), 0, access=mmap.ACCESS_READ)
-        image = self._with_metadata(self._as_image(rows))
+        gain_map = self._enlarged_gain_map()
+        image = self._with_metadata(self._as_image(rows), len(gain_map))
         with self._encoded.open("rb+") as file:
             # By its descriptor: libvips takes options off some names, and cannot open others.
             target = pyvips.Target.new_to_descriptor(file.fileno())
@@ -125,7 +129,16 @@ class PictureWriter:
             self._add_chunks()
         elif self._suffix in _JPEG and "exif-data" not in self._like.metadata and self._like.resolution:
             self._add_jfif(self._like.resolution)
+        if gain_map:
+            with self._encoded.open("rb+") as file:
+                append_gain_map(file, gain_map)
         self._check()
+
+    def _enlarged_gain_map(self) -> bytes:
+        """For JPEG, if the picture has one; else nothing."""
+        if not self._like.gain_map or self._suffix not in _JPEG:
+            return b""
+        return self._like.gain_map.enlarged(self._width / self._like.pixels.shape[1], self._quality)
 
     def _add_chunks(self) -> None:
         """Write the texts and colours of a PNG; and no resolution, which libvips invents, where there was none."""
@@ -174,16 +187,20 @@ class PictureWriter:
             image.remove("icc-profile-data")
         return image
 
-    def _with_metadata(self, image: pyvips.Image) -> pyvips.Image:
+    def _with_metadata(self, image: pyvips.Image, gain_map: int) -> pyvips.Image:
+        """With the picture's metadata, and XMP that names a gain map of so many bytes."""
         across, down = self._like.resolution or (_DEFAULT_RESOLUTION, _DEFAULT_RESOLUTION)
         image = image.copy(xres=across, yres=down)
         for name, (kind, value) in self._like.metadata.items():
             if not (name == "icc-profile-data" and self._changes_profile):
                 image.set_type(kind, name, value)
+        xmp = self._like.metadata.get("xmp-data", (0, None))[1]
+        if gain_map:
+            xmp = add_gain_map(xmp, gain_map)
         if self._fields:
-            xmp = add_fields(self._like.metadata.get("xmp-data", (0, None))[1], self._fields)
-            if len(xmp) <= _MOST_OF_XMP:
-                image.set_type(pyvips.GValue.blob_type, "xmp-data", xmp)
+            xmp = add_fields(xmp, self._fields)
+        if xmp and len(xmp) <= _MOST_OF_XMP:
+            image.set_type(pyvips.GValue.blob_type, "xmp-data", xmp)
         return image
 
 
