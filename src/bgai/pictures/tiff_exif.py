@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Collection, Container
+from collections.abc import Collection, Container, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +24,9 @@ _MAIN, _EXIF, _GPS, _INTEROPERABILITY = 0, 0x8769, 0x8825, 0xA005  # IFDs, by th
 _POINTERS = (_EXIF, _GPS, _INTEROPERABILITY)
 _MAKER_NOTE = 0x927C
 _INTEROPERABILITY_TAGS = (1, 2, 0x1000, 0x1001, 0x1002)
+_NEW_SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 0b101
+_SUBFILE_TYPE, _OLD_REDUCED = 255, 2
+_MOST_PAGES = 10_000
 _SIZES = ((0xA002, 256), (0xA003, 257))  # PixelXDimension and ImageWidth, PixelYDimension and ImageLength
 
 _LONG, _LAST_CLASSIC_TYPE, _LONG8 = 4, 12, 16
@@ -97,6 +100,14 @@ class _Tiff:
         table = self._read(offset + layout.count.size, length + layout.offset.size)
         entries = (table[start : start + layout.entry.size] for start in range(0, length, layout.entry.size))
         return {layout.entry.unpack(entry)[0]: entry for entry in entries}, table[length:]
+
+    def directories(self) -> Iterator[dict[int, bytes]]:
+        """The entries of the main IFDs, one after the other."""
+        entries, link = self.main, self.link
+        yield entries
+        while offset := self.layout.offset.unpack(link)[0]:
+            entries, link = self._entries(offset)
+            yield entries
 
     def field(self, entry: bytes) -> tuple[int, bytes]:
         """Type and little-endian values; none if the type is unknown or a block could not hold them."""
@@ -201,6 +212,25 @@ def read_tags(stream: BinaryIO, tags: Collection[int]) -> dict[int, bytes]:
     tiff = _Tiff(stream)
     fields = {tag: tiff.field(entry)[1] for tag, entry in tiff.main.items() if tag in tags}
     return {tag: values for tag, values in fields.items() if values}
+
+
+def whole_pages(stream: BinaryIO) -> tuple[int, ...]:
+    """Numbers of the pages of a TIFF file that are neither a reduced copy nor a mask of another (TIFF 6.0, section 8).
+
+    What is damaged counts as one page.
+    """
+    pages = []
+    with suppress(ValueError):
+        tiff = _Tiff(stream)
+        for page, entries in zip(range(_MOST_PAGES), tiff.directories(), strict=False):
+            subfile = _number(tiff, entries, _NEW_SUBFILE_TYPE)
+            if not subfile & _REDUCED_OR_MASK and _number(tiff, entries, _SUBFILE_TYPE) != _OLD_REDUCED:
+                pages.append(page)
+    return tuple(pages) or (0,)
+
+
+def _number(tiff: _Tiff, entries: dict[int, bytes], tag: int) -> int:
+    return int.from_bytes(tiff.field(entries[tag])[1], "little") if tag in entries else 0
 
 
 def add_tiff_exif(path: Path, exif: bytes) -> None:

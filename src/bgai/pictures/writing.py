@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from bgai.atomic_files import whole_or_nothing
 from bgai.errors import ImageError, OutputError
 from bgai.mapped import forget
+from bgai.pictures.decoders import reason
 from bgai.pictures.gain_map import append_gain_map
 from bgai.pictures.png_chunks import COLOURS, TEXTS, change_chunks, replace_start
-from bgai.pictures.reading import TIFF_SUFFIXES, Picture, read_size, reason
+from bgai.pictures.reading import TIFF_SUFFIXES, Picture, read_size
 from bgai.pictures.tiff_exif import add_tiff_exif
 from bgai.pictures.xmp import add_fields, add_gain_map
 from bgai.types import Pixels, RgbImage
@@ -32,6 +33,12 @@ _EIGHT_BIT_ONLY = (".jpg", ".jpeg", ".webp")
 _NO_ALPHA = (".jpg", ".jpeg")
 _WITH_QUALITY = (".jpg", ".jpeg", ".webp")
 _JPEG = (".jpg", ".jpeg")
+# libvips' names of a format, and of grey and colour in it.
+_KINDS = {
+    "uint8": ("uchar", "b-w", "srgb"),
+    "uint16": ("ushort", "grey16", "rgb16"),
+    "float32": ("float", "b-w", "scrgb"),
+}
 _DEFAULT_RESOLUTION = 72 / 25.4  # pixels a millimetre, where a format has to have one
 # Chunks that say no more than that colours are those of sRGB.
 _SRGB = {(b"gAMA", (45455).to_bytes(4, "big")), (b"cICP", bytes((1, 13, 0, 1))), (b"cICP", bytes((2, 2, 0, 1)))}
@@ -106,6 +113,10 @@ class PictureWriter:
 
     def write(self, rows: Pixels) -> None:
         """Append rows, n x W or n x W x channels, of the dtype and channels that `like` has."""
+        if self._like.value_range:
+            colours = rows[..., : -1 if _has_alpha(rows) else None]
+            expanded = self._like.value_range.expand(colours.astype(np.float32))
+            rows = np.concatenate((expanded, rows[..., -1:]), axis=2) if _has_alpha(rows) else expanded
         self._raw.write(np.ascontiguousarray(rows).data)
         self._height += len(rows)
 
@@ -175,10 +186,9 @@ class PictureWriter:
         pixels = self._like.pixels
         channels = 1 if pixels.ndim == 2 else pixels.shape[2]
         deep = pixels.dtype == np.uint16
-        kind = ("grey16" if deep else "b-w") if channels < 3 else ("rgb16" if deep else "srgb")
-        image = pyvips.Image.new_from_memory(
-            rows, self._width, self._height, channels, "ushort" if deep else "uchar"
-        ).copy(interpretation=kind)
+        format, grey, colour = _KINDS[pixels.dtype.name]
+        image = pyvips.Image.new_from_memory(rows, self._width, self._height, channels, format)
+        image = image.copy(interpretation=grey if channels < 3 else colour)
         if deep and self._suffix in _EIGHT_BIT_ONLY:
             image = (image / 257).rint().cast("uchar").copy(interpretation="b-w" if channels < 3 else "srgb")
         if self._changes_profile:
@@ -227,6 +237,8 @@ def write_picture(
     Raises:
         OutputError: The file exists, the disk is full, or it cannot be written for another reason.
     """
+    if like.pixels.dtype == np.float32 and target.suffix.lower() not in TIFF_SUFFIXES:
+        raise OutputError(f"{target}: cannot hold samples of floating point; choose tiff", parameter="format")
     with whole_or_nothing(target, overwrite) as encoded, tempfile.TemporaryFile(dir=encoded.parent) as raw:
         writer = PictureWriter(raw, encoded, target.suffix.lower(), like, width, quality, fields or {})
         yield writer
@@ -235,6 +247,10 @@ def write_picture(
 
 def _is_grey(pixels: Pixels) -> bool:
     return pixels.ndim == 2 or pixels.shape[2] < 3
+
+
+def _has_alpha(pixels: Pixels) -> bool:
+    return pixels.ndim == 3 and pixels.shape[2] in (2, 4)
 
 
 def _lost_chunks(like: Picture, suffix: str) -> tuple[str, ...]:
@@ -282,8 +298,10 @@ def _save(image: pyvips.Image, target: pyvips.Target, suffix: str, quality: int,
         case ".webp":
             image.webpsave_target(target, Q=quality, smart_subsample=True, keep=keep)
         case _:
-            big = image.width * image.height * image.bands * 2 > 2**32
-            image.tiffsave_target(target, compression="deflate", predictor="horizontal", bigtiff=big, keep=keep)
+            floating = image.format == "float"
+            big = image.width * image.height * image.bands * (4 if floating else 2) > 2**32
+            predictor = "float" if floating else "horizontal"
+            image.tiffsave_target(target, compression="deflate", predictor=predictor, bigtiff=big, keep=keep)
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

@@ -45,7 +45,7 @@ def add_fields(xmp: bytes | None, fields: Mapping[str, str]) -> bytes:
 
 
 def add_gain_map(xmp: bytes | None, length: int) -> bytes:
-    """Say in a packet that a gain map of so many bytes lies behind the picture (Ultra HDR image format, version 1.1)."""
+    """Say in a packet that a gain map of so many bytes lies behind the picture (Ultra HDR image format 1.1)."""
     return _add(_EMPTY if xmp is None else xmp, _GAIN_MAP.format(length=length))
 
 

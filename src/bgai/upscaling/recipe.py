@@ -20,7 +20,8 @@ import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bgai.pictures.reading import open_picture, read_xmp
+from bgai.pictures.decoders import open_picture
+from bgai.pictures.reading import read_xmp
 from bgai.pictures.xmp import read_fields
 from bgai.weights.sources import Weights
 
