@@ -117,8 +117,9 @@ def _decode(rows: NDArray[np.uint8], header: BmpHeader) -> NDArray[np.uint8]:
         colours: NDArray[np.uint8] = header.palette[np.minimum(_indices(rows, header), len(header.palette) - 1)]
         return colours
     if header.bits == 24:
-        return np.flip(rows[:, : 3 * header.width].reshape(len(rows), header.width, 3), axis=-1)
-    values = rows.view("<u2" if header.bits == 16 else "<u4")[:, : header.width]
+        swapped = rows[:, : 3 * header.width].reshape(len(rows), header.width, 3)
+        return np.flip(swapped, axis=-1)
+    values: NDArray[np.unsignedinteger] = rows.view("<u2" if header.bits == 16 else "<u4")[:, : header.width]
     return np.stack([_channel(values, mask) for mask in header.masks[: header.channels]], axis=-1)
 
 
@@ -137,4 +138,5 @@ def _channel(values: NDArray[np.unsignedinteger], mask: int) -> NDArray[np.uint8
     most = mask >> shift
     if most == 255:
         return scaled.astype(np.uint8)
-    return np.rint(scaled * (255 / most)).astype(np.uint8)
+    stretched: NDArray[np.float64] = np.rint(scaled * (255 / most))
+    return stretched.astype(np.uint8)

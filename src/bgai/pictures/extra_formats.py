@@ -40,7 +40,7 @@ def load_heic(file: BinaryIO, name: object, max_pixels: int, header_alone: bool)
         channels = 4 if heif.has_alpha else 1 if heif.mode[0] == "L" else 3
         if header_alone or width * height > max_pixels:
             return pyvips.Image.black(width, height, bands=channels).copy(interpretation=_interpretation(channels, 8))
-        image = _as_image(np.asarray(heif))
+        image = _as_image(np.array(heif))  # a copy: the memory of the original goes with `heif`
     except (ValueError, RuntimeError, EOFError, SyntaxError) as error:
         raise ImageError(f"{name}: damaged or cut short: {error}") from error
     info = heif.info
@@ -68,15 +68,17 @@ def load_jxl(file: BinaryIO, name: object, max_pixels: int, header_alone: bool) 
         raise ImageError(f"{name}: damaged or cut short: {error}") from error
     if is_jpeg:
         return pyvips.Image.jpegload_buffer(data, fail_on="error")
-    samples = len(data) // (info.width * info.height * info.num_channels)
+    channels = info.num_channels + info.has_alpha_channel
+    samples = len(data) // (info.width * info.height * channels)
     if samples > 2 or info.mode == "F;16":
         raise ImageError(f"{name}: JPEG XL of floating-point numbers; expected 8 or 16 bits")
     pixels = np.frombuffer(data, np.uint16 if samples == 2 else np.uint8)
     by_kind = {box.box_type: box.data for box in boxes}
-    exif = by_kind.get(b"Exif", b"")[4:]
-    return _with_metadata(
-        _as_image(pixels.reshape(info.height, info.width, info.num_channels)), profile, exif, by_kind.get(b"xml ")
-    )
+    exif = by_kind.get(b"Exif", b"")
+    if exif[4:8] in (b"II*\0", b"MM\0*"):  # the offset before it (ISO/IEC 18181-2), which some encoders leave out
+        exif = exif[4:]
+    image = _as_image(pixels.reshape(info.height, info.width, channels))
+    return _with_metadata(image, profile, exif, by_kind.get(b"xml "))
 
 
 def _as_image(pixels: NDArray[Any]) -> pyvips.Image:
@@ -101,6 +103,8 @@ def _with_metadata(image: pyvips.Image, profile: bytes | None, exif: bytes | Non
     for name, data in (("icc-profile-data", profile), ("exif-data", exif), ("xmp-data", xmp)):
         if data:
             image.set_type(pyvips.GValue.blob_type, name, bytes(data))
+    # Decoders turn pictures upright as the file's own headers say; EXIF, which libvips looks into, does not count.
+    image.set_type(pyvips.GValue.gint_type, "orientation", 1)
     return image
 
 
