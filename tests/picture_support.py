@@ -26,7 +26,7 @@ KINDS_OF_PIXELS = {"grey": 1, "grey-alpha": 2, "rgb": 3, "rgba": 4}
 def rewrite(source: Path, target: Path) -> None:
     """Copy a picture through our reader and writer, in strips."""
     picture = read_picture(source)
-    with write_picture(target, picture, picture.pixels.shape[1], quality=95) as writer:
+    with write_picture(target, picture, picture.pixels.shape[1]) as writer:
         for start in range(0, len(picture.pixels), 7):
             writer.write(picture.pixels[start : start + 7])
 

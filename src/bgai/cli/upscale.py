@@ -38,6 +38,12 @@ def upscale(
         bool, typer.Option("-r", "--recursive", help="Include the pictures in subfolders of folders.")
     ] = False,
     max_megapixels: Annotated[float, typer.Option(help="Refuse inputs that are larger than this.")] = 200,
+    lenient: Annotated[
+        bool,
+        typer.Option(
+            "--lenient", help="Enlarge damaged pictures too, as far as they can be decoded; the rest is grey."
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -54,12 +60,33 @@ def upscale(
     format: Annotated[
         str | None,
         typer.Option(
-            help="png, jpeg, webp or tiff.",
+            help="png, jpeg, webp, tiff or avif.",
             show_default="by --output, else that of the input",
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
-    quality: Annotated[int, typer.Option(help="JPEG and WebP quality, 1 to 100.", rich_help_panel=_OUTPUT)] = 95,
+    quality: Annotated[int, typer.Option(help="JPEG, WebP and AVIF quality, 1 to 100.", rich_help_panel=_OUTPUT)] = 95,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="Write WebP and AVIF without loss.", rich_help_panel=_OUTPUT)
+    ] = False,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLOUR",
+            help="Lay transparent pictures on white, black or a colour such as #20a0ff; JPEG needs that.",
+            show_default="transparent stays transparent",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    no_metadata: Annotated[
+        bool,
+        typer.Option(
+            "--no-metadata",
+            help="Leave out EXIF, XMP, IPTC and texts, as for publishing; colour profile and resolution stay. A second"
+            " run cannot tell which outputs are finished then.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False,
     weights: Annotated[
         str,
         typer.Option(
@@ -151,7 +178,17 @@ def upscale(
     from bgai.upscaling.files import FittingUpscalers, used_weights
     from bgai.upscaling.upscaler import Upscaler
 
-    settings = OutputSettings(output, format and format.lower(), quality, overwrite, max_megapixels)
+    settings = OutputSettings(
+        output,
+        format and format.lower(),
+        quality,
+        overwrite,
+        max_megapixels,
+        lossless=lossless,
+        background=background,
+        metadata=not no_metadata,
+        lenient=lenient,
+    )
 
     def open_upscaler(name: str | None) -> Upscaler:
         found = find_weights(name, scale, clean)

@@ -8,7 +8,7 @@ import mmap
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -111,13 +111,16 @@ def read_size(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, in
         return height, width, bands
 
 
-def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS, scratch: Path | None = None) -> Picture:
+def read_picture(
+    path: Path, max_pixels: int = DEFAULT_MAX_PIXELS, scratch: Path | None = None, *, lenient: bool = False
+) -> Picture:
     """Decode a picture file of any kind that is read.
 
     Args:
         path: The file.
         max_pixels: Refuse more.
         scratch: Folder on whose disk the pixels of a large picture may lie; None keeps them in memory.
+        lenient: Whether a damaged picture is taken as far as it can be decoded, with a note.
 
     Raises:
         ImageError: The file is missing, empty, damaged, not a picture, larger than `max_pixels`, animated or of
@@ -125,8 +128,19 @@ def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS, scratch: Path
         MissingExtraError: It is HEIC or JPEG XL, and the extra for that is not installed.
         OutputError: The disk is full.
     """
+    try:
+        return _read_picture(path, max_pixels, scratch, lenient=False)
+    except ImageError as error:
+        if not lenient or not isinstance(error.__cause__, pyvips.Error):
+            raise
+        picture = _read_picture(path, max_pixels, scratch, lenient=True)
+        words = str(error).removeprefix(f"{path}: ")
+        return replace(picture, notes=(f"{words}; what cannot be decoded is grey or black", *picture.notes))
+
+
+def _read_picture(path: Path, max_pixels: int, scratch: Path | None, lenient: bool) -> Picture:
     with _failure_of(path):
-        opened = open_image(path, max_pixels)
+        opened = open_image(path, max_pixels, lenient=lenient)
         gain_map = _gain_map(opened, path)
         image, value_range = _in_unit_range(_visible(opened, path), path)
         image, pixels, notes = _decode(image, scratch, _notes(opened, path, gain_map))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -16,7 +18,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from bgai.atomic_files import whole_or_nothing
-from bgai.errors import ImageError, OutputError
+from bgai.errors import ImageError, OutputError, UsageError
 from bgai.mapped import forget
 from bgai.pictures.decoders import reason
 from bgai.pictures.gain_map import append_gain_map
@@ -26,13 +28,16 @@ from bgai.pictures.tiff_exif import add_tiff_exif
 from bgai.pictures.xmp import add_fields, add_gain_map
 from bgai.types import Pixels, RgbImage
 
-OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif")
 # Longest side that each format can hold.
-_LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
+_LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 16384}
 _EIGHT_BIT_ONLY = (".jpg", ".jpeg", ".webp")
 _NO_ALPHA = (".jpg", ".jpeg")
-_WITH_QUALITY = (".jpg", ".jpeg", ".webp")
+_WITH_QUALITY = (".jpg", ".jpeg", ".webp", ".avif")
 _JPEG = (".jpg", ".jpeg")
+_AVIF_DEPTH = 12
+_AVIF_EFFORT = 2  # of 9: more take many times as long
+_ROWS_AT_ONCE = 256
 # libvips' names of a format, and of grey and colour in it.
 _KINDS = {
     "uint8": ("uchar", "b-w", "srgb"),
@@ -52,7 +57,51 @@ PNG_LEVEL = 3
 """Compression of `encode_png`: 6 makes photographs 1 % smaller in up to twice the time."""
 
 
-def check_output(path: Path, height: int, width: int, channels: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How pixels become a file.
+
+    Raises:
+        UsageError: The quality is outside its range, or the colour is none.
+    """
+
+    quality: int = 95
+    """1 to 100, for JPEG, WebP and AVIF."""
+    lossless: bool = False
+    """Of WebP and AVIF; PNG and TIFF always are."""
+    background: str | None = None
+    """What transparent pictures are laid on, for any format: `white`, `black` or `#rrggbb`."""
+    metadata: bool = True
+    """Whether EXIF, XMP, IPTC and texts are kept; profile, colours and resolution always are."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality <= 100:
+            raise UsageError(f"quality {self.quality}: expected 1 to 100", parameter="quality")
+        if self.background is not None:
+            _rgb(self.background)
+
+    @property
+    def background_rgb(self) -> tuple[int, int, int] | None:
+        """0 to 255 each."""
+        return None if self.background is None else _rgb(self.background)
+
+    def describe(self, target: Path) -> str:
+        """What of it matters to the format at `target`, for the recipe of an output."""
+        parts = [("lossless" if self.lossless else str(self.quality)) if _has_quality(target) else ""]
+        parts += ["on #{:02x}{:02x}{:02x}".format(*self.background_rgb)] if self.background_rgb else []
+        return " ".join(filter(None, [*parts, "" if self.metadata else "without metadata"]))
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    known = {"white": "#ffffff", "black": "#000000"}.get(colour.strip().lower(), colour.strip().lower())
+    if not re.fullmatch(r"#[0-9a-f]{6}", known):
+        raise UsageError(
+            f"background {colour!r}: expected white, black or #rrggbb, such as #20a0ff", parameter="background"
+        )
+    return int(known[1:3], 16), int(known[3:5], 16), int(known[5:], 16)
+
+
+def check_output(path: Path, height: int, width: int, encoding: Encoding | None = None) -> None:
     """Refuse, before any work is done, a picture of this size that the format at `path` cannot hold."""
     suffix = path.suffix.lower()
     if suffix not in OUTPUT_SUFFIXES:
@@ -63,11 +112,33 @@ def check_output(path: Path, height: int, width: int, channels: int) -> None:
             f"{path}: {width} x {height} is more than the {limit} a side that {suffix} holds; choose png",
             parameter="format",
         )
-    if channels in (2, 4) and suffix in _NO_ALPHA:
-        raise OutputError(f"{path}: {suffix} cannot hold transparency; choose png, webp or tiff", parameter="format")
+    if encoding and encoding.lossless and suffix in _JPEG:
+        raise OutputError(f"{path}: JPEG always loses something; choose png, webp, avif or tiff", parameter="format")
 
 
-def has_quality(path: Path) -> bool:
+def fit_alpha(picture: Picture, path: Path, background: str | None) -> Picture:
+    """The picture without an alpha channel that is opaque everywhere, if the format at `path` has none.
+
+    Raises:
+        OutputError: It shows something, and there is no background for it.
+    """
+    if path.suffix.lower() not in _NO_ALPHA or not _has_alpha(picture.pixels):
+        return picture
+    opaque = {"uint8": 255, "uint16": 65535}.get(picture.pixels.dtype.name, 1)
+    for top in range(0, len(picture.pixels), _ROWS_AT_ONCE):
+        if picture.pixels[top : top + _ROWS_AT_ONCE, :, -1].min() < opaque:
+            if background is None:
+                raise OutputError(
+                    f"{path}: JPEG cannot hold transparency; choose a colour to lay the picture on, or another format",
+                    parameter="background",
+                )
+            return picture
+        picture.forget()
+    pixels = picture.pixels[..., 0] if picture.pixels.shape[2] == 2 else picture.pixels[..., :3]
+    return replace(picture, pixels=pixels)
+
+
+def _has_quality(path: Path) -> bool:
     """Whether the format at `path` loses something, as much as a quality says."""
     return path.suffix.lower() in _WITH_QUALITY
 
@@ -81,7 +152,7 @@ class PictureWriter:
         suffix: That of the picture's name, which chooses the format.
         like: As for `write_picture`.
         width: As for `write_picture`.
-        quality: As for `write_picture`.
+        encoding: As for `write_picture`.
         fields: As for `write_picture`.
     """
 
@@ -92,11 +163,11 @@ class PictureWriter:
         suffix: str,
         like: Picture,
         width: int,
-        quality: int,
+        encoding: Encoding,
         fields: Mapping[str, str],
     ) -> None:
         self._raw, self._encoded, self._suffix, self._fields = raw, encoded, suffix, fields
-        self._like, self._width, self._quality = like, width, quality
+        self._like, self._width, self._encoding = like, width, encoding
         self._height = 0
         self.notes: tuple[str, ...] = ()
         self._profile = like.metadata.get("icc-profile-data", (0, b""))[1]
@@ -104,6 +175,8 @@ class PictureWriter:
         self._changes_profile = suffix == ".webp" and bool(self._profile) and _is_grey(like.pixels)
         if like.pixels.dtype == np.uint16 and suffix in _EIGHT_BIT_ONLY:
             self.notes += (f"16 bits became 8, which is all that {suffix} holds",)
+        if like.pixels.dtype == np.uint16 and suffix == ".avif":
+            self.notes += (f"16 bits became {_AVIF_DEPTH}, which is all that AVIF holds",)
         if self._changes_profile:
             self.notes += (f"grey was converted to sRGB: {suffix} holds no grey profile",)
         if like.gain_map and suffix not in _JPEG:
@@ -133,7 +206,7 @@ class PictureWriter:
         with self._encoded.open("rb+") as file:
             # By its descriptor: libvips takes options off some names, and cannot open others.
             target = pyvips.Target.new_to_descriptor(file.fileno())
-            _run_apart(lambda: _save(image, target, self._suffix, self._quality, self._kept()), image, rows)
+            _run_apart(lambda: _save(image, target, self._suffix, self._encoding, self._kept()), image, rows)
         if self._suffix in TIFF_SUFFIXES and "exif-data" in self._like.metadata:
             add_tiff_exif(self._encoded, self._like.metadata["exif-data"][1])
         elif self._suffix == ".png":
@@ -149,7 +222,7 @@ class PictureWriter:
         """For JPEG, if the picture has one; else nothing."""
         if not self._like.gain_map or self._suffix not in _JPEG:
             return b""
-        return self._like.gain_map.enlarged(self._width / self._like.pixels.shape[1], self._quality)
+        return self._like.gain_map.enlarged(self._width / self._like.pixels.shape[1], self._encoding.quality)
 
     def _add_chunks(self) -> None:
         """Write the texts and colours of a PNG; and no resolution, which libvips invents, where there was none."""
@@ -191,6 +264,8 @@ class PictureWriter:
         image = image.copy(interpretation=grey if channels < 3 else colour)
         if deep and self._suffix in _EIGHT_BIT_ONLY:
             image = (image / 257).rint().cast("uchar").copy(interpretation="b-w" if channels < 3 else "srgb")
+        if (background := self._encoding.background_rgb) and _has_alpha(pixels):
+            image = _flatten(image, background, 257 if image.format == "ushort" else 1)
         if self._changes_profile:
             image.set_type(pyvips.GValue.blob_type, "icc-profile-data", self._profile)
             image = image.icc_transform("srgb", embedded=True)
@@ -214,13 +289,16 @@ class PictureWriter:
         return image
 
 
+_DEFAULT_ENCODING = Encoding()
+
+
 @contextmanager
 def write_picture(
     target: Path,
     like: Picture,
     width: int,
     *,
-    quality: int = 95,
+    encoding: Encoding = _DEFAULT_ENCODING,
     overwrite: bool = False,
     fields: Mapping[str, str] | None = None,
 ) -> Iterator[PictureWriter]:
@@ -230,7 +308,7 @@ def write_picture(
         target: Its suffix chooses the format.
         like: The picture whose kind of pixels and whose profile, EXIF and resolution the file gets.
         width: Pixels in a row.
-        quality: 1 to 100, for JPEG and WebP.
+        encoding: Quality and the like.
         overwrite: Whether a file of that name may be replaced.
         fields: Names and values that the file's XMP gets besides, as `bgai.pictures.xmp.add_fields` writes them.
 
@@ -240,7 +318,9 @@ def write_picture(
     if like.pixels.dtype == np.float32 and target.suffix.lower() not in TIFF_SUFFIXES:
         raise OutputError(f"{target}: cannot hold samples of floating point; choose tiff", parameter="format")
     with whole_or_nothing(target, overwrite) as encoded, tempfile.TemporaryFile(dir=encoded.parent) as raw:
-        writer = PictureWriter(raw, encoded, target.suffix.lower(), like, width, quality, fields or {})
+        if not encoding.metadata:
+            like, fields = _without_metadata(like), None
+        writer = PictureWriter(raw, encoded, target.suffix.lower(), like, width, encoding, fields or {})
         yield writer
         writer.encode()
 
@@ -251,6 +331,21 @@ def _is_grey(pixels: Pixels) -> bool:
 
 def _has_alpha(pixels: Pixels) -> bool:
     return pixels.ndim == 3 and pixels.shape[2] in (2, 4)
+
+
+def _flatten(image: pyvips.Image, background: tuple[int, int, int], levels: int) -> pyvips.Image:
+    """Without alpha, on a colour; on its luma where the picture is grey."""
+    colour = [float(levels * level) for level in background]
+    if image.bands == 2:
+        colour = [0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]]
+    return image.flatten(background=colour, max_alpha=255 * levels)
+
+
+def _without_metadata(picture: Picture) -> Picture:
+    """With what its colours mean and its resolution alone."""
+    metadata = {name: value for name, value in picture.metadata.items() if name == "icc-profile-data"}
+    chunks = tuple(chunk for chunk in picture.chunks if chunk[0] in COLOURS)
+    return replace(picture, metadata=metadata, chunks=chunks)
 
 
 def _lost_chunks(like: Picture, suffix: str) -> tuple[str, ...]:
@@ -289,14 +384,19 @@ def _run_apart(save: Callable[[], None], image: pyvips.Image, rows: mmap.mmap) -
         raise OSError(reason(failure[0])) from failure[0]
 
 
-def _save(image: pyvips.Image, target: pyvips.Target, suffix: str, quality: int, keep: int) -> None:
+def _save(image: pyvips.Image, target: pyvips.Target, suffix: str, encoding: Encoding, keep: int) -> None:
+    quality = encoding.quality
     match suffix:
         case ".png":
             image.pngsave_target(target, keep=keep)
         case ".jpg" | ".jpeg":
             image.jpegsave_target(target, Q=quality, subsample_mode="off", keep=keep)
         case ".webp":
-            image.webpsave_target(target, Q=quality, smart_subsample=True, keep=keep)
+            image.webpsave_target(target, Q=quality, smart_subsample=True, lossless=encoding.lossless, keep=keep)
+        case ".avif":
+            depth = _AVIF_DEPTH if image.format == "ushort" else 8
+            options = {"lossless": True} if encoding.lossless else {"Q": quality, "subsample_mode": "off"}
+            image.heifsave_target(target, compression="av1", bitdepth=depth, effort=_AVIF_EFFORT, keep=keep, **options)
         case _:
             floating = image.format == "float"
             big = image.width * image.height * image.bands * (4 if floating else 2) > 2**32

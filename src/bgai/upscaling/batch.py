@@ -12,13 +12,14 @@ from pathlib import Path
 
 from bgai.errors import BgaiError, ImageError, OutputError, UsageError
 from bgai.pictures.reading import DEFAULT_MAX_PIXELS, INPUT_SUFFIXES, read_size
-from bgai.pictures.writing import OUTPUT_SUFFIXES, check_output
+from bgai.pictures.writing import OUTPUT_SUFFIXES, Encoding, check_output
 from bgai.types import PixelProgress, Size
 from bgai.upscaling.files import EnlargedFile, FittingUpscalers, make_recipe, upscale_file, used_weights
 from bgai.upscaling.recipe import difference, read_recipe
 from bgai.upscaling.upscaler import Upscaler
 
 FORMATS = {"png": ".png", "jpeg": ".jpg", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif", "tif": ".tif"}
+FORMATS |= {"avif": ".avif"}
 _OTHER_NAMES = {".jpe": ".jpg", ".jfif": ".jpg"}
 
 
@@ -33,17 +34,25 @@ class OutputSettings:
     quality: int = 95
     overwrite: bool = False
     max_megapixels: float = DEFAULT_MAX_PIXELS / 1e6
+    lossless: bool = False
+    background: str | None = None
+    metadata: bool = True
+    lenient: bool = False
+    """Whether damaged pictures are enlarged as far as they can be decoded."""
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
             raise UsageError(f"format {self.format!r}: expected one of {', '.join(FORMATS)}")
-        if not 1 <= self.quality <= 100:
-            raise UsageError(f"quality {self.quality}: expected 1 to 100")
+        _ = self.encoding  # raises what is wrong with it
         if not 0 < self.max_megapixels < math.inf:
             raise UsageError(f"limit of {self.max_megapixels} megapixels: expected a number above 0")
         named = self.out.suffix.lower() if self.out else ""
         if self.format and named in OUTPUT_SUFFIXES and FORMATS.get(named[1:]) != FORMATS[self.format]:
             raise UsageError(f"{self.out}: does not agree with format {self.format}; leave one of them out")
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(self.quality, self.lossless, self.background, self.metadata)
 
     @property
     def max_pixels(self) -> int:
@@ -123,13 +132,17 @@ def run_job(
             job.target,
             upscaler=upscaler,
             quality=settings.quality,
+            lossless=settings.lossless,
+            background=settings.background,
+            metadata=settings.metadata,
             overwrite=settings.overwrite,
             max_pixels=settings.max_pixels,
+            lenient=settings.lenient,
             progress=progress,
         )
     except OutputError:
         # Another process may have the same work.
-        wanted = make_recipe(job.source, job.target, upscaler.scale, used_weights(upscaler), settings.quality)
+        wanted = make_recipe(job.source, job.target, upscaler.scale, used_weights(upscaler), settings.encoding)
         if settings.overwrite or not job.target.exists() or read_recipe(job.target) != wanted:
             raise
         return EnlargedFile(job.target, "", ("another process made the same output meanwhile",))
@@ -225,7 +238,8 @@ class _Planner:
         if self._settings.format:
             return FORMATS[self._settings.format]
         suffix = source.suffix.lower()
-        return source.suffix if suffix in OUTPUT_SUFFIXES else _OTHER_NAMES.get(suffix, ".png")
+        kept = suffix in OUTPUT_SUFFIXES and suffix != ".avif"  # which has no place for the colours of some AVIF files
+        return source.suffix if kept else _OTHER_NAMES.get(suffix, ".png")
 
     def _add(self, item: _Named, originals: Set[Path | tuple[int, int]]) -> None:
         source, target = item.source, item.target
@@ -250,8 +264,8 @@ class _Planner:
                 self._claimed[key] = source
                 self._plan.finished.append(target)
                 return
-        height, width, channels = read_size(source, self._settings.max_pixels)
-        check_output(target, height * self._scale, width * self._scale, channels)
+        height, width, _ = read_size(source, self._settings.max_pixels)
+        check_output(target, height * self._scale, width * self._scale, self._settings.encoding)
         self._claimed[key] = source
         self._plan.jobs.append(Job(source, target, height * width * self._scale**2, (height, width), replaces))
 
@@ -261,7 +275,7 @@ class _Planner:
         return folder / (path.name.casefold() if ignores_case else path.name)
 
     def _difference(self, source: Path, target: Path) -> str:
-        wanted = make_recipe(source, target, self._scale, self._weights, self._settings.quality)
+        wanted = make_recipe(source, target, self._scale, self._weights, self._settings.encoding)
         return difference(read_recipe(target), wanted)
 
 

@@ -12,7 +12,7 @@ from bgai.errors import BgaiError, ImageError, OutputError, UsageError
 from bgai.pictures.compression import Compression, read_compression
 from bgai.pictures.jpeg_blocks import earlier_quality
 from bgai.pictures.reading import DEFAULT_MAX_PIXELS, Picture, read_picture
-from bgai.pictures.writing import check_output, has_quality, write_picture
+from bgai.pictures.writing import Encoding, check_output, fit_alpha, write_picture
 from bgai.types import PixelProgress
 from bgai.upscaling.recipe import Recipe, file_digest, weights_digest
 from bgai.upscaling.upscaler import Upscaler
@@ -85,8 +85,12 @@ def upscale_file(
     weights: str | Path | Weights = "auto",
     clean: float | None = None,
     quality: int = 95,
+    lossless: bool = False,
+    background: str | None = None,
+    metadata: bool = True,
     overwrite: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    lenient: bool = False,
     upscaler: Upscaler | FittingUpscalers | None = None,
     progress: PixelProgress | None = None,
 ) -> EnlargedFile:
@@ -95,14 +99,18 @@ def upscale_file(
     Depth, transparency, profile and EXIF are kept.
 
     Args:
-        source: A PNG, JPEG, WebP, TIFF or AVIF file.
-        target: The output; its suffix chooses between PNG, JPEG, WebP and TIFF.
+        source: A picture file.
+        target: The output; its suffix chooses between PNG, JPEG, WebP, TIFF and AVIF.
         scale: 2, 3 or 4; None takes the scale of the weights' file, or 4.
         weights: As for `Upscaler`; or `auto`, which picks `bgai` or `photo` by how strongly the file was compressed.
         clean: As for `Upscaler`.
-        quality: 1 to 100, for JPEG and WebP.
+        quality: 1 to 100, for JPEG, WebP and AVIF.
+        lossless: Whether WebP and AVIF lose nothing.
+        background: What a transparent picture is laid on: `white`, `black` or `#rrggbb`.
+        metadata: Whether EXIF, XMP, IPTC, texts and the recipe of the output are kept or written.
         overwrite: Whether a file that exists may be replaced.
         max_pixels: Refuse larger sources.
+        lenient: Whether a damaged source is enlarged as far as it can be decoded.
         upscaler: An open one, which saves the time to open one for each of many files; `scale`, `weights` and `clean`
             are its own then.
         progress: Called with the output pixels done and those in all.
@@ -123,8 +131,7 @@ def upscale_file(
         'large.png'
     """
     source, target = Path(source), Path(target)
-    if not 1 <= quality <= 100:
-        raise UsageError(f"quality {quality}: expected 1 to 100", parameter="quality")
+    encoding = Encoding(quality, lossless, background, metadata)
     if upscaler is None:
         upscaler = _open_upscaler(scale, weights, clean)
     elif scale is not None or weights != "auto" or clean is not None:
@@ -132,7 +139,7 @@ def upscale_file(
     if target.exists() and source.exists() and target.samefile(source):
         raise OutputError(f"{target}: would replace its original; choose another output", parameter="output")
     try:
-        return _enlarge(source, target, upscaler, quality, overwrite, max_pixels, progress)
+        return _enlarge(source, target, upscaler, encoding, overwrite, max_pixels, lenient, progress)
     except (BgaiError, MemoryError):
         raise
     except Exception as error:  # whatever a picture causes is an error of that picture: a batch goes on
@@ -151,18 +158,20 @@ def _enlarge(
     source: Path,
     target: Path,
     upscaler: Upscaler | FittingUpscalers,
-    quality: int,
+    encoding: Encoding,
     overwrite: bool,
     max_pixels: int,
+    lenient: bool,
     progress: PixelProgress | None,
 ) -> EnlargedFile:
-    picture = read_picture(source, max_pixels, scratch=target.parent)
-    recipe = make_recipe(source, target, upscaler.scale, used_weights(upscaler), quality)
+    picture = read_picture(source, max_pixels, scratch=target.parent, lenient=lenient)
+    picture = fit_alpha(picture, target, encoding.background)
+    recipe = make_recipe(source, target, upscaler.scale, used_weights(upscaler), encoding)
     picked = ""
     if isinstance(upscaler, FittingUpscalers):
         upscaler, picked = upscaler.pick(source, picture)
-    height, width, *channels = picture.pixels.shape
-    check_output(target, height * upscaler.scale, width * upscaler.scale, channels[0] if channels else 1)
+    height, width = picture.pixels.shape[:2]
+    check_output(target, height * upscaler.scale, width * upscaler.scale, encoding)
 
     def after_tile(done: int, total: int) -> None:
         picture.forget()
@@ -170,7 +179,7 @@ def _enlarge(
             progress(done, total)
 
     with write_picture(
-        target, picture, width * upscaler.scale, quality=quality, overwrite=overwrite, fields=recipe.fields()
+        target, picture, width * upscaler.scale, encoding=encoding, overwrite=overwrite, fields=recipe.fields()
     ) as writer:
         for strip in upscaler.strips(picture.pixels, after_tile):
             writer.write(strip)
@@ -189,15 +198,15 @@ def used_weights(upscaler: Upscaler | FittingUpscalers) -> str:
     return weights_digest(upscaler.weights)
 
 
-def make_recipe(source: Path, target: Path, scale: int, weights: str, quality: int) -> Recipe:
+def make_recipe(source: Path, target: Path, scale: int, weights: str, encoding: Encoding) -> Recipe:
     """What makes `target` out of `source`.
 
     Args:
         source: The picture, which is read as a whole.
-        target: Its suffix says whether `quality` matters.
+        target: Its suffix says what of `encoding` matters.
         scale: Of the weights.
         weights: As `used_weights` gives it.
-        quality: Of JPEG and WebP.
+        encoding: Quality and the like.
 
     Raises:
         ImageError: The picture cannot be read.
@@ -206,4 +215,4 @@ def make_recipe(source: Path, target: Path, scale: int, weights: str, quality: i
         digest = file_digest(source)
     except OSError as error:
         raise ImageError(f"{source}: cannot be read: {error.strerror or error}") from error
-    return Recipe(digest, str(scale), weights, str(quality) if has_quality(target) else "")
+    return Recipe(digest, str(scale), weights, encoding.describe(target))
