@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import pyvips
 from picture_support import KINDS_OF_PIXELS, peak_growth, png_with, rewrite, save_by_vips
-from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
+from PIL import Image, ImageCms, ImageOps, IptcImagePlugin, JpegImagePlugin, TiffImagePlugin
 from support import texture
 
 from bgai.errors import ImageError, OutputError, UsageError
@@ -559,3 +559,31 @@ def test_a_damaged_picture_is_taken_if_asked_for(suffix: str, tmp_path: Path) ->
     with pytest.raises(ImageError, match="not a picture of a kind"):
         (tmp_path / "text.png").write_text("hello")
         read_picture(tmp_path / "text.png", lenient=True)
+
+
+def test_comments_of_jpeg(tmp_path: Path) -> None:
+    Image.fromarray(texture(16, 16)).save(tmp_path / "in.jpg", comment="Stra\u00dfe".encode(), dpi=(300, 300))
+    rewrite(tmp_path / "in.jpg", tmp_path / "out.jpg")
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.info["comment"] == "Stra\u00dfe".encode()
+        assert image.info["dpi"] == (300, 300)
+    assert copied(tmp_path / "in.jpg", ".png")[1] == ("the comment was left out, which .png has no place for",)
+
+
+def test_iptc_in_the_form_of_each_format(tmp_path: Path) -> None:
+    records = b"\x1c\x02\x19\x00\x03cat\x1c\x02Z\x00\x03Ulm"
+    resources = b"8BIM\x04\x25\x03abc\0\0\0\2xy" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(records)) + records
+    body = b"Photoshop 3.0\0" + resources
+    Image.fromarray(texture(16, 16)).save(tmp_path / "in.jpg")
+    data = (tmp_path / "in.jpg").read_bytes()
+    (tmp_path / "in.jpg").write_bytes(data[:2] + b"\xff\xed" + struct.pack(">H", len(body) + 2) + body + data[2:])
+    rewrite(tmp_path / "in.jpg", tmp_path / "a.tif")
+    with Image.open(tmp_path / "a.tif") as image:
+        assert isinstance(image, TiffImagePlugin.TiffImageFile)
+        assert IptcImagePlugin.getiptcinfo(image) == {(2, 25): b"cat", (2, 90): b"Ulm"}
+    for source, target in (("in.jpg", "b.jpg"), ("a.tif", "c.jpg")):
+        rewrite(tmp_path / source, tmp_path / target)
+        with Image.open(tmp_path / target) as image:
+            assert isinstance(image, JpegImagePlugin.JpegImageFile)
+            assert IptcImagePlugin.getiptcinfo(image) == {(2, 25): b"cat", (2, 90): b"Ulm"}
+    assert copied(tmp_path / "in.jpg", ".webp")[1] == ("IPTC was left out, which .webp has no place for",)

@@ -7,13 +7,12 @@ headers say of it holds at any size, so they are kept byte by byte.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import pyvips
 
-from bgai.pictures.png_chunks import replace_start
+from bgai.pictures.jpeg_segments import insert, insert_place, segment, segments
 
 _MARKERS = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1")
 _ISO = b"urn:iso:std:iso:ts:21496:-1\0"
@@ -37,7 +36,7 @@ class GainMap:
         image.set_type(pyvips.GValue.gint_type, "orientation", self.orientation)
         image = image.autorot().resize(scale, kernel="cubic")
         encoded: bytes = image.jpegsave_buffer(Q=quality, subsample_mode="off", keep="none")
-        kept = (part for _, part in _segments(self.jpeg) if part[:2] + part[4:34].split(b"\0")[0] in _DESCRIPTIONS)
+        kept = (part for _, part in segments(self.jpeg) if part[:2] + part[4:34].split(b"\0")[0] in _DESCRIPTIONS)
         return encoded[:2] + b"".join(kept) + encoded[2:]
 
 
@@ -67,21 +66,11 @@ def append_gain_map(file: BinaryIO, jpeg: bytes) -> None:
         file: Open for reading and writing.
         jpeg: As `GainMap.enlarged` makes it.
     """
-    size = file.seek(0, 2)
-    file.seek(0)
-    head = file.read(2**18)
-    # Behind JFIF's header, EXIF and XMP, which some readers expect first.
-    at = 2
-    for marker, part in _segments(head):
-        if marker not in (0xE0, 0xE1):
-            break
-        at += len(part)
-    iso = _segment(0xE2, _ISO + bytes(4)) if _ISO in jpeg[: 2**18] else b""
-    index_size = len(_index(0, 0, 0))
-    primary = size + len(iso) + index_size
-    # Offsets count from the byte order behind the index' name.
-    offset = primary - (at + len(iso) + 8)
-    replace_start(file, at, head[:at] + iso + _index(primary, len(jpeg), offset))
+    size, at = file.seek(0, 2), insert_place(file)
+    iso = segment(0xE2, _ISO + bytes(4)) if _ISO in jpeg[: 2**18] else b""
+    primary = size + len(iso) + len(_index(0, 0, 0))
+    # Offsets count from the byte order, behind marker, length and name of the index.
+    insert(file, iso + _index(primary, len(jpeg), primary - (at + len(iso) + 8)))
     file.seek(0, 2)
     file.write(jpeg)
 
@@ -92,17 +81,4 @@ def _index(primary: int, secondary: int, offset: int) -> bytes:
     behind = 8 + 2 + 3 * 12 + 4
     fields = struct.pack(">HHI4s", 0xB000, 7, 4, b"0100") + struct.pack(">HHII", 0xB001, 4, 1, 2)
     fields += struct.pack(">HHII", 0xB002, 7, len(entries), behind)
-    return _segment(0xE2, b"MPF\0MM\0*" + struct.pack(">IH", 8, 3) + fields + bytes(4) + entries)
-
-
-def _segment(marker: int, body: bytes) -> bytes:
-    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
-
-
-def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and bytes of each segment before the first scan, as far as they are whole."""
-    at = 2
-    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF and jpeg[at + 1] != 0xDA:
-        end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-        yield jpeg[at + 1], jpeg[at:end]
-        at = end
+    return segment(0xE2, b"MPF\0MM\0*" + struct.pack(">IH", 8, 3) + fields + bytes(4) + entries)

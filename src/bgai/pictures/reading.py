@@ -20,6 +20,7 @@ from bgai.errors import BgaiError, ImageError, OutputError
 from bgai.mapped import forget, mapped_file
 from bgai.pictures.decoders import Opened, explain, open_image, open_stream, reason
 from bgai.pictures.gain_map import GainMap, find_gain_map, mentions_gain_map
+from bgai.pictures.jpeg_segments import comments
 from bgai.pictures.png_chunks import Chunk, has_resolution, read_chunks
 from bgai.pictures.tiff_exif import read_tags, read_tiff_exif
 from bgai.pictures.xmp import without_stale_fields
@@ -85,6 +86,8 @@ class Picture:
     notes: tuple[str, ...] = ()
     gain_map: GainMap | None = None
     """What makes HDR of a JPEG."""
+    comments: tuple[bytes, ...] = ()
+    """Of JPEG."""
     value_range: ValueRange | None = None
     """Of floating-point samples outside [0, 1], which are compressed to it."""
 
@@ -146,7 +149,8 @@ def _read_picture(path: Path, max_pixels: int, scratch: Path | None, lenient: bo
         image, pixels, notes = _decode(image, scratch, _notes(opened, path, gain_map))
         with path.open("rb") as file:
             resolution, chunks = _resolution(image, file), _chunks(opened, file)
-        return Picture(pixels, _metadata(image, opened, path), resolution, chunks, notes, gain_map, value_range)
+        metadata, texts = _metadata(image, opened, path), _comments(opened, path)
+        return Picture(pixels, metadata, resolution, chunks, notes, gain_map, texts, value_range)
 
 
 def _visible(opened: Opened, path: Path) -> pyvips.Image:
@@ -189,6 +193,10 @@ def _gain_map(opened: Opened, path: Path) -> GainMap | None:
     if opened.kind != "jpeg" or not mentions_gain_map(_headers(path)):
         return None
     return find_gain_map(path.read_bytes(), image.get("orientation") if image.get_typeof("orientation") else 1)
+
+
+def _comments(opened: Opened, path: Path) -> tuple[bytes, ...]:
+    return comments(_headers(path)) if opened.kind == "jpeg" else ()
 
 
 def _headers(path: Path) -> bytes:

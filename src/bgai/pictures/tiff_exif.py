@@ -29,6 +29,7 @@ _SUBFILE_TYPE, _OLD_REDUCED = 255, 2
 _MOST_PAGES = 10_000
 _SIZES = ((0xA002, 256), (0xA003, 257))  # PixelXDimension and ImageWidth, PixelYDimension and ImageLength
 
+_IPTC, _UNDEFINED = 33723, 7
 _LONG, _LAST_CLASSIC_TYPE, _LONG8 = 4, 12, 16
 # Bytes of a value of each type (TIFF 6.0, section 2; BigTIFF), and of the numbers in it: a rational has two.
 _TYPES = {1: (1, 1), 2: (1, 1), 3: (2, 2), 4: (4, 4), 5: (8, 4), 6: (1, 1), 7: (1, 1), 8: (2, 2), 9: (4, 4)}
@@ -58,6 +59,7 @@ class _Layout:
 
 
 _BLOCK_HEADER = b"II*\0"
+_EMPTY_BLOCK = b"II*\0\x08\0\0\0" + bytes(6)
 _LAYOUTS = {
     _BLOCK_HEADER: _Layout("<", big=False),
     b"MM\0*": _Layout(">", big=False),
@@ -233,8 +235,8 @@ def _number(tiff: _Tiff, entries: dict[int, bytes], tag: int) -> int:
     return int.from_bytes(tiff.field(entries[tag])[1], "little") if tag in entries else 0
 
 
-def add_tiff_exif(path: Path, exif: bytes) -> None:
-    r"""Put the fields of an EXIF block, with or without b"Exif\0\0" before it, into a finished TIFF file.
+def add_tiff_exif(path: Path, exif: bytes, iptc: bytes = b"") -> None:
+    r"""Put EXIF, with or without b"Exif\0\0" before it, and records of IPTC into a finished TIFF file.
 
     The new IFDs are appended, so nothing else in the file moves. Tags that its first IFD has already stay as they
     are, and so does the whole file if the block is malformed or offsets of 32 bits would not reach so far.
@@ -244,7 +246,9 @@ def add_tiff_exif(path: Path, exif: bytes) -> None:
     """
     with path.open("r+b") as stream:
         try:
-            added = _Tiff(io.BytesIO(exif.removeprefix(_PREFIX))).exif()
+            added = _Tiff(io.BytesIO(exif.removeprefix(_PREFIX) or _EMPTY_BLOCK)).exif()
+            if iptc:
+                added[_MAIN][_IPTC] = (_UNDEFINED, iptc)
             tiff = _Tiff(stream)
             for tag, own in _SIZES:
                 if tag in added[_EXIF] and own in tiff.main:

@@ -22,6 +22,8 @@ from bgai.errors import ImageError, OutputError, UsageError
 from bgai.mapped import forget
 from bgai.pictures.decoders import reason
 from bgai.pictures.gain_map import append_gain_map
+from bgai.pictures.iptc import as_records, as_resource
+from bgai.pictures.jpeg_segments import add_comments
 from bgai.pictures.png_chunks import COLOURS, TEXTS, change_chunks, replace_start
 from bgai.pictures.reading import TIFF_SUFFIXES, Picture, read_size
 from bgai.pictures.tiff_exif import add_tiff_exif
@@ -181,6 +183,10 @@ class PictureWriter:
             self.notes += (f"grey was converted to sRGB: {suffix} holds no grey profile",)
         if like.gain_map and suffix not in _JPEG:
             self.notes += (f"the gain map was left out, which {suffix} has no place for: the output has no HDR",)
+        if like.comments and suffix not in _JPEG:
+            self.notes += (f"the comment was left out, which {suffix} has no place for",)
+        if "iptc-data" in like.metadata and suffix not in (*_JPEG, *TIFF_SUFFIXES):
+            self.notes += (f"IPTC was left out, which {suffix} has no place for",)
         if suffix != ".png":
             self.notes += _lost_chunks(like, suffix)
 
@@ -207,12 +213,17 @@ class PictureWriter:
             # By its descriptor: libvips takes options off some names, and cannot open others.
             target = pyvips.Target.new_to_descriptor(file.fileno())
             _run_apart(lambda: _save(image, target, self._suffix, self._encoding, self._kept()), image, rows)
-        if self._suffix in TIFF_SUFFIXES and "exif-data" in self._like.metadata:
-            add_tiff_exif(self._encoded, self._like.metadata["exif-data"][1])
+        if self._suffix in TIFF_SUFFIXES:
+            exif, iptc = (self._like.metadata.get(name, (0, b""))[1] for name in ("exif-data", "iptc-data"))
+            if exif or iptc:
+                add_tiff_exif(self._encoded, exif, as_records(iptc))
         elif self._suffix == ".png":
             self._add_chunks()
         elif self._suffix in _JPEG and "exif-data" not in self._like.metadata and self._like.resolution:
             self._add_jfif(self._like.resolution)
+        if self._like.comments and self._suffix in _JPEG:
+            with self._encoded.open("rb+") as file:
+                add_comments(file, self._like.comments)
         if gain_map:
             with self._encoded.open("rb+") as file:
                 append_gain_map(file, gain_map)
@@ -277,8 +288,11 @@ class PictureWriter:
         across, down = self._like.resolution or (_DEFAULT_RESOLUTION, _DEFAULT_RESOLUTION)
         image = image.copy(xres=across, yres=down)
         for name, (kind, value) in self._like.metadata.items():
-            if not (name == "icc-profile-data" and self._changes_profile):
-                image.set_type(kind, name, value)
+            if name == "icc-profile-data" and self._changes_profile:
+                continue
+            if name == "iptc-data" and self._suffix in TIFF_SUFFIXES:
+                continue  # of which libvips writes a quarter
+            image.set_type(kind, name, as_resource(value) if name == "iptc-data" else value)
         xmp = self._like.metadata.get("xmp-data", (0, None))[1]
         if gain_map:
             xmp = add_gain_map(xmp, gain_map)
@@ -345,7 +359,7 @@ def _without_metadata(picture: Picture) -> Picture:
     """With what its colours mean and its resolution alone."""
     metadata = {name: value for name, value in picture.metadata.items() if name == "icc-profile-data"}
     chunks = tuple(chunk for chunk in picture.chunks if chunk[0] in COLOURS)
-    return replace(picture, metadata=metadata, chunks=chunks)
+    return replace(picture, metadata=metadata, chunks=chunks, comments=())
 
 
 def _lost_chunks(like: Picture, suffix: str) -> tuple[str, ...]:
