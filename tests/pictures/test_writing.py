@@ -524,13 +524,11 @@ def test_without_metadata(suffix: str, tmp_path: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     image = Image.fromarray(texture(16, 16))
     image.save(tmp_path / "in.jpg", exif=exif, icc_profile=profile, xmp=MOTION, dpi=(300, 300), comment="a secret")
-    picture = read_picture(tmp_path / "in.jpg")
-    with write_picture(
-        tmp_path / f"out{suffix}", picture, 16, encoding=Encoding(metadata=False), fields={"scale": "2"}
-    ) as writer:
+    picture = read_picture(tmp_path / "in.jpg").with_colours_alone()
+    with write_picture(tmp_path / f"out{suffix}", picture, 16) as writer:
         writer.write(picture.pixels)
     data = (tmp_path / f"out{suffix}").read_bytes()
-    assert not any(word in data for word in (b"Maker", b"Exif", b"GCamera", b"bgai", b"a secret"))
+    assert not any(word in data for word in (b"Maker", b"Exif", b"GCamera", b"a secret"))
     assert read_picture(tmp_path / f"out{suffix}").metadata.keys() == {"icc-profile-data"}
 
 

@@ -82,8 +82,8 @@ def upscale(
         bool,
         typer.Option(
             "--no-metadata",
-            help="Leave out EXIF, XMP, IPTC and texts, as for publishing; colour profile and resolution stay. A second"
-            " run cannot tell which outputs are finished then.",
+            help="Leave out EXIF, XMP, IPTC, texts and comments, as for publishing. Colour profile and resolution stay,"
+            " and a hash of the original, by which a second run knows what is finished.",
             rich_help_panel=_OUTPUT,
         ),
     ] = False,

@@ -21,7 +21,7 @@ from bgai.mapped import forget, mapped_file
 from bgai.pictures.decoders import Opened, explain, open_image, open_stream, reason
 from bgai.pictures.gain_map import GainMap, find_gain_map, mentions_gain_map
 from bgai.pictures.jpeg_segments import comments
-from bgai.pictures.png_chunks import Chunk, has_resolution, read_chunks
+from bgai.pictures.png_chunks import COLOURS, Chunk, has_resolution, read_chunks
 from bgai.pictures.tiff_exif import read_tags, read_tiff_exif
 from bgai.pictures.xmp import without_stale_fields
 from bgai.types import Pixels
@@ -30,7 +30,8 @@ INPUT_SUFFIXES: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".w
 INPUT_SUFFIXES += (".gif", ".bmp", ".dib", ".heic", ".heif", ".hif", ".jxl")
 TIFF_SUFFIXES = (".tif", ".tiff")
 _DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
-_KEPT_BLOBS = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
+_PROFILE = "icc-profile-data"
+_KEPT_BLOBS = (_PROFILE, "exif-data", "xmp-data", "iptc-data")
 _MOST_IN_MEMORY = 2**26  # bytes of a picture
 _BYTES_AT_ONCE = 2**15  # larger blocks leave gaps in the heap, a third of the picture in all
 _MOST_OF_HEADERS = 2**20  # bytes of a JPEG file before its pixels
@@ -90,6 +91,12 @@ class Picture:
     """Of JPEG."""
     value_range: ValueRange | None = None
     """Of floating-point samples outside [0, 1], which are compressed to it."""
+
+    def with_colours_alone(self) -> Picture:
+        """The same picture without EXIF, XMP, IPTC, texts and comments."""
+        profile = {name: value for name, value in self.metadata.items() if name == _PROFILE}
+        chunks = tuple(chunk for chunk in self.chunks if chunk[0] in COLOURS)
+        return replace(self, metadata=profile, chunks=chunks, comments=())
 
     def forget(self) -> None:
         """Give back the memory of what was looked at, if the pixels lie in a file."""
@@ -273,7 +280,7 @@ def _decode(
         notes.append("CMYK was converted to sRGB")
     if image.interpretation in ("lab", "labs"):
         image = image.colourspace("srgb" if image.format == "uchar" else "rgb16").copy()
-        image.remove("icc-profile-data")
+        image.remove(_PROFILE)
         notes.append("CIE L*a*b* was converted to sRGB")
     if image.get_typeof("heif-bitdepth") and (depth := image.get("heif-bitdepth")) > 8:
         # libvips puts 10 and 12 bits in the upper part of 16.

@@ -74,7 +74,7 @@ class Encoding:
     background: str | None = None
     """What transparent pictures are laid on, for any format: `white`, `black` or `#rrggbb`."""
     metadata: bool = True
-    """Whether EXIF, XMP, IPTC and texts are kept; profile, colours and resolution always are."""
+    """Whether the picture had its EXIF, XMP, IPTC and texts (`Picture.with_colours_alone` takes them out)."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
@@ -332,8 +332,6 @@ def write_picture(
     if like.pixels.dtype == np.float32 and target.suffix.lower() not in TIFF_SUFFIXES:
         raise OutputError(f"{target}: cannot hold samples of floating point; choose tiff", parameter="format")
     with whole_or_nothing(target, overwrite) as encoded, tempfile.TemporaryFile(dir=encoded.parent) as raw:
-        if not encoding.metadata:
-            like, fields = _without_metadata(like), None
         writer = PictureWriter(raw, encoded, target.suffix.lower(), like, width, encoding, fields or {})
         yield writer
         writer.encode()
@@ -353,13 +351,6 @@ def _flatten(image: pyvips.Image, background: tuple[int, int, int], levels: int)
     if image.bands == 2:
         colour = [0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]]
     return image.flatten(background=colour, max_alpha=255 * levels)
-
-
-def _without_metadata(picture: Picture) -> Picture:
-    """With what its colours mean and its resolution alone."""
-    metadata = {name: value for name, value in picture.metadata.items() if name == "icc-profile-data"}
-    chunks = tuple(chunk for chunk in picture.chunks if chunk[0] in COLOURS)
-    return replace(picture, metadata=metadata, chunks=chunks, comments=())
 
 
 def _lost_chunks(like: Picture, suffix: str) -> tuple[str, ...]:

@@ -34,9 +34,10 @@ class OutputSettings:
     quality: int = 95
     overwrite: bool = False
     max_megapixels: float = DEFAULT_MAX_PIXELS / 1e6
+    metadata: bool = True
+    """Whether EXIF, XMP and IPTC are kept; the colour profile and the resolution always are."""
     lossless: bool = False
     background: str | None = None
-    metadata: bool = True
     lenient: bool = False
     """Whether damaged pictures are enlarged as far as they can be decoded."""
 
@@ -134,8 +135,8 @@ def run_job(
             quality=settings.quality,
             lossless=settings.lossless,
             background=settings.background,
-            metadata=settings.metadata,
             overwrite=settings.overwrite,
+            metadata=settings.metadata,
             max_pixels=settings.max_pixels,
             lenient=settings.lenient,
             progress=progress,

@@ -87,8 +87,8 @@ def upscale_file(
     quality: int = 95,
     lossless: bool = False,
     background: str | None = None,
-    metadata: bool = True,
     overwrite: bool = False,
+    metadata: bool = True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     lenient: bool = False,
     upscaler: Upscaler | FittingUpscalers | None = None,
@@ -107,8 +107,8 @@ def upscale_file(
         quality: 1 to 100, for JPEG, WebP and AVIF.
         lossless: Whether WebP and AVIF lose nothing.
         background: What a transparent picture is laid on: `white`, `black` or `#rrggbb`.
-        metadata: Whether EXIF, XMP, IPTC, texts and the recipe of the output are kept or written.
         overwrite: Whether a file that exists may be replaced.
+        metadata: Whether EXIF, XMP, IPTC and texts are kept; the colour profile and the resolution always are.
         max_pixels: Refuse larger sources.
         lenient: Whether a damaged source is enlarged as far as it can be decoded.
         upscaler: An open one, which saves the time to open one for each of many files; `scale`, `weights` and `clean`
@@ -165,6 +165,8 @@ def _enlarge(
     progress: PixelProgress | None,
 ) -> EnlargedFile:
     picture = read_picture(source, max_pixels, scratch=target.parent, lenient=lenient)
+    if not encoding.metadata:
+        picture = picture.with_colours_alone()
     picture = fit_alpha(picture, target, encoding.background)
     recipe = make_recipe(source, target, upscaler.scale, used_weights(upscaler), encoding)
     picked = ""
