@@ -92,3 +92,12 @@ def test_a_map_that_is_announced_but_cannot_be_read(tmp_path: Path) -> None:
     picture = read_picture(tmp_path / "a.jpg")
     assert picture.gain_map is None
     assert "the gain map cannot be read" in picture.notes[0]
+
+
+def test_a_damaged_map_is_left_out_with_a_note(tmp_path: Path) -> None:
+    ultra_hdr(tmp_path / "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(data[:-300] + b"\xff\xd9" * 150)
+    picture = read_picture(tmp_path / "a.jpg")
+    assert picture.gain_map is None
+    assert "the gain map cannot be read" in picture.notes[0]

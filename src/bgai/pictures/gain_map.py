@@ -45,10 +45,12 @@ def find_gain_map(data: bytes, orientation: int) -> GainMap | None:
     try:
         image = pyvips.Image.uhdrload_buffer(data)
         jpeg = bytes(image.get("gainmap-data")) if image.get_typeof("gainmap-data") else b""
-        gain_map = pyvips.Image.jpegload_buffer(jpeg)
+        gain_map = pyvips.Image.jpegload_buffer(jpeg, fail_on="error")
+        small = gain_map.width <= image.width and gain_map.height <= image.height
+        if small:
+            gain_map.avg()  # decodes all of it
     except pyvips.Error:
         return None
-    small = gain_map.width <= image.width and gain_map.height <= image.height
     return GainMap(jpeg, orientation) if small else None
 
 
