@@ -32,7 +32,7 @@ class GainMap:
     def enlarged(self, scale: float, quality: int) -> bytes:
         """The map as a JPEG that is `scale` times as wide and high, upright, with what its headers say of it."""
         # The values are exponents: they are interpolated as they are, as every decoder does.
-        image = pyvips.Image.jpegload_buffer(self.jpeg, fail_on="error").copy()
+        image = pyvips.Image.jpegload_buffer(self.jpeg, fail_on="warning").copy()
         image.set_type(pyvips.GValue.gint_type, "orientation", self.orientation)
         image = image.autorot().resize(scale, kernel="cubic")
         encoded: bytes = image.jpegsave_buffer(Q=quality, subsample_mode="off", keep="none")
@@ -45,7 +45,7 @@ def find_gain_map(data: bytes, orientation: int) -> GainMap | None:
     try:
         image = pyvips.Image.uhdrload_buffer(data)
         jpeg = bytes(image.get("gainmap-data")) if image.get_typeof("gainmap-data") else b""
-        gain_map = pyvips.Image.jpegload_buffer(jpeg, fail_on="error")
+        gain_map = pyvips.Image.jpegload_buffer(jpeg, fail_on="warning")
         small = gain_map.width <= image.width and gain_map.height <= image.height
         if small:
             gain_map.avg()  # decodes all of it
