@@ -19,6 +19,7 @@ from bgai.errors import ImageError
 from bgai.pictures.bmp import read_bmp_header, read_bmp_pixels
 from bgai.pictures.extra_formats import JXL_CODESTREAM, JXL_CONTAINER, load_heic, load_jxl
 from bgai.pictures.png_chunks import is_animated
+from bgai.pictures.size_limit import check_size
 from bgai.pictures.tiff_exif import read_tags, whole_pages
 
 Kind = Literal["png", "jpeg", "webp", "tiff", "heif", "gif", "bmp", "heic", "jxl"]
@@ -153,7 +154,8 @@ def _load(
 def _load_bmp(file: BinaryIO, name: Path | str, max_pixels: int, header_alone: bool) -> pyvips.Image:
     header = read_bmp_header(file, name)
     across, down = header.resolution or (1.0, 1.0)
-    if header_alone or header.width * header.height > max_pixels:
+    check_size(header.width, header.height, name, max_pixels)
+    if header_alone:
         image = pyvips.Image.black(header.width, header.height, bands=header.channels)
     else:
         pixels = read_bmp_pixels(file, header, name)
@@ -182,12 +184,7 @@ def _check_tiff(file: BinaryIO, name: Path | str) -> None:
 
 def _check_kind(image: pyvips.Image, name: Path | str, max_pixels: int) -> None:
     """Refuse an opened image that this package does not enlarge."""
-    if image.width * image.height > max_pixels:
-        raise ImageError(
-            f"{name}: {image.width} x {image.height} is more than the limit of {max_pixels / 1e6:g} megapixels;"
-            " if you trust the file, allow more",
-            parameter="max_megapixels",
-        )
+    check_size(image.width, image.height, name, max_pixels)
     if image.format not in _FORMATS and image.interpretation != "labs":
         raise ImageError(f"{name}: samples are of type {image.format}; expected 8 or 16 bits, or 32 of floating point")
     cmyk = image.interpretation == "cmyk"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from bgai.errors import ImageError, MissingExtraError
+from bgai.pictures.size_limit import check_size
 
 JXL_CODESTREAM, JXL_CONTAINER = b"\xff\n", b"\0\0\0\x0cJXL \r\n\x87\n"
 _MOST_OF_HEADERS = 2**16
@@ -17,7 +19,7 @@ _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # of widt
 _EXIF = b"Exif\0\0"
 
 
-def load_heic(file: BinaryIO, name: object, max_pixels: int, header_alone: bool) -> pyvips.Image:
+def load_heic(file: BinaryIO, name: Path | str, max_pixels: int, header_alone: bool) -> pyvips.Image:
     """Open a HEIC file.
 
     Args:
@@ -38,7 +40,8 @@ def load_heic(file: BinaryIO, name: object, max_pixels: int, header_alone: bool)
         heif = pi_heif.open_heif(file, convert_hdr_to_8bit=False)
         width, height = heif.size
         channels = 4 if heif.has_alpha else 1 if heif.mode[0] == "L" else 3
-        if header_alone or width * height > max_pixels:
+        check_size(width, height, name, max_pixels)
+        if header_alone:
             return pyvips.Image.black(width, height, bands=channels).copy(interpretation=_interpretation(channels, 8))
         image = _as_image(np.array(heif))  # a copy: the memory of the original goes with `heif`
     except (ValueError, RuntimeError, EOFError, SyntaxError) as error:
@@ -49,7 +52,7 @@ def load_heic(file: BinaryIO, name: object, max_pixels: int, header_alone: bool)
     return _with_metadata(image, info.get("icc_profile"), info.get("exif"), info.get("xmp"))
 
 
-def load_jxl(file: BinaryIO, name: object, max_pixels: int, header_alone: bool) -> pyvips.Image:
+def load_jxl(file: BinaryIO, name: Path | str, max_pixels: int, header_alone: bool) -> pyvips.Image:
     """Open a JPEG XL file, as `load_heic` does; one that was made from a JPEG gives that."""
     try:
         import pillow_jxl
@@ -59,7 +62,8 @@ def load_jxl(file: BinaryIO, name: object, max_pixels: int, header_alone: bool) 
         width, height = jxl_size(file.read(_MOST_OF_HEADERS))
     except ValueError as error:
         raise ImageError(f"{name}: damaged or cut short: no header of JPEG XL") from error
-    if header_alone or width * height > max_pixels:
+    check_size(width, height, name, max_pixels)
+    if header_alone:
         return pyvips.Image.black(width, height, bands=3).copy(interpretation="srgb")
     file.seek(0)
     try:

@@ -22,6 +22,7 @@ from bgai.pictures.decoders import Opened, explain, open_image, open_stream, rea
 from bgai.pictures.gain_map import GainMap, find_gain_map, mentions_gain_map
 from bgai.pictures.jpeg_segments import comments
 from bgai.pictures.png_chunks import COLOURS, Chunk, has_resolution, read_chunks
+from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS
 from bgai.pictures.tiff_exif import read_tags, read_tiff_exif
 from bgai.pictures.xmp import without_stale_fields
 from bgai.types import Pixels
@@ -42,8 +43,6 @@ _APPLE_GAIN_MAP = b"urn:com:apple:photo:2020:aux:hdrgainmap"
 _EXTRA_SAMPLES, _UNSPECIFIED = 338, b"\0\0"  # TIFF 6.0, section 18
 # Of photographs by phones: tags of a video behind the picture.
 _MOTION = (b"GCamera:MotionPhoto", b"GCamera:MicroVideo")
-
-DEFAULT_MAX_PIXELS = 200_000_000
 
 # libvips would keep the last operations, and with them original files open.
 pyvips.cache_set_max(0)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bgai.errors import BgaiError, ImageError, OutputError, UsageError
-from bgai.pictures.reading import DEFAULT_MAX_PIXELS, INPUT_SUFFIXES, read_size
+from bgai.pictures.reading import INPUT_SUFFIXES, read_size
+from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS
 from bgai.pictures.writing import OUTPUT_SUFFIXES, Encoding, check_output
 from bgai.types import PixelProgress, Size
 from bgai.upscaling.files import EnlargedFile, FittingUpscalers, make_recipe, upscale_file, used_weights

@@ -11,7 +11,8 @@ import numpy as np
 from bgai.errors import BgaiError, ImageError, OutputError, UsageError
 from bgai.pictures.compression import Compression, read_compression
 from bgai.pictures.jpeg_blocks import earlier_quality
-from bgai.pictures.reading import DEFAULT_MAX_PIXELS, Picture, read_picture
+from bgai.pictures.reading import Picture, read_picture
+from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS
 from bgai.pictures.writing import Encoding, check_output, fit_alpha, write_picture
 from bgai.types import PixelProgress
 from bgai.upscaling.recipe import Recipe, file_digest, weights_digest
