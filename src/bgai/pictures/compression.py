@@ -95,7 +95,7 @@ def read_compression(stream: BinaryIO) -> Compression:
         return Compression("GIF" if head.startswith(b"G") else "BMP", lossless=True)
     if head[4:8] == b"ftyp":
         return Compression("HEIC" if head[8:11] in (b"hei", b"hev") else "AVIF", bits=_bits_per_pixel(stream))
-    return Compression("picture")
+    return Compression("JPEG XL" if head.startswith((b"\xff\n", b"\0\0\0\x0cJXL ")) else "picture")
 
 
 def _jpeg_quality(stream: BinaryIO) -> int | None:
