@@ -146,7 +146,7 @@ def test_what_is_left_out_of_a_folder_is_counted(tmp_path: Path) -> None:
         (photos / name).mkdir(parents=True)
     picture(photos / "a.png")
     picture(photos / "sub/b.png")
-    for name in ("c.bmp", "d.txt", ".e"):
+    for name in ("c.ppm", "d.txt", ".e"):
         (photos / name).touch()
     flat = bgai_command("upscale", "photos", "-o", "photos/out", cwd=tmp_path)
     assert flat.stderr.endswith("1 enlarged; left out: 2 of other kinds, 1 folder without -r\n")
@@ -212,3 +212,23 @@ def test_what_another_command_is_at_is_left_to_it(tmp_path: Path) -> None:
     assert result.stdout.split() == ["b_x4.png"]
     assert "a.png: in work elsewhere\n" in result.stderr
     assert result.stderr.endswith("1 enlarged, 1 in work elsewhere\n")
+
+
+def test_options_of_the_output(tmp_path: Path) -> None:
+    clear = Image.new("RGBA", (18, 12), (200, 40, 60, 0))
+    clear.save(tmp_path / "a.png")
+    refused = bgai_command("upscale", "a.png", "--format", "jpeg", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "JPEG cannot hold transparency" in refused.stderr
+    assert "(--background)" in refused.stderr
+    done = bgai_command(
+        "upscale", "a.png", "--format", "jpeg", "--background", "white", "--no-metadata", "--lenient", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "a_x4.jpg") as image:
+        assert image.getpixel((30, 20)) == (255, 255, 255)
+        assert b'bgai:quality="95 on #ffffff without metadata"' in image.info["xmp"]
+    done = bgai_command("upscale", "a.png", "--format", "avif", "--lossless", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "a_x4.avif") as image:
+        assert image.size == (72, 48)

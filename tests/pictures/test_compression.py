@@ -186,3 +186,17 @@ def test_avif_goes_by_bits_a_pixel() -> None:
     assert small.strong
     assert not large.strong
     assert "AVIF of 0." in str(small)
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"GIF89a", "lossless GIF"),
+        (b"BM" + bytes(60), "lossless BMP"),
+        (b"\xff\n" + bytes(60), "JPEG XL of unknown quality"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL of unknown quality"),
+        (b"\0\0\0\x18ftypheic" + bytes(60), "HEIC of unknown quality"),
+    ],
+)
+def test_other_kinds_by_their_first_bytes(head: bytes, expected: str) -> None:
+    assert str(read(head)) == expected

@@ -7,18 +7,19 @@ import struct
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import pyvips
 from picture_support import KINDS_OF_PIXELS, peak_growth, png_with, rewrite, save_by_vips
-from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
+from PIL import Image, ImageCms, ImageOps, IptcImagePlugin, JpegImagePlugin, TiffImagePlugin
 from support import texture
 
-from bgai.errors import OutputError
+from bgai.errors import ImageError, OutputError, UsageError
 from bgai.pictures import writing
-from bgai.pictures.reading import Picture, read_picture, read_rgb8, read_size
-from bgai.pictures.writing import check_output, encode_png, save_rgb_png, write_picture
+from bgai.pictures.reading import Picture, read_picture, read_rgb8, read_size, read_xmp
+from bgai.pictures.writing import Encoding, check_output, encode_png, fit_alpha, save_rgb_png, write_picture
 from bgai.types import Pixels
 
 
@@ -103,7 +104,7 @@ def test_a_thumbnail_of_the_old_picture_is_dropped(tmp_path: Path) -> None:
 def test_sixteen_bits_in_an_eight_bit_format_are_rounded_with_a_note(tmp_path: Path) -> None:
     save_by_vips(np.full((10, 10, 3), 257 * 100 + 129, np.uint16), tmp_path / "in.png")
     picture = read_picture(tmp_path / "in.png")
-    with write_picture(tmp_path / "out.webp", picture, 10, quality=100) as writer:
+    with write_picture(tmp_path / "out.webp", picture, 10, encoding=Encoding(100)) as writer:
         writer.write(picture.pixels)
         assert "16 bits became 8" in writer.notes[0]
     assert abs(int(read_rgb8(tmp_path / "out.webp")[5, 5, 1]) - 101) <= 1
@@ -119,14 +120,14 @@ def test_an_encoded_png_holds_the_pixels_of_a_part() -> None:
 @pytest.mark.parametrize(
     ("name", "size", "message"),
     [
-        ("a.webp", (10, 16384, 3), "16383"),
-        ("a.jpg", (65_501, 10, 3), "65500"),
-        ("a.jpg", (10, 10, 4), "transparency"),
-        ("a.bmp", (10, 10, 3), "unknown output format"),
-        ("a", (10, 10, 3), "unknown output format"),
+        ("a.webp", (10, 16384), "16383"),
+        ("a.avif", (16385, 10), "16384"),
+        ("a.jpg", (65_501, 10), "65500"),
+        ("a.bmp", (10, 10), "unknown output format"),
+        ("a", (10, 10), "unknown output format"),
     ],
 )
-def test_outputs_that_a_format_cannot_hold(name: str, size: tuple[int, int, int], message: str) -> None:
+def test_outputs_that_a_format_cannot_hold(name: str, size: tuple[int, int], message: str) -> None:
     with pytest.raises(OutputError, match=message):
         check_output(Path(name), *size)
 
@@ -241,7 +242,7 @@ def test_a_tiff_that_might_pass_4_gib_is_a_bigtiff(height: int, big: bool, monke
     image = pyvips.Image.black(1000, height, bands=3)
     options: dict[str, object] = {}
     monkeypatch.setattr(pyvips.Image, "tiffsave_target", lambda *_, **given: options.update(given), raising=False)
-    writing._save(image, None, ".tif", 95, 0)
+    writing._save(image, None, ".tif", Encoding(), 0)
     assert options["bigtiff"] is big
 
 
@@ -391,7 +392,7 @@ MOTION = (
 )
 
 
-def test_an_ultra_hdr_photo_becomes_a_photo(tmp_path: Path) -> None:
+def test_an_ultra_hdr_photo_without_a_sound_gain_map_becomes_a_photo(tmp_path: Path) -> None:
     """Its base picture, with a note; and without the tags, for which programs would look for a gain map."""
     gain_map = io.BytesIO()
     Image.fromarray(texture(10, 15)[..., 0]).save(gain_map, "jpeg")
@@ -404,20 +405,11 @@ def test_an_ultra_hdr_photo_becomes_a_photo(tmp_path: Path) -> None:
     with (tmp_path / "in.jpg").open("ab") as file:
         file.write(gain_map.getvalue())
     target, notes = copied(tmp_path / "in.jpg", ".jpg")
-    assert "the gain map was left out: the output has no HDR" in notes
+    assert "the gain map cannot be read and was left out: the output has no HDR" in notes
     image = Image.open(target)
     assert image.size == (30, 20)
     assert b"hdrgm:Version" not in image.info["xmp"]
     assert b"GainMap" not in image.info["xmp"]
-
-
-def test_the_gain_map_of_libvips_is_noted_too(tmp_path: Path) -> None:
-    light = np.linspace(0, 4, 48 * 64 * 3, dtype=np.float32).reshape(48, 64, 3)
-    try:
-        pyvips.Image.new_from_array(light).copy(interpretation="scrgb").uhdrsave(str(tmp_path / "in.jpg"))
-    except (AttributeError, pyvips.Error):
-        pytest.skip("this libvips writes no Ultra HDR")
-    assert copied(tmp_path / "in.jpg", ".jpg")[1] == ("the gain map was left out: the output has no HDR",)
 
 
 def test_a_motion_photo_becomes_a_photo(tmp_path: Path) -> None:
@@ -429,3 +421,167 @@ def test_a_motion_photo_becomes_a_photo(tmp_path: Path) -> None:
     xmp = Image.open(target).info["xmp"]
     assert not any(name in xmp for name in (b"MotionPhoto", b"MicroVideo", b"Orientation"))
     assert b'dc:format="image/jpeg"' in xmp
+
+
+def encoded(
+    tmp_path: Path, pixels: Pixels, suffix: str, encoding: Encoding, **picture: Any
+) -> tuple[Path, tuple[str, ...]]:
+    """Pixels written as `upscale_file` does it."""
+    target = tmp_path / f"out{suffix}"
+    like = fit_alpha(Picture(pixels, **picture), target, encoding.background)
+    with write_picture(target, like, pixels.shape[1], encoding=encoding, fields={"scale": "2"}) as writer:
+        writer.write(like.pixels)
+    return target, writer.notes
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_opaque_alpha_is_dropped_for_jpeg(channels: int, dtype: type, tmp_path: Path) -> None:
+    pixels: Pixels = np.full((16, 16, channels), 90 if dtype == np.uint8 else 90 * 257, dtype)
+    pixels[..., -1] = np.iinfo(dtype).max
+    target, _ = encoded(tmp_path, pixels, ".jpg", Encoding(100))
+    assert read_picture(target).pixels.shape == ((16, 16) if channels == 2 else (16, 16, 3))
+    np.testing.assert_allclose(read_rgb8(target), 90, atol=1)
+    assert encoded(tmp_path, pixels, ".png", Encoding())[0].exists()
+    assert read_size(tmp_path / "out.png")[2] == channels
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_a_background_under_transparency(suffix: str, dtype: type, tmp_path: Path) -> None:
+    most = np.iinfo(dtype).max
+    pixels: Pixels = np.zeros((32, 32, 4), dtype)
+    pixels[:16, :, 0] = most
+    pixels[:, 16:, 3] = most
+    pixels[16:, :16, 3] = most // 2
+    with pytest.raises(OutputError, match="JPEG cannot hold transparency; choose a colour") as error:
+        encoded(tmp_path, pixels, ".jpg", Encoding())
+    assert error.value.parameter == "background"
+    target, _ = encoded(tmp_path, pixels, suffix, Encoding(100, background="#2040C0"))
+    found = read_rgb8(target)
+    expected = {(4, 4): (32, 64, 192), (4, 28): (255, 0, 0), (28, 4): (16, 32, 96), (28, 28): (0, 0, 0)}
+    for (row, column), colour in expected.items():
+        np.testing.assert_allclose(found[row, column], colour, atol=4)
+
+
+def test_grey_on_a_background_stays_grey(tmp_path: Path) -> None:
+    target, _ = encoded(tmp_path, np.zeros((8, 8, 2), np.uint8), ".jpg", Encoding(100, background="#00ff00"))
+    picture = read_picture(target)
+    assert picture.pixels.ndim == 2
+    np.testing.assert_allclose(picture.pixels, 150, atol=2)  # the luma of green
+
+
+@pytest.mark.parametrize("colour", ["#fff", "red", "20,30,40", "#20a0f", ""])
+def test_what_is_no_colour(colour: str) -> None:
+    with pytest.raises(UsageError, match="expected white, black or #rrggbb") as error:
+        Encoding(background=colour)
+    assert error.value.parameter == "background"
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".avif"])
+def test_lossless(suffix: str, tmp_path: Path) -> None:
+    pixels = texture(24, 32)
+    target, _ = encoded(tmp_path, pixels, suffix, Encoding(lossless=True))
+    np.testing.assert_array_equal(read_picture(target).pixels, pixels)
+    with pytest.raises(OutputError, match="JPEG always loses"):
+        check_output(Path("a.jpg"), 9, 9, Encoding(lossless=True))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_avif(channels: int, tmp_path: Path) -> None:
+    pixels = ramp(channels)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    kept = {"icc-profile-data": (pyvips.GValue.blob_type, profile)} if channels > 1 else {}
+    target, notes = encoded(tmp_path, pixels, ".avif", Encoding(90), metadata=kept)
+    picture = read_picture(target)
+    found = picture.pixels if channels > 1 else picture.pixels.reshape(32, 48, -1)[..., 0]
+    np.testing.assert_allclose(found.astype(int), pixels, atol=6)
+    assert notes == ()
+    assert picture.metadata.get("icc-profile-data", (0, None))[1] == (profile if channels > 1 else None)
+    assert picture.resolution is None
+    assert "exif-data" not in picture.metadata
+    assert b'bgai:scale="2"' in (read_xmp(target) or b"")
+    Image.open(target).load()
+
+
+def ramp(channels: int) -> Pixels:
+    y, x = np.mgrid[0:32, 0:48]
+    planes = np.stack([x * 5, y * 7, x + y, 255 - x], axis=-1).astype(np.uint8)
+    return planes[..., 0] if channels == 1 else planes[..., :channels]
+
+
+def test_avif_of_16_bits_has_12(tmp_path: Path) -> None:
+    pixels = ramp(3).astype(np.uint16) * 257 + 64
+    target, notes = encoded(tmp_path, pixels, ".avif", Encoding(lossless=True))
+    assert notes == ("16 bits became 12, which is all that AVIF holds",)
+    np.testing.assert_allclose(read_picture(target).pixels.astype(int), pixels, atol=17)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif"])
+def test_without_metadata(suffix: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[271] = "Maker"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = Image.fromarray(texture(16, 16))
+    image.save(tmp_path / "in.jpg", exif=exif, icc_profile=profile, xmp=MOTION, dpi=(300, 300), comment="a secret")
+    picture = read_picture(tmp_path / "in.jpg").with_colours_alone()
+    with write_picture(tmp_path / f"out{suffix}", picture, 16) as writer:
+        writer.write(picture.pixels)
+    data = (tmp_path / f"out{suffix}").read_bytes()
+    assert not any(word in data for word in (b"Maker", b"Exif", b"GCamera", b"a secret"))
+    assert read_picture(tmp_path / f"out{suffix}").metadata.keys() == {"icc-profile-data"}
+
+
+def test_what_a_recipe_says_of_an_encoding() -> None:
+    assert Encoding(90).describe(Path("a.jpg")) == "90"
+    assert Encoding(90).describe(Path("a.png")) == ""
+    assert Encoding(lossless=True).describe(Path("a.webp")) == "lossless"
+    assert Encoding(background="White").describe(Path("a.png")) == "on #ffffff"
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_damaged_picture_is_taken_if_asked_for(suffix: str, tmp_path: Path) -> None:
+    pixels = np.full((200, 300, 3), (200, 60, 30), np.uint8)
+    pixels[::2] = texture(100, 300)
+    Image.fromarray(pixels).save(tmp_path / f"a{suffix}")
+    whole = read_picture(tmp_path / f"a{suffix}").pixels
+    data = (tmp_path / f"a{suffix}").read_bytes()
+    (tmp_path / f"a{suffix}").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ImageError, match="damaged or cut short"):
+        read_picture(tmp_path / f"a{suffix}")
+    picture = read_picture(tmp_path / f"a{suffix}", lenient=True)
+    assert picture.notes[0].startswith("damaged or cut short: ")
+    assert picture.notes[0].endswith("; what cannot be decoded is grey or black")
+    np.testing.assert_array_equal(picture.pixels[:60], whole[:60])
+    assert picture.pixels.shape == whole.shape
+    with pytest.raises(ImageError, match="not a picture of a kind"):
+        (tmp_path / "text.png").write_text("hello")
+        read_picture(tmp_path / "text.png", lenient=True)
+
+
+def test_comments_of_jpeg(tmp_path: Path) -> None:
+    Image.fromarray(texture(16, 16)).save(tmp_path / "in.jpg", comment="Stra\u00dfe".encode(), dpi=(300, 300))
+    rewrite(tmp_path / "in.jpg", tmp_path / "out.jpg")
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.info["comment"] == "Stra\u00dfe".encode()
+        assert image.info["dpi"] == (300, 300)
+    assert copied(tmp_path / "in.jpg", ".png")[1] == ("the comment was left out, which .png has no place for",)
+
+
+def test_iptc_in_the_form_of_each_format(tmp_path: Path) -> None:
+    records = b"\x1c\x02\x19\x00\x03cat\x1c\x02Z\x00\x03Ulm"
+    resources = b"8BIM\x04\x25\x03abc\0\0\0\2xy" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(records)) + records
+    body = b"Photoshop 3.0\0" + resources
+    Image.fromarray(texture(16, 16)).save(tmp_path / "in.jpg")
+    data = (tmp_path / "in.jpg").read_bytes()
+    (tmp_path / "in.jpg").write_bytes(data[:2] + b"\xff\xed" + struct.pack(">H", len(body) + 2) + body + data[2:])
+    rewrite(tmp_path / "in.jpg", tmp_path / "a.tif")
+    with Image.open(tmp_path / "a.tif") as image:
+        assert isinstance(image, TiffImagePlugin.TiffImageFile)
+        assert IptcImagePlugin.getiptcinfo(image) == {(2, 25): b"cat", (2, 90): b"Ulm"}
+    for source, target in (("in.jpg", "b.jpg"), ("a.tif", "c.jpg")):
+        rewrite(tmp_path / source, tmp_path / target)
+        with Image.open(tmp_path / target) as image:
+            assert isinstance(image, JpegImagePlugin.JpegImageFile)
+            assert IptcImagePlugin.getiptcinfo(image) == {(2, 25): b"cat", (2, 90): b"Ulm"}
+    assert copied(tmp_path / "in.jpg", ".webp")[1] == ("IPTC was left out, which .webp has no place for",)

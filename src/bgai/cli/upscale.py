@@ -39,6 +39,12 @@ def upscale(
         bool, typer.Option("-r", "--recursive", help="Include the pictures in subfolders of folders.")
     ] = False,
     max_megapixels: Annotated[float, typer.Option(help="Refuse inputs that are larger than this.")] = 200,
+    lenient: Annotated[
+        bool,
+        typer.Option(
+            "--lenient", help="Enlarge damaged pictures too, as far as they can be decoded; the rest is grey."
+        ),
+    ] = False,
     scale: Annotated[
         int | None,
         typer.Option(
@@ -87,7 +93,7 @@ def upscale(
     format: Annotated[
         str | None,
         typer.Option(
-            help="png, jpeg, webp or tiff.",
+            help="png, jpeg, webp, tiff or avif.",
             show_default="by --output, else that of the input",
             rich_help_panel=_OUTPUT,
         ),
@@ -106,7 +112,28 @@ def upscale(
         bool,
         typer.Option("--keep-dates", help="Give results the date of change of their input.", rich_help_panel=_OUTPUT),
     ] = False,
-    quality: Annotated[int, typer.Option(help="JPEG and WebP quality, 1 to 100.", rich_help_panel=_OUTPUT)] = 95,
+    quality: Annotated[int, typer.Option(help="JPEG, WebP and AVIF quality, 1 to 100.", rich_help_panel=_OUTPUT)] = 95,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="Write WebP and AVIF without loss.", rich_help_panel=_OUTPUT)
+    ] = False,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLOUR",
+            help="Lay transparent pictures on white, black or a colour such as #20a0ff; JPEG needs that.",
+            show_default="transparent stays transparent",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    no_metadata: Annotated[
+        bool,
+        typer.Option(
+            "--no-metadata",
+            help="Leave out EXIF, XMP, IPTC, texts and comments, as for publishing. Colour profile and resolution stay,"
+            " and a hash of the original, by which a second run knows what is finished.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False,
     weights: Annotated[
         str,
         typer.Option(
@@ -208,7 +235,18 @@ def upscale(
     if size and scale:
         raise UsageError("a scale and a size: leave one of them out", parameter="scale")
     settings = OutputSettings(
-        output, format and format.lower(), quality, overwrite, max_megapixels, size, name, keep_dates
+        output,
+        format and format.lower(),
+        quality,
+        overwrite,
+        max_megapixels,
+        size,
+        name,
+        keep_dates,
+        lossless=lossless,
+        background=background,
+        metadata=not no_metadata,
+        lenient=lenient,
     )
 
     def open_upscaler(scale: int | None, weights: WeightsName, clean: float | None) -> Upscaler:

@@ -91,9 +91,11 @@ def read_compression(stream: BinaryIO) -> Compression:
         return _webp(stream)
     if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         return _tiff(stream)
+    if head.startswith((b"GIF8", b"BM")):
+        return Compression("GIF" if head.startswith(b"G") else "BMP", lossless=True)
     if head[4:8] == b"ftyp":
-        return Compression("AVIF", bits=_bits_per_pixel(stream))
-    return Compression("picture")
+        return Compression("HEIC" if head[8:11] in (b"hei", b"hev") else "AVIF", bits=_bits_per_pixel(stream))
+    return Compression("JPEG XL" if head.startswith((b"\xff\n", b"\0\0\0\x0cJXL ")) else "picture")
 
 
 def _jpeg_quality(stream: BinaryIO) -> int | None:

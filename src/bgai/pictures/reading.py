@@ -18,15 +18,19 @@ from numpy.typing import NDArray
 
 from bgai.errors import BgaiError, ImageError, OutputError
 from bgai.mapped import forget, mapped_file
-from bgai.pictures.png_chunks import COLOURS, Chunk, has_resolution, is_animated, read_chunks
+from bgai.pictures.decoders import Opened, explain, open_image, open_stream, reason
+from bgai.pictures.gain_map import GainMap, find_gain_map, mentions_gain_map
+from bgai.pictures.jpeg_segments import comments
+from bgai.pictures.png_chunks import COLOURS, Chunk, has_resolution, read_chunks
+from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS
 from bgai.pictures.tiff_exif import read_tags, read_tiff_exif
 from bgai.pictures.xmp import without_stale_fields
 from bgai.types import Pixels
 
-INPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif")
+INPUT_SUFFIXES: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif")
+INPUT_SUFFIXES += (".gif", ".bmp", ".dib", ".heic", ".heif", ".hif", ".jxl")
 TIFF_SUFFIXES = (".tif", ".tiff")
-_GREY = ("b-w", "grey16")
-_RGB = ("srgb", "rgb", "rgb16")
+_DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
 _PROFILE = "icc-profile-data"
 _KEPT_BLOBS = (_PROFILE, "exif-data", "xmp-data", "iptc-data")
 _MOST_IN_MEMORY = 2**26  # bytes of a picture
@@ -35,25 +39,42 @@ _MOST_OF_HEADERS = 2**20  # bytes of a JPEG file before its pixels
 _MOST_OF_BOXES = 2**16  # bytes of an AVIF or JPEG file in which such things are looked for
 # Pixels a millimetre that libvips gives pictures without a resolution.
 _DEFAULT_RESOLUTIONS = (1.0, 2.83)
+_APPLE_GAIN_MAP = b"urn:com:apple:photo:2020:aux:hdrgainmap"
 _EXTRA_SAMPLES, _UNSPECIFIED = 338, b"\0\0"  # TIFF 6.0, section 18
-# Of photographs by phones: tags of a video or a gain map behind the picture (Ultra HDR; ISO 21496-1).
+# Of photographs by phones: tags of a video behind the picture.
 _MOTION = (b"GCamera:MotionPhoto", b"GCamera:MicroVideo")
-_GAIN_MAP = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1")
-_NOT_A_PICTURE = "not a picture, or a damaged one; expected PNG, JPEG, WebP, TIFF or AVIF"
-
-DEFAULT_MAX_PIXELS = 200_000_000
 
 # libvips would keep the last operations, and with them original files open.
 pyvips.cache_set_max(0)
 
 
 @dataclass(frozen=True, slots=True)
+class ValueRange:
+    """Least and greatest colour of a picture of floating-point samples that leave [0, 1].
+
+    Such pictures count light, of which the brightest part may be a thousand times white. A cube root makes steps that
+    look alike about equally large, as the numbers of other pictures do, which the network knows.
+    """
+
+    low: float
+    high: float
+
+    def compress(self, image: pyvips.Image) -> pyvips.Image:
+        """Map the range to [0, 1]."""
+        return (((image - self.low) / (self.high - self.low)) ** (1 / 3)).cast("float")
+
+    def expand(self, colours: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The inverse of `compress`."""
+        return colours**3 * np.float32(self.high - self.low) + np.float32(self.low)
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """A decoded picture and what its file said about it.
 
-    `pixels` is H x W (grey), H x W x 2 (grey, alpha), H x W x 3 or H x W x 4, uint8 or uint16, upright; alpha is
-    not premultiplied. Those of a large picture may lie in a file without a name. `notes` tell what could not be kept as
-    it was.
+    `pixels` is H x W (grey), H x W x 2 (grey, alpha), H x W x 3 or H x W x 4, uint8, uint16 or float32 in [0, 1],
+    upright; alpha is not premultiplied. Those of a large picture may lie in a file without a name. `notes` tell what
+    could not be kept as it was.
     """
 
     pixels: Pixels
@@ -63,11 +84,18 @@ class Picture:
     chunks: tuple[Chunk, ...] = ()
     """Texts and colour chunks of PNG; the colours of AVIF as such chunks."""
     notes: tuple[str, ...] = ()
+    gain_map: GainMap | None = None
+    """What makes HDR of a JPEG."""
+    comments: tuple[bytes, ...] = ()
+    """Of JPEG."""
+    value_range: ValueRange | None = None
+    """Of floating-point samples outside [0, 1], which are compressed to it."""
 
     def with_colours_alone(self) -> Picture:
-        """The same picture without EXIF, XMP, IPTC and texts."""
+        """The same picture without EXIF, XMP, IPTC, texts and comments."""
         profile = {name: value for name, value in self.metadata.items() if name == _PROFILE}
-        return replace(self, metadata=profile, chunks=tuple(chunk for chunk in self.chunks if chunk[0] in COLOURS))
+        chunks = tuple(chunk for chunk in self.chunks if chunk[0] in COLOURS)
+        return replace(self, metadata=profile, chunks=chunks, comments=())
 
     def forget(self) -> None:
         """Give back the memory of what was looked at, if the pixels lie in a file."""
@@ -82,65 +110,120 @@ def read_size(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, in
         ImageError: As for `read_picture`, but for damage behind the header.
     """
     with _failure_of(path):
-        image = _open(path, max_pixels, header_alone=True)
+        opened = open_image(path, max_pixels, header_alone=True)
+        image = opened.image
         height, width = image.height, image.width
         if image.get_typeof("orientation") and image.get("orientation") >= 5:
             height, width = width, height
         bands = 3 + image.hasalpha() if image.interpretation == "cmyk" else image.bands
-        bands -= _has_unknown_channel(image, path)
+        bands -= _has_unknown_channel(opened, path)
         return height, width, bands
 
 
-def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS, scratch: Path | None = None) -> Picture:
-    """Decode a PNG, JPEG, WebP, TIFF or AVIF file.
+def read_picture(
+    path: Path, max_pixels: int = DEFAULT_MAX_PIXELS, scratch: Path | None = None, *, lenient: bool = False
+) -> Picture:
+    """Decode a picture file of any kind that is read.
 
     Args:
         path: The file.
         max_pixels: Refuse more.
         scratch: Folder on whose disk the pixels of a large picture may lie; None keeps them in memory.
+        lenient: Whether a damaged picture is taken as far as it can be decoded, with a note.
 
     Raises:
         ImageError: The file is missing, empty, damaged, not a picture, larger than `max_pixels`, animated or of
-            several pages, or its samples are neither 8 nor 16 bits.
+            several pages, or its samples are neither of 8 nor 16 bits, nor of 32 of floating point.
+        MissingExtraError: It is HEIC or JPEG XL, and the extra for that is not installed.
         OutputError: The disk is full.
     """
+    try:
+        return _read_picture(path, max_pixels, scratch, lenient=False)
+    except ImageError as error:
+        if not lenient or not isinstance(error.__cause__, pyvips.Error):
+            raise
+        picture = _read_picture(path, max_pixels, scratch, lenient=True)
+        words = str(error).removeprefix(f"{path}: ")
+        return replace(picture, notes=(f"{words}; what cannot be decoded is grey or black", *picture.notes))
+
+
+def _read_picture(path: Path, max_pixels: int, scratch: Path | None, lenient: bool) -> Picture:
     with _failure_of(path):
-        image = _open(path, max_pixels)
-        image, pixels, notes = _decode(_visible(image, path), scratch, notes=_notes(image, path))
+        opened = open_image(path, max_pixels, lenient=lenient)
+        gain_map = _gain_map(opened, path)
+        image, value_range = _in_unit_range(_visible(opened, path), path)
+        image, pixels, notes = _decode(image, scratch, _notes(opened, path, gain_map))
         with path.open("rb") as file:
-            return Picture(pixels, _metadata(image, path), _resolution(image, file), _chunks(image, file), notes)
+            resolution, chunks = _resolution(image, file), _chunks(opened, file)
+        metadata, texts = _metadata(image, opened, path), _comments(opened, path)
+        return Picture(pixels, metadata, resolution, chunks, notes, gain_map, texts, value_range)
 
 
-def _visible(image: pyvips.Image, path: Path) -> pyvips.Image:
+def _visible(opened: Opened, path: Path) -> pyvips.Image:
     """Without a last channel that TIFF's ExtraSamples calls neither transparency nor anything else."""
-    return image[: image.bands - 1] if _has_unknown_channel(image, path) else image
+    image = opened.image
+    return image[: image.bands - 1] if _has_unknown_channel(opened, path) else image
 
 
-def _has_unknown_channel(image: pyvips.Image, path: Path) -> bool:
-    if not _loaded_by("tiff", image) or image.bands not in (2, 4) or image.interpretation == "cmyk":
+def _in_unit_range(image: pyvips.Image, path: Path) -> tuple[pyvips.Image, ValueRange | None]:
+    """Floating-point samples, compressed if they leave [0, 1]; others as they are."""
+    if image.format != "float" or image.interpretation == "lab":
+        return image, None
+    colours = image.bands - image.hasalpha()
+    low, high = 0.0, 1.0
+    for part in _samples(open_image(path, image.width * image.height).image):
+        values = np.frombuffer(part, np.float32)
+        if not np.isfinite(values).all():
+            raise ImageError(f"{path}: some samples are infinite or no numbers")
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+    if (low, high) == (0, 1):
+        return image, None
+    found = ValueRange(low, high)
+    if colours == image.bands:
+        return found.compress(image), found
+    alpha = image[colours].clamp()
+    return found.compress(image[:colours]).bandjoin(alpha), found
+
+
+def _has_unknown_channel(opened: Opened, path: Path) -> bool:
+    image = opened.image
+    if opened.kind != "tiff" or image.bands not in (2, 4) or image.interpretation == "cmyk":
         return False
     with path.open("rb") as file, suppress(ValueError):
         return read_tags(file, (_EXTRA_SAMPLES,)).get(_EXTRA_SAMPLES) == _UNSPECIFIED
     return False
 
 
-def _loaded_by(kind: str, image: pyvips.Image) -> bool:
-    loader: str = image.get("vips-loader")
-    return loader.startswith(kind)
+def _gain_map(opened: Opened, path: Path) -> GainMap | None:
+    image = opened.image
+    if opened.kind != "jpeg" or not mentions_gain_map(_headers(path)):
+        return None
+    return find_gain_map(path.read_bytes(), image.get("orientation") if image.get_typeof("orientation") else 1)
 
 
-def _notes(image: pyvips.Image, path: Path) -> tuple[str, ...]:
+def _comments(opened: Opened, path: Path) -> tuple[bytes, ...]:
+    return comments(_headers(path)) if opened.kind == "jpeg" else ()
+
+
+def _headers(path: Path) -> bytes:
+    """Of a JPEG or HEIC file."""
+    with path.open("rb") as file:
+        return file.read(_MOST_OF_HEADERS)
+
+
+def _notes(opened: Opened, path: Path, gain_map: GainMap | None) -> tuple[str, ...]:
     """What of the file is not in the picture, beside its pixels' kind."""
-    notes = []
-    if _has_unknown_channel(image, path):
+    notes = [*opened.notes]
+    if _has_unknown_channel(opened, path):
         notes.append("a further channel, which the file does not call transparency, was left out")
-    if _loaded_by("jpeg", image):
-        with path.open("rb") as file:
-            head = file.read(_MOST_OF_BOXES)
+    if opened.kind == "heic" and _APPLE_GAIN_MAP in _headers(path):
+        notes.append("the gain map was left out: the output has no HDR")
+    if opened.kind == "jpeg":
+        head = _headers(path)
         if any(name in head for name in _MOTION):
             notes.append("the video of the motion photo was left out")
-        if any(name in head for name in _GAIN_MAP):
-            notes.append("the gain map was left out: the output has no HDR")
+        if mentions_gain_map(head) and not gain_map:
+            notes.append("the gain map cannot be read and was left out: the output has no HDR")
     return tuple(notes)
 
 
@@ -150,9 +233,9 @@ def _resolution(image: pyvips.Image, file: BinaryIO) -> tuple[float, float] | No
     return (image.xres, image.yres) if known or round(image.xres, 2) not in _DEFAULT_RESOLUTIONS else None
 
 
-def _chunks(image: pyvips.Image, file: BinaryIO) -> tuple[Chunk, ...]:
+def _chunks(opened: Opened, file: BinaryIO) -> tuple[Chunk, ...]:
     """As in `Picture`."""
-    if _loaded_by("heif", image):
+    if opened.kind in ("heif", "heic"):
         file.seek(0)
         _, found, colours = file.read(_MOST_OF_BOXES).partition(b"colrnclx")
         # Primaries and transfer in 16 bits each; the pixels are RGB of the full range by now (ITU-T H.273).
@@ -164,7 +247,7 @@ def read_xmp(path: Path) -> bytes | None:
     """The XMP packet of a picture file of any size; None if it has none, or is no picture."""
     try:
         with _failure_of(path):
-            image = _open(path, max_pixels=2**62, header_alone=True)
+            image = open_image(path, max_pixels=2**62, header_alone=True).image
             return bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else None
     except ImageError:
         return None
@@ -178,7 +261,7 @@ def _failure_of(name: Path | str) -> Iterator[None]:
     except (BgaiError, MemoryError):
         raise
     except pyvips.Error as error:
-        raise ImageError(f"{name}: damaged or cut short: {reason(error)}") from error
+        raise ImageError(f"{name}: {explain(error, f'damaged or cut short: {reason(error)}')}") from error
     except OSError as error:
         raise ImageError(f"{name}: cannot be read: {error.strerror or error}") from error
     except Exception as error:
@@ -194,11 +277,15 @@ def _decode(
     if image.interpretation == "cmyk":
         image = image.icc_transform("srgb", embedded=True, depth=16 if image.format == "ushort" else 8)
         notes.append("CMYK was converted to sRGB")
+    if image.interpretation in ("lab", "labs"):
+        image = image.colourspace("srgb" if image.format == "uchar" else "rgb16").copy()
+        image.remove(_PROFILE)
+        notes.append("CIE L*a*b* was converted to sRGB")
     if image.get_typeof("heif-bitdepth") and (depth := image.get("heif-bitdepth")) > 8:
         # libvips puts 10 and 12 bits in the upper part of 16.
         image = (image * (65535 / ((2**depth - 1) << (16 - depth)))).rint().cast("ushort")
     bands = () if image.bands == 1 else (image.bands,)
-    dtype = np.dtype(np.uint16 if image.format == "ushort" else np.uint8)
+    dtype = np.dtype(_DTYPES[image.format])
     size = image.height * image.width * image.bands * dtype.itemsize
     samples = _on_disk(image, scratch) if scratch and size > _MOST_IN_MEMORY else _in_memory(image, size)
     pixels = np.frombuffer(samples, dtype).reshape(image.height, image.width, *bands)
@@ -248,14 +335,14 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
     return pixels
 
 
-def _metadata(image: pyvips.Image, path: Path) -> dict[str, tuple[int, Any]]:
+def _metadata(image: pyvips.Image, opened: Opened, path: Path) -> dict[str, tuple[int, Any]]:
     """Profile, EXIF, XMP and IPTC of an upright image, by libvips' type and name."""
     metadata = {}
     for name in _field_names(image):
         if name in _KEPT_BLOBS or name.startswith("exif-"):
             with suppress(UnicodeDecodeError):  # a field of EXIF in an encoding that it does not tell
                 metadata[name] = (image.get_typeof(name), image.get(name))
-    if _loaded_by("tiff", image) and (exif := read_tiff_exif(path)):  # which libvips leaves alone
+    if opened.kind == "tiff" and (exif := read_tiff_exif(path)):  # which libvips leaves alone
         metadata["exif-data"] = (pyvips.GValue.blob_type, exif)
     if "xmp-data" in metadata:
         kind, xmp = metadata["xmp-data"]
@@ -300,7 +387,7 @@ def read_rgb8(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.ui
     Works in forked processes too, but for WebP.
     """
     with _failure_of(path):
-        return _rgb8(_decode(_open(path, max_pixels))[1])
+        return _rgb8(_decode(open_image(path, max_pixels).image)[1], path)
 
 
 def decode_rgb8(data: bytes, name: str) -> NDArray[np.uint8]:
@@ -310,105 +397,15 @@ def decode_rgb8(data: bytes, name: str) -> NDArray[np.uint8]:
         ImageError: As for `read_picture`.
     """
     with _failure_of(name):
-        file = io.BytesIO(data)
-        animated = is_animated(file)
-        image = _load(file, name)
-        _check_kind(image, name, DEFAULT_MAX_PIXELS, animated)
-        return _rgb8(_decode(image)[1])
+        return _rgb8(_decode(open_stream(io.BytesIO(data), name, DEFAULT_MAX_PIXELS).image)[1], name)
 
 
-def _rgb8(pixels: Pixels) -> NDArray[np.uint8]:
+def _rgb8(pixels: Pixels, name: Path | str) -> NDArray[np.uint8]:
+    if pixels.dtype == np.float32:
+        raise ImageError(f"{name}: samples of floating point; expected 8 or 16 bits")
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if pixels.ndim == 2 or pixels.shape[2] < 3:
         grey = pixels if pixels.ndim == 2 else pixels[..., 0]
         return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8, copy=False)
     return np.ascontiguousarray(pixels[..., :3]).astype(np.uint8, copy=False)
-
-
-def _open(path: Path, max_pixels: int, *, header_alone: bool = False) -> pyvips.Image:
-    """Open a file by its header and refuse what this package does not enlarge."""
-    with open_picture(path) as file:
-        if not file.read(1):
-            raise ImageError(f"{path}: the file is empty")
-        animated = is_animated(file)
-        image = _load(file, path, header_alone)
-    _check_kind(image, path, max_pixels, animated)
-    return image
-
-
-def open_picture(path: Path) -> BinaryIO:
-    """Open a file, but nothing that one might wait for.
-
-    Raises:
-        ImageError: It is a pipe, a socket or a device.
-        OSError: It cannot be read.
-    """
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise ImageError(f"{path}: not a file but a pipe, a socket or a device")
-    return path.open("rb")
-
-
-def _load(file: BinaryIO, name: Path | str, header_alone: bool = False) -> pyvips.Image:
-    """Have the loader for the file's first bytes open it; libvips' own choice has many loaders for formats like SVG.
-
-    libvips gets no names, from whose ends it takes options, but descriptors or bytes.
-    """
-    file.seek(0)
-    kind = _kind(file.read(12))
-    file.seek(0)
-    if not kind:
-        raise ImageError(f"{name}: not a picture of a kind that is read; expected PNG, JPEG, WebP, TIFF or AVIF")
-    # Without `fail_on`, a picture that ends early would be filled up with grey.
-    options = {"access": "sequential", "fail_on": "error"}
-    try:
-        if kind == "jpeg" and header_alone:
-            with suppress(pyvips.Error):  # a header that is longer
-                return pyvips.Image.jpegload_buffer(file.read(_MOST_OF_HEADERS), **options)
-            file.seek(0)
-        # The loaders of JPEG and WebP map a file into memory: if it were cut short meanwhile, the process would end.
-        if kind in ("jpeg", "webp") or isinstance(file, io.BytesIO):
-            return getattr(pyvips.Image, f"{kind}load_buffer")(file.read(), **options)
-        return getattr(pyvips.Image, f"{kind}load_source")(pyvips.Source.new_from_descriptor(file.fileno()), **options)
-    except pyvips.Error as error:
-        raise ImageError(f"{name}: {_NOT_A_PICTURE}") from error
-
-
-def _kind(head: bytes) -> str:
-    """libvips' name of the format of a file that begins so, if it is one of those that are read, or nothing."""
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if head.startswith(b"RIFF") and head.endswith(b"WEBP"):
-        return "webp"
-    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return "tiff"
-    if head[4:8] == b"ftyp":
-        return "heif"
-    return ""
-
-
-def _check_kind(image: pyvips.Image, path: Path | str, max_pixels: int, animated: bool) -> None:
-    """Refuse an opened image that this package does not enlarge."""
-    if image.width * image.height > max_pixels:
-        raise ImageError(
-            f"{path}: {image.width} x {image.height} is more than the limit of {max_pixels / 1e6:g} megapixels;"
-            " if you trust the file, allow more",
-            parameter="max_megapixels",
-        )
-    if animated or (image.get_typeof("n-pages") and image.get("n-pages") > 1):
-        raise ImageError(f"{path}: an animation or a file of several pages; extract its pages and enlarge those")
-    if image.format not in ("uchar", "ushort"):
-        raise ImageError(f"{path}: samples are of type {image.format}; expected 8 or 16 bits")
-    if image.interpretation not in (*_GREY, *_RGB, "cmyk") or image.bands > 4 + (image.interpretation == "cmyk"):
-        raise ImageError(
-            f"{path}: {image.bands} bands of {image.interpretation}; expected grey, RGB or CMYK: make it RGB first"
-        )
-
-
-def reason(error: pyvips.Error) -> str:
-    """The line of libvips' own words that says most: the system's, or else the first."""
-    lines = [line.strip() for line in str(error.detail).splitlines() if line.strip()]
-    system = [line.removeprefix("system error: ") for line in lines if line.startswith("system error: ")]
-    return next(iter(system + lines), "no reason given")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Collection, Container
+from collections.abc import Collection, Container, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -24,8 +24,12 @@ _MAIN, _EXIF, _GPS, _INTEROPERABILITY = 0, 0x8769, 0x8825, 0xA005  # IFDs, by th
 _POINTERS = (_EXIF, _GPS, _INTEROPERABILITY)
 _MAKER_NOTE = 0x927C
 _INTEROPERABILITY_TAGS = (1, 2, 0x1000, 0x1001, 0x1002)
+_NEW_SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 0b101
+_SUBFILE_TYPE, _OLD_REDUCED = 255, 2
+_MOST_PAGES = 10_000
 _SIZES = ((0xA002, 256), (0xA003, 257))  # PixelXDimension and ImageWidth, PixelYDimension and ImageLength
 
+_IPTC, _UNDEFINED = 33723, 7
 _LONG, _LAST_CLASSIC_TYPE, _LONG8 = 4, 12, 16
 # Bytes of a value of each type (TIFF 6.0, section 2; BigTIFF), and of the numbers in it: a rational has two.
 _TYPES = {1: (1, 1), 2: (1, 1), 3: (2, 2), 4: (4, 4), 5: (8, 4), 6: (1, 1), 7: (1, 1), 8: (2, 2), 9: (4, 4)}
@@ -55,6 +59,7 @@ class _Layout:
 
 
 _BLOCK_HEADER = b"II*\0"
+_EMPTY_BLOCK = b"II*\0\x08\0\0\0" + bytes(6)
 _LAYOUTS = {
     _BLOCK_HEADER: _Layout("<", big=False),
     b"MM\0*": _Layout(">", big=False),
@@ -97,6 +102,14 @@ class _Tiff:
         table = self._read(offset + layout.count.size, length + layout.offset.size)
         entries = (table[start : start + layout.entry.size] for start in range(0, length, layout.entry.size))
         return {layout.entry.unpack(entry)[0]: entry for entry in entries}, table[length:]
+
+    def directories(self) -> Iterator[dict[int, bytes]]:
+        """The entries of the main IFDs, one after the other."""
+        entries, link = self.main, self.link
+        yield entries
+        while offset := self.layout.offset.unpack(link)[0]:
+            entries, link = self._entries(offset)
+            yield entries
 
     def field(self, entry: bytes) -> tuple[int, bytes]:
         """Type and little-endian values; none if the type is unknown or a block could not hold them."""
@@ -203,8 +216,27 @@ def read_tags(stream: BinaryIO, tags: Collection[int]) -> dict[int, bytes]:
     return {tag: values for tag, values in fields.items() if values}
 
 
-def add_tiff_exif(path: Path, exif: bytes) -> None:
-    r"""Put the fields of an EXIF block, with or without b"Exif\0\0" before it, into a finished TIFF file.
+def whole_pages(stream: BinaryIO) -> tuple[int, ...]:
+    """Numbers of the pages of a TIFF file that are neither a reduced copy nor a mask of another (TIFF 6.0, section 8).
+
+    What is damaged counts as one page.
+    """
+    pages = []
+    with suppress(ValueError):
+        tiff = _Tiff(stream)
+        for page, entries in zip(range(_MOST_PAGES), tiff.directories(), strict=False):
+            subfile = _number(tiff, entries, _NEW_SUBFILE_TYPE)
+            if not subfile & _REDUCED_OR_MASK and _number(tiff, entries, _SUBFILE_TYPE) != _OLD_REDUCED:
+                pages.append(page)
+    return tuple(pages) or (0,)
+
+
+def _number(tiff: _Tiff, entries: dict[int, bytes], tag: int) -> int:
+    return int.from_bytes(tiff.field(entries[tag])[1], "little") if tag in entries else 0
+
+
+def add_tiff_exif(path: Path, exif: bytes, iptc: bytes = b"") -> None:
+    r"""Put EXIF, with or without b"Exif\0\0" before it, and records of IPTC into a finished TIFF file.
 
     The new IFDs are appended, so nothing else in the file moves. Tags that its first IFD has already stay as they
     are, and so does the whole file if the block is malformed or offsets of 32 bits would not reach so far.
@@ -214,7 +246,9 @@ def add_tiff_exif(path: Path, exif: bytes) -> None:
     """
     with path.open("r+b") as stream:
         try:
-            added = _Tiff(io.BytesIO(exif.removeprefix(_PREFIX))).exif()
+            added = _Tiff(io.BytesIO(exif.removeprefix(_PREFIX) or _EMPTY_BLOCK)).exif()
+            if iptc:
+                added[_MAIN][_IPTC] = (_UNDEFINED, iptc)
             tiff = _Tiff(stream)
             for tag, own in _SIZES:
                 if tag in added[_EXIF] and own in tiff.main:

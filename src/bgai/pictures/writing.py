@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -16,21 +18,34 @@ import pyvips
 from numpy.typing import NDArray
 
 from bgai.atomic_files import whole_or_nothing
-from bgai.errors import ImageError, OutputError
+from bgai.errors import ImageError, OutputError, UsageError
 from bgai.mapped import forget
+from bgai.pictures.decoders import reason
+from bgai.pictures.gain_map import append_gain_map
+from bgai.pictures.iptc import as_records, as_resource
+from bgai.pictures.jpeg_segments import add_comments
 from bgai.pictures.png_chunks import COLOURS, TEXTS, change_chunks, replace_start
-from bgai.pictures.reading import TIFF_SUFFIXES, Picture, read_size, reason
+from bgai.pictures.reading import TIFF_SUFFIXES, Picture, read_size
 from bgai.pictures.tiff_exif import add_tiff_exif
-from bgai.pictures.xmp import add_fields
+from bgai.pictures.xmp import add_fields, add_gain_map
 from bgai.types import Pixels, RgbImage
 
-OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif")
 # Longest side that each format can hold.
-_LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
+_LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 16384}
 _EIGHT_BIT_ONLY = (".jpg", ".jpeg", ".webp")
 _NO_ALPHA = (".jpg", ".jpeg")
-_WITH_QUALITY = (".jpg", ".jpeg", ".webp")
+_WITH_QUALITY = (".jpg", ".jpeg", ".webp", ".avif")
 _JPEG = (".jpg", ".jpeg")
+_AVIF_DEPTH = 12
+_AVIF_EFFORT = 2  # of 9: more take many times as long
+_ROWS_AT_ONCE = 256
+# libvips' names of a format, and of grey and colour in it.
+_KINDS = {
+    "uint8": ("uchar", "b-w", "srgb"),
+    "uint16": ("ushort", "grey16", "rgb16"),
+    "float32": ("float", "b-w", "scrgb"),
+}
 _DEFAULT_RESOLUTION = 72 / 25.4  # pixels a millimetre, where a format has to have one
 # Chunks that say no more than that colours are those of sRGB.
 _SRGB = {(b"gAMA", (45455).to_bytes(4, "big")), (b"cICP", bytes((1, 13, 0, 1))), (b"cICP", bytes((2, 2, 0, 1)))}
@@ -44,7 +59,51 @@ PNG_LEVEL = 3
 """Compression of `encode_png`: 6 makes photographs 1 % smaller in up to twice the time."""
 
 
-def check_output(path: Path, height: int, width: int, channels: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How pixels become a file.
+
+    Raises:
+        UsageError: The quality is outside its range, or the colour is none.
+    """
+
+    quality: int = 95
+    """1 to 100, for JPEG, WebP and AVIF."""
+    lossless: bool = False
+    """Of WebP and AVIF; PNG and TIFF always are."""
+    background: str | None = None
+    """What transparent pictures are laid on, for any format: `white`, `black` or `#rrggbb`."""
+    metadata: bool = True
+    """Whether the picture had its EXIF, XMP, IPTC and texts (`Picture.with_colours_alone` takes them out)."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality <= 100:
+            raise UsageError(f"quality {self.quality}: expected 1 to 100", parameter="quality")
+        if self.background is not None:
+            _rgb(self.background)
+
+    @property
+    def background_rgb(self) -> tuple[int, int, int] | None:
+        """0 to 255 each."""
+        return None if self.background is None else _rgb(self.background)
+
+    def describe(self, target: Path) -> str:
+        """What of it matters to the format at `target`, for the recipe of an output."""
+        parts = [("lossless" if self.lossless else str(self.quality)) if _has_quality(target) else ""]
+        parts += ["on #{:02x}{:02x}{:02x}".format(*self.background_rgb)] if self.background_rgb else []
+        return " ".join(filter(None, [*parts, "" if self.metadata else "without metadata"]))
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    known = {"white": "#ffffff", "black": "#000000"}.get(colour.strip().lower(), colour.strip().lower())
+    if not re.fullmatch(r"#[0-9a-f]{6}", known):
+        raise UsageError(
+            f"background {colour!r}: expected white, black or #rrggbb, such as #20a0ff", parameter="background"
+        )
+    return int(known[1:3], 16), int(known[3:5], 16), int(known[5:], 16)
+
+
+def check_output(path: Path, height: int, width: int, encoding: Encoding | None = None) -> None:
     """Refuse, before any work is done, a picture of this size that the format at `path` cannot hold."""
     suffix = path.suffix.lower()
     if suffix not in OUTPUT_SUFFIXES:
@@ -55,11 +114,33 @@ def check_output(path: Path, height: int, width: int, channels: int) -> None:
             f"{path}: {width} x {height} is more than the {limit} a side that {suffix} holds; choose png",
             parameter="format",
         )
-    if channels in (2, 4) and suffix in _NO_ALPHA:
-        raise OutputError(f"{path}: {suffix} cannot hold transparency; choose png, webp or tiff", parameter="format")
+    if encoding and encoding.lossless and suffix in _JPEG:
+        raise OutputError(f"{path}: JPEG always loses something; choose png, webp, avif or tiff", parameter="format")
 
 
-def has_quality(path: Path) -> bool:
+def fit_alpha(picture: Picture, path: Path, background: str | None) -> Picture:
+    """The picture without an alpha channel that is opaque everywhere, if the format at `path` has none.
+
+    Raises:
+        OutputError: It shows something, and there is no background for it.
+    """
+    if path.suffix.lower() not in _NO_ALPHA or not _has_alpha(picture.pixels):
+        return picture
+    opaque = {"uint8": 255, "uint16": 65535}.get(picture.pixels.dtype.name, 1)
+    for top in range(0, len(picture.pixels), _ROWS_AT_ONCE):
+        if picture.pixels[top : top + _ROWS_AT_ONCE, :, -1].min() < opaque:
+            if background is None:
+                raise OutputError(
+                    f"{path}: JPEG cannot hold transparency; choose a colour to lay the picture on, or another format",
+                    parameter="background",
+                )
+            return picture
+        picture.forget()
+    pixels = picture.pixels[..., 0] if picture.pixels.shape[2] == 2 else picture.pixels[..., :3]
+    return replace(picture, pixels=pixels)
+
+
+def _has_quality(path: Path) -> bool:
     """Whether the format at `path` loses something, as much as a quality says."""
     return path.suffix.lower() in _WITH_QUALITY
 
@@ -73,7 +154,7 @@ class PictureWriter:
         suffix: That of the picture's name, which chooses the format.
         like: As for `write_picture`.
         width: As for `write_picture`.
-        quality: As for `write_picture`.
+        encoding: As for `write_picture`.
         fields: As for `write_picture`.
     """
 
@@ -84,11 +165,11 @@ class PictureWriter:
         suffix: str,
         like: Picture,
         width: int,
-        quality: int,
+        encoding: Encoding,
         fields: Mapping[str, str],
     ) -> None:
         self._raw, self._encoded, self._suffix, self._fields = raw, encoded, suffix, fields
-        self._like, self._width, self._quality = like, width, quality
+        self._like, self._width, self._encoding = like, width, encoding
         self._height = 0
         self.notes: tuple[str, ...] = ()
         self._profile = like.metadata.get("icc-profile-data", (0, b""))[1]
@@ -96,13 +177,25 @@ class PictureWriter:
         self._changes_profile = suffix == ".webp" and bool(self._profile) and _is_grey(like.pixels)
         if like.pixels.dtype == np.uint16 and suffix in _EIGHT_BIT_ONLY:
             self.notes += (f"16 bits became 8, which is all that {suffix} holds",)
+        if like.pixels.dtype == np.uint16 and suffix == ".avif":
+            self.notes += (f"16 bits became {_AVIF_DEPTH}, which is all that AVIF holds",)
         if self._changes_profile:
             self.notes += (f"grey was converted to sRGB: {suffix} holds no grey profile",)
+        if like.gain_map and suffix not in _JPEG:
+            self.notes += (f"the gain map was left out, which {suffix} has no place for: the output has no HDR",)
+        if like.comments and suffix not in _JPEG:
+            self.notes += (f"the comment was left out, which {suffix} has no place for",)
+        if "iptc-data" in like.metadata and suffix not in (*_JPEG, *TIFF_SUFFIXES):
+            self.notes += (f"IPTC was left out, which {suffix} has no place for",)
         if suffix != ".png":
             self.notes += _lost_chunks(like, suffix)
 
     def write(self, rows: Pixels) -> None:
         """Append rows, n x W or n x W x channels, of the dtype and channels that `like` has."""
+        if self._like.value_range:
+            colours = rows[..., : -1 if _has_alpha(rows) else None]
+            expanded = self._like.value_range.expand(colours.astype(np.float32))
+            rows = np.concatenate((expanded, rows[..., -1:]), axis=2) if _has_alpha(rows) else expanded
         self._raw.write(np.ascontiguousarray(rows).data)
         self._height += len(rows)
 
@@ -114,18 +207,33 @@ class PictureWriter:
         """
         self._raw.flush()
         rows = mmap.mmap(self._raw.fileno(), 0, access=mmap.ACCESS_READ)
-        image = self._with_metadata(self._as_image(rows))
+        gain_map = self._enlarged_gain_map()
+        image = self._with_metadata(self._as_image(rows), len(gain_map))
         with self._encoded.open("rb+") as file:
             # By its descriptor: libvips takes options off some names, and cannot open others.
             target = pyvips.Target.new_to_descriptor(file.fileno())
-            _run_apart(lambda: _save(image, target, self._suffix, self._quality, self._kept()), image, rows)
-        if self._suffix in TIFF_SUFFIXES and "exif-data" in self._like.metadata:
-            add_tiff_exif(self._encoded, self._like.metadata["exif-data"][1])
+            _run_apart(lambda: _save(image, target, self._suffix, self._encoding, self._kept()), image, rows)
+        if self._suffix in TIFF_SUFFIXES:
+            exif, iptc = (self._like.metadata.get(name, (0, b""))[1] for name in ("exif-data", "iptc-data"))
+            if exif or iptc:
+                add_tiff_exif(self._encoded, exif, as_records(iptc))
         elif self._suffix == ".png":
             self._add_chunks()
         elif self._suffix in _JPEG and "exif-data" not in self._like.metadata and self._like.resolution:
             self._add_jfif(self._like.resolution)
+        if self._like.comments and self._suffix in _JPEG:
+            with self._encoded.open("rb+") as file:
+                add_comments(file, self._like.comments)
+        if gain_map:
+            with self._encoded.open("rb+") as file:
+                append_gain_map(file, gain_map)
         self._check()
+
+    def _enlarged_gain_map(self) -> bytes:
+        """For JPEG, if the picture has one; else nothing."""
+        if not self._like.gain_map or self._suffix not in _JPEG:
+            return b""
+        return self._like.gain_map.enlarged(self._width / self._like.pixels.shape[1], self._encoding.quality)
 
     def _add_chunks(self) -> None:
         """Write the texts and colours of a PNG; and no resolution, which libvips invents, where there was none."""
@@ -162,29 +270,40 @@ class PictureWriter:
         pixels = self._like.pixels
         channels = 1 if pixels.ndim == 2 else pixels.shape[2]
         deep = pixels.dtype == np.uint16
-        kind = ("grey16" if deep else "b-w") if channels < 3 else ("rgb16" if deep else "srgb")
-        image = pyvips.Image.new_from_memory(
-            rows, self._width, self._height, channels, "ushort" if deep else "uchar"
-        ).copy(interpretation=kind)
+        format, grey, colour = _KINDS[pixels.dtype.name]
+        image = pyvips.Image.new_from_memory(rows, self._width, self._height, channels, format)
+        image = image.copy(interpretation=grey if channels < 3 else colour)
         if deep and self._suffix in _EIGHT_BIT_ONLY:
             image = (image / 257).rint().cast("uchar").copy(interpretation="b-w" if channels < 3 else "srgb")
+        if (background := self._encoding.background_rgb) and _has_alpha(pixels):
+            image = _flatten(image, background, 257 if image.format == "ushort" else 1)
         if self._changes_profile:
             image.set_type(pyvips.GValue.blob_type, "icc-profile-data", self._profile)
             image = image.icc_transform("srgb", embedded=True)
             image.remove("icc-profile-data")
         return image
 
-    def _with_metadata(self, image: pyvips.Image) -> pyvips.Image:
+    def _with_metadata(self, image: pyvips.Image, gain_map: int) -> pyvips.Image:
+        """With the picture's metadata, and XMP that names a gain map of so many bytes."""
         across, down = self._like.resolution or (_DEFAULT_RESOLUTION, _DEFAULT_RESOLUTION)
         image = image.copy(xres=across, yres=down)
         for name, (kind, value) in self._like.metadata.items():
-            if not (name == "icc-profile-data" and self._changes_profile):
-                image.set_type(kind, name, value)
+            if name == "icc-profile-data" and self._changes_profile:
+                continue
+            if name == "iptc-data" and self._suffix in TIFF_SUFFIXES:
+                continue  # of which libvips writes a quarter
+            image.set_type(kind, name, as_resource(value) if name == "iptc-data" else value)
+        xmp = self._like.metadata.get("xmp-data", (0, None))[1]
+        if gain_map:
+            xmp = add_gain_map(xmp, gain_map)
         if self._fields:
-            xmp = add_fields(self._like.metadata.get("xmp-data", (0, None))[1], self._fields)
-            if len(xmp) <= _MOST_OF_XMP:
-                image.set_type(pyvips.GValue.blob_type, "xmp-data", xmp)
+            xmp = add_fields(xmp, self._fields)
+        if xmp and len(xmp) <= _MOST_OF_XMP:
+            image.set_type(pyvips.GValue.blob_type, "xmp-data", xmp)
         return image
+
+
+_DEFAULT_ENCODING = Encoding()
 
 
 @contextmanager
@@ -193,7 +312,7 @@ def write_picture(
     like: Picture,
     width: int,
     *,
-    quality: int = 95,
+    encoding: Encoding = _DEFAULT_ENCODING,
     overwrite: bool = False,
     fields: Mapping[str, str] | None = None,
 ) -> Iterator[PictureWriter]:
@@ -203,21 +322,35 @@ def write_picture(
         target: Its suffix chooses the format.
         like: The picture whose kind of pixels and whose profile, EXIF and resolution the file gets.
         width: Pixels in a row.
-        quality: 1 to 100, for JPEG and WebP.
+        encoding: Quality and the like.
         overwrite: Whether a file of that name may be replaced.
         fields: Names and values that the file's XMP gets besides, as `bgai.pictures.xmp.add_fields` writes them.
 
     Raises:
         OutputError: The file exists, the disk is full, or it cannot be written for another reason.
     """
+    if like.pixels.dtype == np.float32 and target.suffix.lower() not in TIFF_SUFFIXES:
+        raise OutputError(f"{target}: cannot hold samples of floating point; choose tiff", parameter="format")
     with whole_or_nothing(target, overwrite) as encoded, tempfile.TemporaryFile(dir=encoded.parent) as raw:
-        writer = PictureWriter(raw, encoded, target.suffix.lower(), like, width, quality, fields or {})
+        writer = PictureWriter(raw, encoded, target.suffix.lower(), like, width, encoding, fields or {})
         yield writer
         writer.encode()
 
 
 def _is_grey(pixels: Pixels) -> bool:
     return pixels.ndim == 2 or pixels.shape[2] < 3
+
+
+def _has_alpha(pixels: Pixels) -> bool:
+    return pixels.ndim == 3 and pixels.shape[2] in (2, 4)
+
+
+def _flatten(image: pyvips.Image, background: tuple[int, int, int], levels: int) -> pyvips.Image:
+    """Without alpha, on a colour; on its luma where the picture is grey."""
+    colour = [float(levels * level) for level in background]
+    if image.bands == 2:
+        colour = [0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]]
+    return image.flatten(background=colour, max_alpha=255 * levels)
 
 
 def _lost_chunks(like: Picture, suffix: str) -> tuple[str, ...]:
@@ -256,17 +389,24 @@ def _run_apart(save: Callable[[], None], image: pyvips.Image, rows: mmap.mmap) -
         raise OSError(reason(failure[0])) from failure[0]
 
 
-def _save(image: pyvips.Image, target: pyvips.Target, suffix: str, quality: int, keep: int) -> None:
+def _save(image: pyvips.Image, target: pyvips.Target, suffix: str, encoding: Encoding, keep: int) -> None:
+    quality = encoding.quality
     match suffix:
         case ".png":
             image.pngsave_target(target, keep=keep)
         case ".jpg" | ".jpeg":
             image.jpegsave_target(target, Q=quality, subsample_mode="off", keep=keep)
         case ".webp":
-            image.webpsave_target(target, Q=quality, smart_subsample=True, keep=keep)
+            image.webpsave_target(target, Q=quality, smart_subsample=True, lossless=encoding.lossless, keep=keep)
+        case ".avif":
+            depth = _AVIF_DEPTH if image.format == "ushort" else 8
+            options = {"lossless": True} if encoding.lossless else {"Q": quality, "subsample_mode": "off"}
+            image.heifsave_target(target, compression="av1", bitdepth=depth, effort=_AVIF_EFFORT, keep=keep, **options)
         case _:
-            big = image.width * image.height * image.bands * 2 > 2**32
-            image.tiffsave_target(target, compression="deflate", predictor="horizontal", bigtiff=big, keep=keep)
+            floating = image.format == "float"
+            big = image.width * image.height * image.bands * (4 if floating else 2) > 2**32
+            predictor = "float" if floating else "horizontal"
+            image.tiffsave_target(target, compression="deflate", predictor=predictor, bigtiff=big, keep=keep)
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

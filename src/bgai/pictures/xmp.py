@@ -20,6 +20,14 @@ _FIELD = re.compile(rb'\bbgai:(\w+)(?:="([^"<>]*)"|>([^<>]*)</bgai:)')
 _STALE = rb"(?:GCamera:MotionPhoto\w*|GCamera:MicroVideo\w*|hdrgm:\w+|tiff:Orientation)"
 _STALE_ATTRIBUTE = re.compile(rb"\s" + _STALE + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')")
 _STALE_ELEMENT = re.compile(rb"<(" + _STALE + rb")\b[^>]*>[^<]*</\1\s*>\s*")
+_GAIN_MAP = (
+    '<rdf:Description rdf:about="" xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/"'
+    ' xmlns:Container="http://ns.google.com/photos/1.0/container/"'
+    ' xmlns:Item="http://ns.google.com/photos/1.0/container/item/" hdrgm:Version="1.0"><Container:Directory><rdf:Seq>'
+    '<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="Primary" Item:Mime="image/jpeg"/></rdf:li>'
+    '<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="GainMap" Item:Mime="image/jpeg"'
+    ' Item:Length="{length}"/></rdf:li></rdf:Seq></Container:Directory></rdf:Description>'
+)
 _APPENDED = re.compile(rb"MotionPhoto|GainMap")
 _CONTAINER = re.compile(rb"<(Container:Directory)\b.*?</\1\s*>\s*", re.DOTALL)
 
@@ -31,10 +39,18 @@ def add_fields(xmp: bytes | None, fields: Mapping[str, str]) -> bytes:
         xmp: The packet; None makes one.
         fields: Names, of letters and digits, and values.
     """
-    packet = _OURS.sub(b"", _EMPTY if xmp is None else xmp)
-    head, end, tail = packet.rpartition(_END)
     values = " ".join(f'bgai:{name}="{html.escape(value)}"' for name, value in fields.items())
     description = f'<rdf:Description rdf:about="" xmlns:bgai="{NAMESPACE}" {values}/>'
+    return _add(_OURS.sub(b"", _EMPTY if xmp is None else xmp), description)
+
+
+def add_gain_map(xmp: bytes | None, length: int) -> bytes:
+    """Say in a packet that a gain map of so many bytes lies behind the picture (Ultra HDR image format 1.1)."""
+    return _add(_EMPTY if xmp is None else xmp, _GAIN_MAP.format(length=length))
+
+
+def _add(packet: bytes, description: str) -> bytes:
+    head, end, tail = packet.rpartition(_END)
     return head + description.encode() + end + tail if end else packet
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from bgai.atomic_files import claimed
 from bgai.errors import BgaiError, ImageError, InWorkError, OutputError, UsageError
-from bgai.pictures.reading import DEFAULT_MAX_PIXELS, INPUT_SUFFIXES, read_size
-from bgai.pictures.writing import OUTPUT_SUFFIXES, check_output
+from bgai.pictures.reading import INPUT_SUFFIXES, read_size
+from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS
+from bgai.pictures.writing import OUTPUT_SUFFIXES, Encoding, check_output
 from bgai.types import PixelProgress
 from bgai.upscaling.files import EnlargedFile, make_recipe, plan_file, upscale_file
 from bgai.upscaling.fitting import AnyUpscaler, used_weights
@@ -22,6 +23,7 @@ from bgai.upscaling.recipe import difference, read_recipe
 from bgai.upscaling.sizes import Enlargement, TargetSize
 
 FORMATS = {"png": ".png", "jpeg": ".jpg", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif", "tif": ".tif"}
+FORMATS |= {"avif": ".avif"}
 NAME_FIELDS = {"stem": "photo", "scale": "4", "width": 1, "height": 1}
 """What names of outputs can hold, with an example of each: the original's name without its ending, how many times as
 wide and high the output is, and its size."""
@@ -48,12 +50,15 @@ class OutputSettings:
     """Whether outputs get their originals' times of access and change."""
     metadata: bool = True
     """Whether EXIF, XMP and IPTC are kept; the colour profile and the resolution always are."""
+    lossless: bool = False
+    background: str | None = None
+    lenient: bool = False
+    """Whether damaged pictures are enlarged as far as they can be decoded."""
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
             raise UsageError(f"format {self.format!r}: expected one of {', '.join(FORMATS)}")
-        if not 1 <= self.quality <= 100:
-            raise UsageError(f"quality {self.quality}: expected 1 to 100")
+        _ = self.encoding  # raises what is wrong with it
         if not 0 < self.max_megapixels < math.inf:
             raise UsageError(f"limit of {self.max_megapixels} megapixels: expected a number above 0")
         if self.name is not None:
@@ -61,6 +66,10 @@ class OutputSettings:
         named = self.out.suffix.lower() if self.out else ""
         if self.format and named in OUTPUT_SUFFIXES and FORMATS.get(named[1:]) != FORMATS[self.format]:
             raise UsageError(f"{self.out}: does not agree with format {self.format}; leave one of them out")
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(self.quality, self.lossless, self.background, self.metadata)
 
     @property
     def max_pixels(self) -> int:
@@ -174,15 +183,18 @@ def _enlarge(job: Job, upscaler: AnyUpscaler, settings: OutputSettings, progress
             size=settings.size,
             upscaler=upscaler,
             quality=settings.quality,
+            lossless=settings.lossless,
+            background=settings.background,
             overwrite=settings.overwrite,
             metadata=settings.metadata,
             max_pixels=settings.max_pixels,
+            lenient=settings.lenient,
             progress=progress,
         )
     except OutputError:
         # Another process may have the same work.
         used = used_weights(upscaler, job.plan.scale)
-        wanted = make_recipe(job.source, job.target, job.plan, used, settings.quality)
+        wanted = make_recipe(job.source, job.target, job.plan, used, settings.encoding)
         if settings.overwrite or not job.target.exists() or read_recipe(job.target) != wanted:
             raise
         return EnlargedFile(job.target, "", ("another process made the same output meanwhile",))
@@ -290,7 +302,8 @@ class _Planner:
         if self._settings.format:
             return FORMATS[self._settings.format]
         suffix = source.suffix.lower()
-        return source.suffix if suffix in OUTPUT_SUFFIXES else _OTHER_NAMES.get(suffix, ".png")
+        kept = suffix in OUTPUT_SUFFIXES and suffix != ".avif"  # which has no place for the colours of some AVIF files
+        return source.suffix if kept else _OTHER_NAMES.get(suffix, ".png")
 
     def _add(self, item: _Named, originals: Set[Path | tuple[int, int]]) -> None:
         source, target = item.source, item.target
@@ -305,7 +318,7 @@ class _Planner:
             )
         height, width, channels = read_size(source, self._settings.max_pixels)
         plan = plan_file(source, (height, width), self._scale, self._settings.size)
-        check_output(target, *plan.target, channels)
+        check_output(target, *plan.target, self._settings.encoding)
         replaces = ""
         if os.path.lexists(target):
             replaces = self._difference(source, target, plan)
@@ -327,7 +340,7 @@ class _Planner:
         return folder / (path.name.casefold() if ignores_case else path.name)
 
     def _difference(self, source: Path, target: Path, plan: Enlargement) -> str:
-        wanted = make_recipe(source, target, plan, self._weights(plan.scale), self._settings.quality)
+        wanted = make_recipe(source, target, plan, self._weights(plan.scale), self._settings.encoding)
         return difference(read_recipe(target), wanted)
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bgai.errors import BgaiError, ImageError, OutputError, UsageError
-from bgai.pictures.reading import DEFAULT_MAX_PIXELS, read_picture
-from bgai.pictures.writing import check_output, has_quality, write_picture
+from bgai.pictures.reading import read_picture
+from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS
+from bgai.pictures.writing import Encoding, check_output, fit_alpha, write_picture
 from bgai.types import PixelProgress, Size
 from bgai.upscaling.fitting import AnyUpscaler, FittingUpscalers, UpscalersByScale, open_upscalers, used_weights
 from bgai.upscaling.recipe import Recipe, file_digest
@@ -37,9 +38,12 @@ def upscale_file(
     weights: str | Path | Weights = "auto",
     clean: float | None = None,
     quality: int = 95,
+    lossless: bool = False,
+    background: str | None = None,
     overwrite: bool = False,
     metadata: bool = True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    lenient: bool = False,
     upscaler: AnyUpscaler | None = None,
     progress: PixelProgress | None = None,
 ) -> EnlargedFile:
@@ -48,17 +52,20 @@ def upscale_file(
     Depth, transparency, profile and EXIF are kept.
 
     Args:
-        source: A PNG, JPEG, WebP, TIFF or AVIF file.
-        target: The output; its suffix chooses between PNG, JPEG, WebP and TIFF.
+        source: A picture file.
+        target: The output; its suffix chooses between PNG, JPEG, WebP, TIFF and AVIF.
         scale: 2, 3 or 4; None takes the scale of the weights' file, or 4.
         size: That of the output, instead of a scale: the networks of the next scale enlarge the picture, and the
             result is reduced to this size. Two networks in a row make enlargements of more than four times.
         weights: As for `Upscaler`; or `auto`, which picks `bgai` or `photo` by how strongly the file was compressed.
         clean: As for `Upscaler`.
-        quality: 1 to 100, for JPEG and WebP.
+        quality: 1 to 100, for JPEG, WebP and AVIF.
+        lossless: Whether WebP and AVIF lose nothing.
+        background: What a transparent picture is laid on: `white`, `black` or `#rrggbb`.
         overwrite: Whether a file that exists may be replaced.
         metadata: Whether EXIF, XMP, IPTC and texts are kept; the colour profile and the resolution always are.
         max_pixels: Refuse larger sources.
+        lenient: Whether a damaged source is enlarged as far as it can be decoded.
         upscaler: An open one, which saves the time to open one for each of many files; `scale`, `weights` and `clean`
             are its own then.
         progress: Called with the network's output pixels done and those in all.
@@ -80,10 +87,9 @@ def upscale_file(
         'large.png'
     """
     source, target = Path(source), Path(target)
-    if not 1 <= quality <= 100:
-        raise UsageError(f"quality {quality}: expected 1 to 100", parameter="quality")
     if size is not None and scale is not None:
         raise UsageError("a scale and a size: leave one of them out", parameter="scale")
+    encoding = Encoding(quality, lossless, background, metadata)
     if upscaler is None:
         upscaler = open_upscalers(
             lambda *how: Upscaler(how[0], how[1], clean=how[2]), scale, weights, clean, sized=size is not None
@@ -93,7 +99,7 @@ def upscale_file(
     if target.exists() and source.exists() and target.samefile(source):
         raise OutputError(f"{target}: would replace its original; choose another output", parameter="output")
     try:
-        return _enlarge(source, target, upscaler, size, quality, overwrite, metadata, max_pixels, progress)
+        return _enlarge(source, target, upscaler, size, encoding, overwrite, max_pixels, lenient, progress)
     except (BgaiError, MemoryError):
         raise
     except Exception as error:  # whatever a picture causes is an error of that picture: a batch goes on
@@ -117,19 +123,20 @@ def _enlarge(
     target: Path,
     upscaler: AnyUpscaler,
     wanted: TargetSize | None,
-    quality: int,
+    encoding: Encoding,
     overwrite: bool,
-    metadata: bool,
     max_pixels: int,
+    lenient: bool,
     progress: PixelProgress | None,
 ) -> EnlargedFile:
-    picture = read_picture(source, max_pixels, scratch=target.parent)
-    if not metadata:
+    picture = read_picture(source, max_pixels, scratch=target.parent, lenient=lenient)
+    if not encoding.metadata:
         picture = picture.with_colours_alone()
-    height, width, *channels = picture.pixels.shape
+    picture = fit_alpha(picture, target, encoding.background)
+    height, width = picture.pixels.shape[:2]
     plan = plan_file(source, (height, width), upscaler.scale, wanted)
-    check_output(target, *plan.target, channels[0] if channels else 1)
-    recipe = make_recipe(source, target, plan, used_weights(upscaler, plan.scale), quality)
+    check_output(target, *plan.target, encoding)
+    recipe = make_recipe(source, target, plan, used_weights(upscaler, plan.scale), encoding)
     picked = ""
     if isinstance(upscaler, UpscalersByScale):
         upscaler = upscaler.at(plan.scale)
@@ -142,7 +149,7 @@ def _enlarge(
             progress(done, total)
 
     with write_picture(
-        target, picture, plan.target[1], quality=quality, overwrite=overwrite, fields=recipe.fields()
+        target, picture, plan.target[1], encoding=encoding, overwrite=overwrite, fields=recipe.fields()
     ) as writer:
         for strip in reduce_strips(upscaler.strips(picture.pixels, after_tile), plan.whole, plan.target):
             writer.write(strip)
@@ -150,15 +157,15 @@ def _enlarge(
         return EnlargedFile(target, picked, (*picture.notes, *writer.notes))
 
 
-def make_recipe(source: Path, target: Path, plan: Enlargement, weights: str, quality: int) -> Recipe:
+def make_recipe(source: Path, target: Path, plan: Enlargement, weights: str, encoding: Encoding) -> Recipe:
     """What makes `target` out of `source`.
 
     Args:
         source: The picture, which is read as a whole.
-        target: Its suffix says whether `quality` matters.
+        target: Its suffix says what of `encoding` matters.
         plan: From what size to what.
         weights: As `used_weights` gives it.
-        quality: Of JPEG and WebP.
+        encoding: Quality and the like.
 
     Raises:
         ImageError: The picture cannot be read.
@@ -168,4 +175,4 @@ def make_recipe(source: Path, target: Path, plan: Enlargement, weights: str, qua
     except OSError as error:
         raise ImageError(f"{source}: cannot be read: {error.strerror or error}") from error
     size = "" if plan.target == plan.whole else "{1}x{0}".format(*plan.target)
-    return Recipe(digest, str(plan.scale), size, weights, str(quality) if has_quality(target) else "")
+    return Recipe(digest, str(plan.scale), size, weights, encoding.describe(target))

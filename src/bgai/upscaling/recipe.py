@@ -25,7 +25,8 @@ import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bgai.pictures.reading import open_picture, read_xmp
+from bgai.pictures.decoders import open_picture
+from bgai.pictures.reading import read_xmp
 from bgai.pictures.xmp import read_fields
 from bgai.weights.sources import Weights
 
@@ -45,7 +46,7 @@ class Recipe:
     weights: str
     """Hash of the weights; of both, where one is picked for each picture."""
     quality: str
-    """Of JPEG and WebP; empty for formats without loss."""
+    """Of JPEG, WebP and AVIF, and other settings of the output in words; empty if there are none."""
 
     def fields(self) -> dict[str, str]:
         """As they are written to XMP."""
@@ -70,7 +71,11 @@ def difference(found: Recipe | None, wanted: Recipe) -> str:
         return f"was made at ×{found.scale}"
     if found.weights != wanted.weights:
         return "was made with other weights"
-    return f"was made with quality {found.quality}" if found.quality != wanted.quality else ""
+    if found.quality == wanted.quality:
+        return ""
+    if found.quality.isdigit() and wanted.quality.isdigit():
+        return f"was made with quality {found.quality}"
+    return f"was written with other settings ({found.quality or 'none'})"
 
 
 def file_digest(path: Path) -> str:

@@ -1,0 +1,207 @@
+"""Which decoder opens a picture file, and what is refused.
+
+The decoder is chosen by the file's first bytes and called by its name: libvips' own choice has many more, for formats
+like SVG, and none of them is to see files of unknown origin. It gets descriptors or bytes and never names, from whose
+ends it takes options.
+"""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import pyvips
+
+from bgai.errors import ImageError
+from bgai.pictures.bmp import read_bmp_header, read_bmp_pixels
+from bgai.pictures.extra_formats import JXL_CODESTREAM, JXL_CONTAINER, load_heic, load_jxl
+from bgai.pictures.png_chunks import is_animated
+from bgai.pictures.size_limit import check_size
+from bgai.pictures.tiff_exif import read_tags, whole_pages
+
+Kind = Literal["png", "jpeg", "webp", "tiff", "heif", "gif", "bmp", "heic", "jxl"]
+"""Formats, as libvips names those that it reads; `heif` is AVIF."""
+EXPECTED = "PNG, JPEG, WebP, TIFF, AVIF, GIF, BMP, HEIC or JPEG XL"
+
+_GREY = ("b-w", "grey16")
+_RGB = ("srgb", "rgb", "rgb16", "scrgb")
+_CONVERTED = ("cmyk", "lab", "labs")
+_FORMATS = ("uchar", "ushort", "float")
+_MOST_OF_HEADERS = 2**20  # bytes of a JPEG file before its pixels
+_BITS, _SAMPLE_FORMAT, _PHOTOMETRIC = 258, 339, 262  # TIFF 6.0, section 8 and 19
+_SAMPLE_FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
+_READ_TIFF = {*((bits, "unsigned") for bits in (1, 2, 4, 8, 16)), (16, "floating-point"), (32, "floating-point")}
+_LAB = 8
+# Words of decoders for a sound file of a kind that they do not know.
+_UNKNOWN = ("unsupported", "not supported", "not implemented", "not configured", "no such", "unimplemented")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An image that is decoded when its pixels are asked for."""
+
+    image: pyvips.Image
+    kind: Kind
+    notes: tuple[str, ...] = ()
+    """What of the file is not in the image."""
+
+
+def open_picture(path: Path) -> BinaryIO:
+    """Open a file, but nothing that one might wait for.
+
+    Raises:
+        ImageError: It is a pipe, a socket or a device.
+        OSError: It cannot be read.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ImageError(f"{path}: not a file but a pipe, a socket or a device")
+    return path.open("rb")
+
+
+def open_image(path: Path, max_pixels: int, *, header_alone: bool = False, lenient: bool = False) -> Opened:
+    """Open a file by its header and refuse what this package does not enlarge.
+
+    Args:
+        path: The file.
+        max_pixels: Refuse more.
+        header_alone: Whether nothing but size and kind will be asked for.
+        lenient: Whether pixels that cannot be decoded are left grey or black, instead of being an error.
+    """
+    with open_picture(path) as file:
+        return open_stream(file, path, max_pixels, header_alone=header_alone, lenient=lenient)
+
+
+def open_stream(
+    file: BinaryIO, name: Path | str, max_pixels: int, *, header_alone: bool = False, lenient: bool = False
+) -> Opened:
+    """As `open_image`, of an open file; `name` stands for it in errors."""
+    file.seek(0)
+    head = file.read(64)
+    if not head:
+        raise ImageError(f"{name}: the file is empty")
+    kind = _kind(head)
+    if not kind:
+        raise ImageError(f"{name}: not a picture of a kind that is read; expected {EXPECTED}")
+    pages = whole_pages(file) if kind == "tiff" else ()
+    if len(pages) > 1:
+        raise ImageError(f"{name}: a file of {len(pages)} pages; extract them and enlarge those")
+    animated = kind == "png" and is_animated(file)
+    file.seek(0)
+    image = _load(file, kind, name, max_pixels, pages[0] if pages else 0, header_alone, lenient)
+    frames = image.get("n-pages") if kind in ("gif", "webp", "heif") and image.get_typeof("n-pages") else 1
+    if animated or (frames > 1 and kind != "gif"):
+        raise ImageError(f"{name}: an animation; extract its pictures and enlarge those")
+    _check_kind(image, name, max_pixels)
+    return Opened(image, kind, (f"the first of {frames} pictures of an animation",) if frames > 1 else ())
+
+
+def _kind(head: bytes) -> Kind | None:
+    """The format of a file that begins so, if it is one of those that are read."""
+    starts: dict[Kind, tuple[bytes, ...]] = {
+        "png": (b"\x89PNG\r\n\x1a\n",),
+        "jpeg": (b"\xff\xd8\xff",),
+        "tiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+        "gif": (b"GIF87a", b"GIF89a"),
+        "bmp": (b"BM",),
+        "jxl": (JXL_CODESTREAM, JXL_CONTAINER),
+    }
+    for kind, start in starts.items():
+        if head.startswith(start):
+            return kind
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "webp"
+    if head[4:8] == b"ftyp":
+        return _brand(head)
+    return None
+
+
+def _brand(head: bytes) -> Kind | None:
+    """By the main brand and compatible ones (ISO/IEC 14496-12, 4.3): AVIF is read by libvips, HEIC by an extra."""
+    size = int.from_bytes(head[:4], "big")
+    brands = {head[at : at + 4] for at in (8, *range(16, min(size, len(head)) - 3, 4))}
+    if brands & {b"avif", b"avis"}:
+        return "heif"
+    return "heic" if brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"} else None
+
+
+def _load(
+    file: BinaryIO, kind: Kind, name: Path | str, max_pixels: int, page: int, header_alone: bool, lenient: bool
+) -> pyvips.Image:
+    if kind == "bmp":
+        return _load_bmp(file, name, max_pixels, header_alone)
+    if kind in ("heic", "jxl"):
+        return (load_heic if kind == "heic" else load_jxl)(file, name, max_pixels, header_alone)
+    # Without `fail_on`, a picture that ends early would be filled up with grey.
+    options = {"access": "sequential", "fail_on": "none" if lenient else "error", **({"page": page} if page else {})}
+    try:
+        if kind == "jpeg" and header_alone:
+            with suppress(pyvips.Error):  # a header that is longer
+                return pyvips.Image.jpegload_buffer(file.read(_MOST_OF_HEADERS), **options)
+            file.seek(0)
+        # The loaders of JPEG and WebP map a file into memory: if it were cut short meanwhile, the process would end.
+        if kind in ("jpeg", "webp") or isinstance(file, io.BytesIO):
+            return getattr(pyvips.Image, f"{kind}load_buffer")(file.read(), **options)
+        return getattr(pyvips.Image, f"{kind}load_source")(pyvips.Source.new_from_descriptor(file.fileno()), **options)
+    except pyvips.Error as error:
+        if kind == "tiff":
+            _check_tiff(file, name)
+        raise ImageError(f"{name}: {explain(error, f'damaged: no whole header of {kind.upper()}')}") from error
+
+
+def _load_bmp(file: BinaryIO, name: Path | str, max_pixels: int, header_alone: bool) -> pyvips.Image:
+    header = read_bmp_header(file, name)
+    across, down = header.resolution or (1.0, 1.0)
+    check_size(header.width, header.height, name, max_pixels)
+    if header_alone:
+        image = pyvips.Image.black(header.width, header.height, bands=header.channels)
+    else:
+        pixels = read_bmp_pixels(file, header, name)
+        image = pyvips.Image.new_from_memory(pixels.data, header.width, header.height, header.channels, "uchar")
+    return image.copy(interpretation="srgb", xres=across, yres=down)
+
+
+def _check_tiff(file: BinaryIO, name: Path | str) -> None:
+    """Refuse a sound TIFF in words that say why."""
+    with suppress(ValueError):
+        tags = read_tags(file, (_BITS, _SAMPLE_FORMAT, _PHOTOMETRIC))
+        bits, sample, photometric = (
+            int.from_bytes(tags.get(tag, b"\1")[:2], "little") for tag in (_BITS, _SAMPLE_FORMAT, _PHOTOMETRIC)
+        )
+        kind = _SAMPLE_FORMATS.get(sample, "unknown")
+        if (bits, kind) not in _READ_TIFF:
+            raise ImageError(
+                f"{name}: a TIFF of {bits} bits a sample ({kind}); expected 8 or 16, or 32 of floating point: convert"
+                " it to 16 bits"
+            )
+        if photometric == _LAB and bits == 8:
+            raise ImageError(
+                f"{name}: a TIFF in CIE L*a*b* of 8 bits, which is not read; save it in RGB, or of 16 bits"
+            )
+
+
+def _check_kind(image: pyvips.Image, name: Path | str, max_pixels: int) -> None:
+    """Refuse an opened image that this package does not enlarge."""
+    check_size(image.width, image.height, name, max_pixels)
+    if image.format not in _FORMATS and image.interpretation != "labs":
+        raise ImageError(f"{name}: samples are of type {image.format}; expected 8 or 16 bits, or 32 of floating point")
+    cmyk = image.interpretation == "cmyk"
+    if image.interpretation not in (*_GREY, *_RGB, *_CONVERTED) or image.bands > 4 + cmyk:
+        raise ImageError(
+            f"{name}: {image.bands} bands of {image.interpretation}; expected grey, RGB or CMYK: make it RGB first"
+        )
+
+
+def explain(error: pyvips.Error, otherwise: str) -> str:
+    """libvips' reason where it does not know a sound file's kind; else, that the file is damaged, in these words."""
+    words = reason(error)
+    return f"of a kind that is not read: {words}" if any(each in words.lower() for each in _UNKNOWN) else otherwise
+
+
+def reason(error: pyvips.Error) -> str:
+    """The line of libvips' own words that says most: the system's, or else the first."""
+    lines = [line.strip() for line in str(error.detail).splitlines() if line.strip()]
+    system = [line.removeprefix("system error: ") for line in lines if line.startswith("system error: ")]
+    return next(iter(system + lines), "no reason given")

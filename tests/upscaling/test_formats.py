@@ -1,0 +1,201 @@
+"""A folder with one picture of every kind: each comes out right, or is refused for the true reason."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pyvips
+from numpy.typing import NDArray
+from picture_support import png_with, save_by_vips, write_tiff
+from PIL import Image
+
+from bgai.pictures.reading import read_picture
+from bgai.upscaling.batch import OutputSettings, plan_jobs, run_job
+from bgai.upscaling.files import upscale_file, used_weights
+from bgai.upscaling.recipe import read_recipe
+from bgai.upscaling.upscaler import Upscaler
+
+COLOURS = ((200, 40, 60), (30, 180, 90), (20, 60, 220), (240, 240, 230))
+"""Of the quadrants of each picture, 32 x 24 pixels."""
+
+
+def quadrants() -> NDArray[np.uint8]:
+    pixels = np.empty((24, 32, 3), np.uint8)
+    pixels[:12, :16], pixels[:12, 16:], pixels[12:, :16], pixels[12:, 16:] = COLOURS
+    return pixels
+
+
+def grey() -> NDArray[np.uint8]:
+    luma: NDArray[np.float64] = np.rint(quadrants() @ np.array((0.299, 0.587, 0.114)))
+    return luma.astype(np.uint8)
+
+
+def with_alpha(least: int = 255) -> NDArray[np.uint8]:
+    alpha = np.full((24, 32, 1), 255, np.uint8)
+    alpha[12:, 16:] = least
+    return np.concatenate((quadrants(), alpha), axis=2)
+
+
+def saved(image: Image.Image, **options: Any) -> Callable[[Path], object]:
+    return lambda path: image.save(path, **options)
+
+
+def turned(path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(quadrants())).save(path, exif=exif, quality=95)
+
+
+def thumbnail_behind(path: Path) -> None:
+    small = Image.fromarray(quadrants()[::2, ::2])
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    Image.fromarray(quadrants()).save(path, save_all=True, append_images=[small])
+
+
+def ultra_hdr(path: Path) -> None:
+    linear = pyvips.Image.new_from_array(quadrants()).copy(interpretation="srgb").colourspace("scrgb")
+    linear.uhdrsave(str(path), Q=95)
+
+
+def with_text(path: Path) -> None:
+    Image.fromarray(quadrants()).save(path)
+    png_with(path, (b"tEXt", b"parameters\0a cat"), base=path)
+
+
+def floating(path: Path) -> None:
+    pyvips.Image.new_from_array(quadrants().astype(np.float32) / 255).copy(interpretation="scrgb").tiffsave(str(path))
+
+
+def cut(path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+RGB, PALETTE = Image.fromarray(quadrants()), Image.fromarray(quadrants()).quantize(8)
+BIT = Image.fromarray(grey() > 127)
+KINDS: dict[str, Callable[[Path], object]] = {
+    "rgb.png": saved(RGB),
+    "rgb16.png": lambda path: save_by_vips(quadrants().astype(np.uint16) * 257, path),
+    "rgba.png": saved(Image.fromarray(with_alpha())),
+    "interlaced.png": lambda path: save_by_vips(quadrants(), path, interlace=True),
+    "palette.png": saved(PALETTE),
+    "texts.png": with_text,
+    "named.png": saved(RGB, format="jpeg", quality=95, subsampling=0),
+    "rgb.jpg": saved(RGB, quality=95, subsampling=0),
+    "progressive.jpg": saved(RGB, quality=95, subsampling=0, progressive=True),
+    "turned.jpg": turned,
+    "hdr.jpg": ultra_hdr,
+    "rgb.jpeg": saved(RGB, quality=95, subsampling=0),
+    "rgb.jpe": saved(RGB, format="jpeg", quality=95, subsampling=0),
+    "rgb.jfif": saved(RGB, quality=95, subsampling=0),
+    "lossy.webp": saved(RGB, quality=100),
+    "lossless.webp": saved(RGB, lossless=True),
+    "alpha.webp": saved(Image.fromarray(with_alpha()), lossless=True),
+    "rgb.tif": saved(RGB),
+    "lzw.tiff": saved(RGB, compression="tiff_lzw"),
+    "jpeg.tif": lambda path: save_by_vips(quadrants(), path, compression="jpeg", Q=95),
+    "tiled.tif": lambda path: save_by_vips(quadrants(), path, tile=True, tile_width=16, tile_height=16),
+    "rgb16.tif": lambda path: write_tiff(path, quadrants().astype(np.uint16) * 257),
+    "float.tif": floating,
+    "thumbnail.tif": thumbnail_behind,
+    "rgb.avif": saved(RGB, quality=95, subsampling="4:4:4"),
+    "rgb.gif": saved(PALETTE),
+    "rgb.bmp": saved(RGB),
+    "palette.bmp": saved(PALETTE),
+}
+GREYS: dict[str, Callable[[Path], object]] = {
+    "grey.png": saved(Image.fromarray(grey())),
+    "grey16.png": lambda path: save_by_vips(grey().astype(np.uint16) * 257, path),
+    "grey-as-rgb.png": saved(Image.fromarray(grey()).convert("RGB")),
+    "grey-alpha.png": saved(Image.fromarray(grey()).convert("LA")),
+    "grey.jpg": saved(Image.fromarray(grey()), quality=95),
+    "grey.bmp": saved(Image.fromarray(grey())),
+    "min-is-white.tif": lambda path: write_tiff(path, 255 - grey(), photometric=0),
+}
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "text.png": (lambda path: path.write_text("hello"), "not a picture of a kind that is read"),
+    "empty.png": (lambda path: path.touch(), "the file is empty"),
+    "cut.jpg": (cut, "damaged or cut short"),
+    "double.tif": (lambda path: write_tiff(path, np.zeros((9, 9))), "64 bits a sample"),
+    "pages.tif": (saved(RGB, save_all=True, append_images=[RGB]), "a file of 2 pages"),
+    "moving.webp": (saved(RGB, save_all=True, append_images=[PALETTE.convert("RGB").rotate(180)]), "an animation"),
+}
+
+
+def as_rgb8(path: Path) -> NDArray[np.uint8]:
+    """By libvips alone."""
+    image = pyvips.Image.new_from_file(str(path))
+    if image.format == "float":
+        levels: NDArray[np.float32] = np.rint(image.numpy() * 255)
+        return levels.astype(np.uint8)
+    rgb: NDArray[np.uint8] = image.colourspace("srgb").numpy()[..., :3]
+    return rgb
+
+
+def test_a_folder_with_one_of_everything(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, make in (KINDS | GREYS).items():
+        make(folder / name)
+    for name, (make, _) in REFUSED.items():
+        make(folder / name)
+    upscaler = Upscaler(2, "bgai", engine="openvino", tile=96)
+    results = {}
+    for name in (*KINDS, *GREYS):  # some have the same stem and would claim one output
+        settings = OutputSettings(tmp_path / f"out-{name.replace('.', '-')}")
+        plan = plan_jobs([folder / name], 2, settings, weights=used_weights(upscaler))
+        assert plan.failures == [], name
+        results[name] = run_job(plan.jobs[0], upscaler, settings).target
+    for name, target in results.items():
+        found = as_rgb8(target)
+        assert found.shape == (48, 64, 3), name
+        places = ((12, 16), (12, 48), (36, 16), (36, 48))
+        expected = COLOURS if name in KINDS else [(grey()[y // 2, x // 2],) * 3 for y, x in places]
+        if name == "hdr.jpg":  # whose encoder chooses the colours
+            expected = [as_rgb8(folder / name)[y // 2, x // 2] for y, x in places]
+        for (y, x), colour in zip(places, expected, strict=True):
+            middle = found[y - 4 : y + 4, x - 4 : x + 4].mean(axis=(0, 1))
+            np.testing.assert_allclose(middle, colour, atol=4, err_msg=name)
+        if name in GREYS:
+            assert np.ptp(found, axis=2).max() <= 1, name
+        assert read_picture(target).pixels.dtype == read_picture(folder / name).pixels.dtype, name
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused(name: str, tmp_path: Path) -> None:
+    make, words = REFUSED[name]
+    make(tmp_path / name)
+    upscaler = Upscaler(2, "bgai", engine="openvino")
+    plan = plan_jobs([tmp_path / name], 2, OutputSettings(tmp_path / "out"), weights=used_weights(upscaler))
+    errors = list(plan.failures)
+    for job in plan.jobs:
+        with pytest.raises(Exception, match=words) as error:
+            run_job(job, upscaler, OutputSettings(tmp_path / "out"))
+        errors.append(error.value)  # type: ignore[arg-type]
+    assert words in str(errors[0])
+    assert not (tmp_path / "out" / name).exists()
+
+
+def test_options_of_files_reach_them(tmp_path: Path) -> None:
+    upscaler = Upscaler(2, "bgai", engine="openvino")
+    Image.fromarray(with_alpha(0)).save(tmp_path / "a.png")
+    cut(tmp_path / "cut.jpg")
+    target = upscale_file(tmp_path / "a.png", tmp_path / "a.jpg", upscaler=upscaler, background="black").target
+    assert np.array(Image.open(target))[40, 60].max() < 8
+    target = upscale_file(tmp_path / "a.png", tmp_path / "a.webp", upscaler=upscaler, lossless=True).target
+    assert b"VP8L" in target.read_bytes()
+    Image.fromarray(quadrants()).save(tmp_path / "e.jpg", comment="a secret")
+    target = upscale_file(tmp_path / "e.jpg", tmp_path / "b.jpg", upscaler=upscaler, metadata=False).target
+    assert b"secret" not in target.read_bytes()
+    recipe = read_recipe(target)
+    assert recipe is not None
+    assert recipe.quality == "95 without metadata"
+    done = upscale_file(tmp_path / "cut.jpg", tmp_path / "c.png", upscaler=upscaler, lenient=True)
+    assert "cannot be decoded" in done.notes[0]
+    encoded = io.BytesIO(upscale_file(tmp_path / "a.png", tmp_path / "d.avif", upscaler=upscaler).target.read_bytes())
+    assert Image.open(encoded).size == (64, 48)
