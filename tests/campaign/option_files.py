@@ -30,18 +30,18 @@ class OptionFiles:
     seconds = 20.0
 
     def __init__(self, folder: Path) -> None:
-        self._texts = [path.read_text(encoding="utf-8") for path in sorted(_ROOT.rglob("*.yml"))]
-        # Parsed often, so without comments, as these take no part.
-        self._texts = ["\n".join(line.partition("  #")[0] for line in text.splitlines()) for text in self._texts]
+        self._files = [
+            (path.read_text(encoding="utf-8"), TestOptions if "test" in path.parts else TrainOptions)
+            for path in sorted(_ROOT.rglob("*.yml"))
+        ]
 
     def attempt(self, random: Random, folder: Path) -> bool:
-        text = random.choice(self._texts)
+        text, kind = random.choice(self._files)
         for _ in range(random.choice((1, 1, 2, 4))):
             text = random.choice(_CHANGES)(text, random)
         path = folder / "options.yml"
         path.write_bytes(text.encode("utf-8", "replace") if random.randrange(5) else damaged(text.encode(), random))
         overrides = [f"{random.choice(('name', 'train:total_iter', 'a:b', ':', 'val'))}={random.choice(_VALUES)}"]
-        kind = TestOptions if random.randrange(2) else TrainOptions
         read_options(path, kind, overrides if not random.randrange(4) else ())
         return True
 

@@ -21,6 +21,7 @@ from typing import Protocol
 from bgai.errors import BgaiError
 
 _PEAK_GROWTH = 700 * 2**20  # bytes that a single case may take; no input is larger than a few megabytes
+_LONGEST_LINE = 1000  # characters of an error
 
 
 class FaultError(Exception):
@@ -167,8 +168,8 @@ def _attempt(kind: Kind, random: Random, folder: Path, printed: int) -> tuple[bo
     try:
         accepted = kind.attempt(random, folder)
     except BgaiError as error:
-        if not str(error) or len(str(error)) > 2000:
-            fault = f"an error of {len(str(error))} characters"
+        if not str(error) or max(map(len, str(error).split("\n"))) > _LONGEST_LINE:
+            fault = f"an error without words, or too many of them: {str(error)[:300]}"
     except Exception as error:
         fault = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     sys.stderr.flush()
