@@ -86,9 +86,7 @@ class Disks:
         results.summarise()
 
     def _prepare(self, place: Path) -> None:
-        settings = PrepareSettings(
-            self._picture.parent, (2,), None, place / "sub", 48, 24, workers=1, lmdb=False
-        )
+        settings = PrepareSettings(self._picture.parent, (2,), None, place / "sub", 48, 24, workers=1, lmdb=False)
         if failures := prepare(settings).failures:
             raise failures[0]
 
@@ -157,4 +155,3 @@ def _mount_small(place: Path) -> bool:
         ["mount", "-t", "tmpfs", "-o", f"size={_SMALL}", "tmpfs", str(place)],
     )
     return all(subprocess.run(command, capture_output=True, check=False).returncode == 0 for command in commands)
-

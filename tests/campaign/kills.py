@@ -202,7 +202,12 @@ class Training(_Kills):
                     "in_memory": True,
                 }
             },
-            "train": {"optim_g": {"lr": 1e-3}, "scheduler": {"type": "CosineAnnealingLR"}, "total_iter": 40, "ema_decay": 0.9},
+            "train": {
+                "optim_g": {"lr": 1e-3},
+                "scheduler": {"type": "CosineAnnealingLR"},
+                "total_iter": 40,
+                "ema_decay": 0.9,
+            },
             "logger": {"print_freq": 5, "save_checkpoint_freq": 5},
         }
         _options(inputs, values)

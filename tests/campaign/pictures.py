@@ -135,7 +135,9 @@ def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
 
 def _with_chunk(content: bytes, random: Random) -> bytes:
     """With a chunk of PNG or a segment of JPEG that says something about the pixels, or nonsense."""
-    body = random.choice((random.randbytes(random.choice((0, 1, 9, 40))), b"Comment\0\xff\xfe", b"icc\0\0x\x9c", b"\0" * 9))
+    body = random.choice(
+        (random.randbytes(random.choice((0, 1, 9, 40))), b"Comment\0\xff\xfe", b"icc\0\0x\x9c", b"\0" * 9)
+    )
     if content.startswith(b"\x89PNG"):
         kind = random.choice(_CHUNKS)
         at = random.choice((33, len(content) - 12))
@@ -143,7 +145,9 @@ def _with_chunk(content: bytes, random: Random) -> bytes:
         return content[:at] + chunk + content[at:]
     if content.startswith(b"\xff\xd8"):
         marker = random.choice((*range(0xE1, 0xEE), 0xEF, 0xFE))  # APP14 says what the colours are
-        body = random.choice((b"", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0\1\1", b"MPF\0")) + body
+        body = (
+            random.choice((b"", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0\1\1", b"MPF\0")) + body
+        )
         return content[:2] + b"\xff" + bytes((marker,)) + struct.pack(">H", len(body) + 2) + body + content[2:]
     return content + body
 

@@ -163,7 +163,7 @@ def _work(connection: Connection, make: MakeKind, name: str, seed: int, number: 
 
 
 def _attempt(kind: Kind, random: Random, folder: Path, printed: int) -> tuple[bool, str]:
-    before, os_before = _peak(), os.listdir(folder.parent)
+    before, names = _peak(), set(folder.parent.iterdir())
     accepted, fault = False, ""
     try:
         accepted = kind.attempt(random, folder)
@@ -177,7 +177,7 @@ def _attempt(kind: Kind, random: Random, folder: Path, printed: int) -> tuple[bo
         fault = fault or f"prints {' '.join(text.split())[:300]}"
     if (grown := _peak() - before) > _PEAK_GROWTH:
         fault = fault or f"takes {grown >> 20} MiB"
-    if os.listdir(folder.parent) != os_before:
+    if set(folder.parent.iterdir()) != names:
         fault = fault or "writes outside of its folder"
     return accepted, fault
 

@@ -31,7 +31,25 @@ from campaign.runner import FaultError
 
 _TINY = {"channels": 8, "broadcast_channels": 4, "local_channels": 2, "groups": 1, "blocks": 1}
 _ODD: tuple[Any, ...] = (
-    *(4.0, "4", None, True, -1, 0, 10**9, 10**30, 1e308, float("nan"), [], [[]], {}, "x" * 500, "\x1b[31m", "é", "../../x"),
+    *(
+        4.0,
+        "4",
+        None,
+        True,
+        -1,
+        0,
+        10**9,
+        10**30,
+        1e308,
+        float("nan"),
+        [],
+        [[]],
+        {},
+        "x" * 500,
+        "\x1b[31m",
+        "é",
+        "../../x",
+    ),
 )
 
 
@@ -53,11 +71,8 @@ class WeightsFiles:
         self._state = (folder / "a.state").read_bytes()
 
     def attempt(self, random: Random, folder: Path) -> bool:
-        make = random.choice(
-            (self._safetensors, self._settings, self._settings, self._odd_arrays, self._pth_file, self._odd_tensors)
-            + (self._odd_tensors, self._state_file)
-        )
-        path = make(random, folder)
+        makes = [self._safetensors, self._settings, self._odd_arrays, self._pth_file, self._odd_tensors]
+        path = random.choice([*makes, self._state_file])(random, folder)
         config, tensors = read_weights(path)
         if {name: tensor.shape for name, tensor in tensors.items()} != tensor_shapes(config):
             raise FaultError("accepted with wrong shapes")
@@ -77,7 +92,11 @@ class WeightsFiles:
     def _settings(self, random: Random, folder: Path) -> Path:
         """Metadata that say something else, or nothing that can be understood."""
         header = _header(
-            halo="48", history=json.dumps([{"minutes": 1.0}]), scores='{"Set5": {"psnr": 30.0}}', minutes="3", purpose="x"
+            halo="48",
+            history=json.dumps([{"minutes": 1.0}]),
+            scores='{"Set5": {"psnr": 30.0}}',
+            minutes="3",
+            purpose="x",
         )
         key = random.choice(sorted(header))
         if key == "config" and random.randrange(4):
@@ -85,7 +104,14 @@ class WeightsFiles:
             config[random.choice([*config, "unknown"])] = random.choice(_ODD)
             header[key] = json.dumps(config)
         else:
-            odd = (json.dumps(random.choice(_ODD)), "[" * 2000, "", "NaN", '{"a": {"psnr": 1e999}}', '[{"minutes": -1}]')
+            odd = (
+                json.dumps(random.choice(_ODD)),
+                "[" * 2000,
+                "",
+                "NaN",
+                '{"a": {"psnr": 1e999}}',
+                '[{"minutes": -1}]',
+            )
             header[key] = random.choice((random.choice(odd), damaged(header[key].encode(), random).decode("latin-1")))
         return self._save(folder, save(self._tiny, header))
 
@@ -133,7 +159,10 @@ class WeightsFiles:
                     [tensors],
                     {"params_ema": list(tensors.values())},
                     {"params_ema": {"x": tensors}},
-                    {"params_ema": tensors, "optimizer": torch.optim.Adam([torch.nn.Parameter(torch.ones(2))]).state_dict()},
+                    {
+                        "params_ema": tensors,
+                        "optimizer": torch.optim.Adam([torch.nn.Parameter(torch.ones(2))]).state_dict(),
+                    },
                 )
             )
             path = folder / "a.pth"
@@ -243,7 +272,9 @@ def _constant(random: Random) -> Any:
 
 
 def _cast(random: Random) -> Any:
-    kind = random.choice((TensorProto.INT64, TensorProto.UINT8, TensorProto.BOOL, TensorProto.FLOAT16, TensorProto.DOUBLE))
+    kind = random.choice(
+        (TensorProto.INT64, TensorProto.UINT8, TensorProto.BOOL, TensorProto.FLOAT16, TensorProto.DOUBLE)
+    )
     return _graph(
         helper.make_node("Concat", ["lr"] * 4, ["four"], axis=1),
         helper.make_node("DepthToSpace", ["four"], ["big"], blocksize=2),
@@ -263,4 +294,3 @@ def _not_finite(random: Random) -> Any:
 
 
 _GRAPHS = (_resized, _constant, _cast, _not_finite)
-
