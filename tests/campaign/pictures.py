@@ -91,12 +91,13 @@ class Pictures:
         content = change(self._contents[name], random)
         source = folder / random.choice((name, name, name, "other.jpg", "other.png"))
         source.write_bytes(content)
-        # Checksums of PNG tell each damage. Where a file ends early, pixels are missing, whatever the format.
+        # Checksums of PNG tell each damage. Where a file ends early, pixels are missing, whatever the format. A damaged
+        # EXIF block is left out, and the orientation with it.
         exact = exact or (name.endswith(".png") and change is flipped)
         read_xmp(source)
         picture = read_picture(source, _MOST_PIXELS)
         _check_size(source, picture.pixels)
-        if exact and not _same(picture.pixels, self._pixels[name]):
+        if exact and not any(_same(picture.pixels, np.rot90(self._pixels[name], turns)) for turns in range(4)):
             raise FaultError(f"{name}, {change.__name__}: accepted with other pixels")
         if not random.randrange(8) and picture.pixels.size < 200_000:
             self._enlarge(source, picture.pixels, random)

@@ -204,7 +204,7 @@ def test_files_that_mean_harm_are_one_line_in_no_time(path: Path, text: str, mes
     assert time.process_time() - started < 5
 
 
-@pytest.mark.parametrize("value", ["[" * 5000, "9" * 400, "&a [*a]", "2020-13-45"])
+@pytest.mark.parametrize("value", ["[" * 5000, "9" * 400, "&a [*a]", "2020-13-45", "!!timestamp x"])
 def test_overrides_that_mean_harm_are_one_line(path: Path, value: str) -> None:
     with pytest.raises(UsageError, match="--force_yml name") as error:
         read(path, overrides=(f"name={value}",))

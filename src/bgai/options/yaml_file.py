@@ -100,6 +100,8 @@ def _parse(text: str, place: str) -> tuple[yaml.Node | None, Any]:
         raise UsageError(f"{place}: not YAML: {str(error).splitlines()[0]}") from error
     except RecursionError as error:
         raise UsageError(f"{place}: nested more than {_MAX_DEPTH} deep; expected an option file") from error
+    except AttributeError as error:  # of PyYAML, where a tag calls a text a date
+        raise UsageError(f"{place}: not YAML: a date that there is not") from error
     except (ValueError, OverflowError, TypeError, LookupError) as error:  # a date or number that there is not
         raise UsageError(f"{place}: not YAML: {textwrap.shorten(str(error), 100)}") from error
 
