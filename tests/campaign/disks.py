@@ -27,7 +27,7 @@ from bgai.upscaling.files import upscale_file
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.reading import read_weights
 from bgai.weights.safetensors_file import write_weights
-from campaign.runner import FaultError
+from campaign.runner import FaultError, leftovers
 
 _NEW_MOUNTS = 0x20000  # CLONE_NEWNS of Linux
 _SMALL = 600_000  # bytes of the small disk
@@ -60,8 +60,7 @@ class Disks:
                 accepted = True
             except BgaiError:
                 accepted = False
-        left = [path for path in folder.rglob("*") if path.name.startswith(".bgai-")]
-        if left:
+        if left := leftovers(folder):
             raise FaultError(f"{write.__name__} leaves {left}")
         self._look_at_outputs(folder)
         return accepted

@@ -20,7 +20,7 @@ from support import save_repeating_graph, texture
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
 from bgai.weights.checkpoint import save_network
-from campaign.runner import FaultError
+from campaign.runner import FaultError, leftovers
 
 _SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _TINY = {"channels": 8, "broadcast_channels": 4, "local_channels": 2, "groups": 1, "blocks": 1}
@@ -61,7 +61,7 @@ class _Kills:
         for number in signals:
             self._stop(folder, number, random.uniform(0, 1.05) * self._duration)
         self._run(folder)
-        if left := [path.name for path in folder.rglob(".bgai-*")]:
+        if left := leftovers(folder):
             raise FaultError(f"after {signals} and a run to the end there is still {left}")
         found = self._outputs(folder)
         if found != self._expected:
@@ -81,7 +81,7 @@ class _Kills:
             raise FaultError(f"{number.name} after {delay:.2f} s: {messages[-200:]}")
         if process.returncode not in (0, 130, -number):
             raise FaultError(f"{number.name} after {delay:.2f} s: exit code {process.returncode}: {messages[-200:]}")
-        left = [path.name for path in folder.rglob(".bgai-*")]
+        left = leftovers(folder)
         if left and number != signal.SIGKILL and process.returncode != -number:
             raise FaultError(f"{number.name} after {delay:.2f} s leaves {left}")
 

@@ -182,6 +182,11 @@ def _attempt(kind: Kind, random: Random, folder: Path, printed: int) -> tuple[bo
     return accepted, fault
 
 
+def leftovers(folder: Path) -> list[str]:
+    """Files and folders that the package has not finished."""
+    return [path.name for path in folder.rglob(".bgai-*") if path.suffix in (".partial", ".folder")]
+
+
 def _peak() -> int:
     """Bytes of memory that this process had at most."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

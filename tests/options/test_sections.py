@@ -307,6 +307,13 @@ def test_a_missing_file_and_an_empty_one(path: Path) -> None:
         read(path, "")
 
 
+@pytest.mark.parametrize("override", ["- " * 3000, ":=" + "- " * 3000, "a:" * 3000 + "a=[", "name=" + "[] " * 1000])
+def test_messages_do_not_repeat_long_overrides(path: Path, override: str) -> None:
+    with pytest.raises(UsageError) as error:
+        read(path, overrides=(override,))
+    assert len(str(error.value)) < 1000
+
+
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
 def test_a_number_is_a_range_and_subsampling_needs_no_quotes(path: Path, subsampling: str) -> None:
     jpeg = f"{{quality: 40, subsampling: {subsampling}}}"

@@ -39,7 +39,7 @@ class OutputSettings:
             raise UsageError(f"format {self.format!r}: expected one of {', '.join(FORMATS)}")
         if not 1 <= self.quality <= 100:
             raise UsageError(f"quality {self.quality}: expected 1 to 100")
-        if not 0 < self.max_megapixels < math.inf:
+        if not 0 < self.max_megapixels * 1e6 < math.inf:
             raise UsageError(f"limit of {self.max_megapixels} megapixels: expected a number above 0")
         named = self.out.suffix.lower() if self.out else ""
         if self.format and named in OUTPUT_SUFFIXES and FORMATS.get(named[1:]) != FORMATS[self.format]:
