@@ -77,6 +77,15 @@ def test_a_file_that_is_no_graph_is_one_line(content: bytes, tmp_path: Path, cap
     assert capfd.readouterr() == ("", "")  # nothing of the readers for other frameworks
 
 
+def test_a_graph_without_a_result_is_refused(tmp_path: Path) -> None:
+    save_graph(tmp_path / "a.onnx", [helper.make_node("Relu", ["lr"], ["sr"])])
+    graph = onnx.load(tmp_path / "a.onnx")
+    del graph.graph.output[:]
+    onnx.save(graph, tmp_path / "a.onnx")
+    with pytest.raises(WeightsError, match="does not take B x 3 x H x W images"):
+        OnnxEngine(tmp_path / "a.onnx")
+
+
 def test_bytes_of_the_file_in_a_message_are_no_traceback(tmp_path: Path) -> None:
     save_graph(tmp_path / "a.onnx", [helper.make_node("Relu", ["lr"], ["sr"], name="relu")])
     content = (tmp_path / "a.onnx").read_bytes()

@@ -94,7 +94,7 @@ def _read(onnx: Path) -> Model:
     try:
         small.reshape([1, 3, 1, 1])
         shape = small.output(0).get_partial_shape()
-    except RuntimeError as error:
+    except (RuntimeError, IndexError) as error:  # the latter for a graph without a result
         raise _not_ours(onnx) from error
     if shape.is_static:
         _check_shape(onnx, tuple(shape.to_shape()))
