@@ -71,6 +71,7 @@ class _Kills:
         return True
 
     def _stop(self, folder: Path, number: signal.Signals, delay: float) -> None:
+        before = set(leftovers(folder))
         process = self._start(folder)
         try:
             messages = process.communicate(timeout=delay)[1]
@@ -81,8 +82,8 @@ class _Kills:
             raise FaultError(f"{number.name} after {delay:.2f} s: {messages[-200:]}")
         if process.returncode not in (0, 130, -number):
             raise FaultError(f"{number.name} after {delay:.2f} s: exit code {process.returncode}: {messages[-200:]}")
-        left = leftovers(folder)
-        if left and number != signal.SIGKILL and process.returncode != -number:
+        left = set(leftovers(folder)) - before  # of an earlier SIGKILL
+        if left and process.returncode not in (-number, -signal.SIGKILL):
             raise FaultError(f"{number.name} after {delay:.2f} s leaves {left}")
 
     def _run(self, folder: Path) -> None:

@@ -91,13 +91,13 @@ class Pictures:
         content = change(self._contents[name], random)
         source = folder / random.choice((name, name, name, "other.jpg", "other.png"))
         source.write_bytes(content)
-        # Checksums of PNG tell each damage. Where a file ends early, pixels are missing, whatever the format. A damaged
-        # EXIF block is left out, and the orientation with it.
+        # Checksums of PNG tell each damage. Where a file ends early, pixels are missing, whatever the format. EXIF may
+        # be damaged, and with it the orientation.
         exact = exact or (name.endswith(".png") and change is flipped)
         read_xmp(source)
         picture = read_picture(source, _MOST_PIXELS)
         _check_size(source, picture.pixels)
-        if exact and not any(_same(picture.pixels, np.rot90(self._pixels[name], turns)) for turns in range(4)):
+        if exact and not any(_same(picture.pixels, turned) for turned in _turned(self._pixels[name])):
             raise FaultError(f"{name}, {change.__name__}: accepted with other pixels")
         if not random.randrange(8) and picture.pixels.size < 200_000:
             self._enlarge(source, picture.pixels, random)
@@ -128,6 +128,11 @@ def _check_size(source: Path, pixels: NDArray[Any]) -> None:
     found = (*pixels.shape[:2], pixels.shape[2] if pixels.ndim == 3 else 1)
     if (height, width, channels) != found:
         raise FaultError(f"the header says {(height, width, channels)}, the pixels are {found}")
+
+
+def _turned(pixels: NDArray[Any]) -> list[NDArray[Any]]:
+    """In all orientations that EXIF can name."""
+    return [np.rot90(each, turns) for each in (pixels, pixels[:, ::-1]) for turns in range(4)]
 
 
 def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
