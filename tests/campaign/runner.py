@@ -170,6 +170,8 @@ def _attempt(kind: Kind, random: Random, folder: Path, printed: int) -> tuple[bo
     except BgaiError as error:
         if not str(error) or max(map(len, str(error).split("\n"))) > _LONGEST_LINE:
             fault = f"an error without words, or too many of them: {str(error)[:300]}"
+    except FaultError as error:
+        fault = str(error)
     except Exception as error:
         fault = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     sys.stderr.flush()

@@ -11,10 +11,8 @@ from random import Random
 import pytest
 
 from bgai.errors import ImageError
-from campaign.__main__ import table
-from campaign.kinds import KINDS
 from campaign.mutations import cut, damaged, flipped
-from campaign.runner import Count, FaultError, run
+from campaign.runner import FaultError, run
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="files without a name, of Linux")
 
@@ -94,17 +92,3 @@ def test_damages_repeat_by_their_seed_and_differ_by_it() -> None:
         assert made[0] == made[1]
         assert len(set(made)) > 2
         assert damage(b"", Random(1)) is not None
-
-
-def test_the_table_has_a_row_for_each_kind() -> None:
-    row = table([Count("pictures", tried=1234, accepted=5, seconds=90, faults=[(1, "x")])]).splitlines()[-1]
-    assert row == "| pictures | 1,234 | 5 | 1.5 | 1 |"
-
-
-@pytest.mark.campaign
-@linux
-@pytest.mark.parametrize("name", KINDS)
-def test_a_minute_of_each_kind_has_no_fault(name: str) -> None:
-    count = run(KINDS[name], name, seed=0, seconds=60, most=10**6)
-    assert count.tried
-    assert count.faults == []
