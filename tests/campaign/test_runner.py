@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 from random import Random
 
-import pytest
-
 from bgai.errors import ImageError
 from campaign.mutations import cut, damaged, flipped
 from campaign.runner import FaultError, run
-
-linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="files without a name, of Linux")
 
 
 class Behaving:
@@ -51,7 +46,6 @@ class Behaving:
         return self._number
 
 
-@linux
 def test_each_fault_is_counted() -> None:
     lines: list[str] = []
     count = run(Behaving, "behaving", seed=1, seconds=60, most=8, report=lines.append)
@@ -76,7 +70,6 @@ class Crashing(Behaving):
         return True
 
 
-@linux
 def test_a_crash_is_a_fault_and_the_next_case_follows() -> None:
     counts = [run(Crashing, "crashing", seed=2, seconds=60, most=6, report=lambda _: None) for _ in range(2)]
     assert counts[0].tried == 6
