@@ -9,7 +9,7 @@ import onnx
 import psutil
 import pytest
 from onnx import helper
-from support import save_graph
+from support import save_graph, save_repeating_graph
 
 from bgai.engines.onnx_engine import OnnxEngine
 from bgai.errors import WeightsError
@@ -83,6 +83,15 @@ def test_a_graph_without_a_result_is_refused(tmp_path: Path) -> None:
     del graph.graph.output[:]
     onnx.save(graph, tmp_path / "a.onnx")
     with pytest.raises(WeightsError, match="does not take B x 3 x H x W images"):
+        OnnxEngine(tmp_path / "a.onnx")
+
+
+def test_an_input_without_a_type_is_refused(tmp_path: Path) -> None:
+    save_repeating_graph(tmp_path / "a.onnx", 0.0)
+    graph = onnx.load(tmp_path / "a.onnx")
+    graph.graph.input[0].type.tensor_type.ClearField("elem_type")
+    onnx.save(graph, tmp_path / "a.onnx")
+    with pytest.raises(WeightsError, match="damaged, or not an ONNX graph"):
         OnnxEngine(tmp_path / "a.onnx")
 
 

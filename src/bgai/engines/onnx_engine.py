@@ -33,12 +33,12 @@ class OnnxEngine:
         try:
             key = hashlib.sha256(onnx.read_bytes()).hexdigest()
             self._graph = GraphCache(cache).compile(lambda: _read(onnx), key, SETTINGS)
+            self._request = self._graph.create_infer_request()
         except OSError as error:
             raise WeightsError(f"{onnx}: cannot be read: {error.strerror or error}") from error
         except RuntimeError as error:
             raise WeightsError(f"{onnx}: damaged, or not an ONNX graph that OpenVINO understands") from error
         self._onnx = onnx
-        self._request = self._graph.create_infer_request()
         self._lock = threading.Lock()
         self.scale = self._find_scale()
 
