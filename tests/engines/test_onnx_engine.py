@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import psutil
 import pytest
 from onnx import helper
-from support import save_graph
+from support import save_graph, save_repeating_graph
 
 from bgai.engines.onnx_engine import OnnxEngine
 from bgai.errors import WeightsError
@@ -56,3 +57,48 @@ def test_whole_numbers_are_refused(tmp_path: Path) -> None:
     onnx.save(graph, tmp_path / "a.onnx")
     with pytest.raises(WeightsError, match="gives int32; expected float32"):
         OnnxEngine(tmp_path / "a.onnx")
+
+
+def test_a_graph_of_one_result_for_all_sizes_is_refused(tmp_path: Path) -> None:
+    save_graph(tmp_path / "a.onnx", [helper.make_node("ConstantOfShape", ["sizes"], ["sr"])])
+    graph = onnx.load(tmp_path / "a.onnx")
+    graph.graph.initializer.append(helper.make_tensor("sizes", onnx.TensorProto.INT64, (4,), [1, 3, 2, 2]))
+    onnx.save(graph, tmp_path / "a.onnx")
+    engine = OnnxEngine(tmp_path / "a.onnx")
+    with pytest.raises(WeightsError, match=r"gives \(1, 3, 2, 2\) for an image of 9 x 8 pixels"):
+        engine(np.zeros((1, 3, 8, 9), np.float32))
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x0a\xff", b"\x08\x09:\x90\x02", b"node {\xff}"], ids=repr)
+def test_a_file_that_is_no_graph_is_one_line(content: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.onnx").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"a\.onnx: (damaged, or not an ONNX graph|does not take B x 3 x H x W)"):
+        OnnxEngine(tmp_path / "a.onnx")
+    assert capfd.readouterr() == ("", "")  # nothing of the readers for other frameworks
+
+
+def test_a_graph_without_a_result_is_refused(tmp_path: Path) -> None:
+    save_graph(tmp_path / "a.onnx", [helper.make_node("Relu", ["lr"], ["sr"])])
+    graph = onnx.load(tmp_path / "a.onnx")
+    del graph.graph.output[:]
+    onnx.save(graph, tmp_path / "a.onnx")
+    with pytest.raises(WeightsError, match="does not take B x 3 x H x W images"):
+        OnnxEngine(tmp_path / "a.onnx")
+
+
+def test_an_input_without_a_type_is_refused(tmp_path: Path) -> None:
+    save_repeating_graph(tmp_path / "a.onnx", 0.0)
+    graph = onnx.load(tmp_path / "a.onnx")
+    graph.graph.input[0].type.tensor_type.ClearField("elem_type")
+    onnx.save(graph, tmp_path / "a.onnx")
+    with pytest.raises(WeightsError, match="damaged, or not an ONNX graph"):
+        OnnxEngine(tmp_path / "a.onnx")
+
+
+def test_bytes_of_the_file_in_a_message_are_no_traceback(tmp_path: Path) -> None:
+    save_graph(tmp_path / "a.onnx", [helper.make_node("Relu", ["lr"], ["sr"], name="relu")])
+    content = (tmp_path / "a.onnx").read_bytes()
+    for place in range(len(content)):
+        (tmp_path / "b.onnx").write_bytes(content[:place] + b"\xff" + content[place + 1 :])
+        with pytest.raises(WeightsError):
+            OnnxEngine(tmp_path / "b.onnx")

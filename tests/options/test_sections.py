@@ -204,7 +204,7 @@ def test_files_that_mean_harm_are_one_line_in_no_time(path: Path, text: str, mes
     assert time.process_time() - started < 5
 
 
-@pytest.mark.parametrize("value", ["[" * 5000, "9" * 400, "&a [*a]", "2020-13-45"])
+@pytest.mark.parametrize("value", ["[" * 5000, "9" * 400, "&a [*a]", "2020-13-45", "!!timestamp x"])
 def test_overrides_that_mean_harm_are_one_line(path: Path, value: str) -> None:
     with pytest.raises(UsageError, match="--force_yml name") as error:
         read(path, overrides=(f"name={value}",))
@@ -305,6 +305,13 @@ def test_a_missing_file_and_an_empty_one(path: Path) -> None:
         read_options(path, TrainOptions)
     with pytest.raises(UsageError, match="expected an option file"):
         read(path, "")
+
+
+@pytest.mark.parametrize("override", ["- " * 3000, ":=" + "- " * 3000, "a:" * 3000 + "a=[", "name=" + "[] " * 1000])
+def test_messages_do_not_repeat_long_overrides(path: Path, override: str) -> None:
+    with pytest.raises(UsageError) as error:
+        read(path, overrides=(override,))
+    assert len(str(error.value)) < 1000
 
 
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])

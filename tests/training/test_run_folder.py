@@ -45,6 +45,20 @@ def test_damaged_states_are_passed_over(experiment: Experiment) -> None:
     assert "1000.state: damaged, or not a training state; trying the one before" in complaints[0]
 
 
+def test_a_flipped_bit_in_the_newest_state_is_noticed(experiment: Experiment) -> None:
+    for iteration in (1, 2):
+        experiment.save_state(iteration, {"iteration": iteration, "network": torch.full((1000,), float(iteration))})
+    newest = experiment.states / "2.state"
+    content = bytearray(newest.read_bytes())
+    content[content.index(np.full(1000, 2, np.float32).tobytes()) + 2000] ^= 1
+    newest.write_bytes(content)
+    complaints: list[str] = []
+    state = experiment.newest_state(complaints.append)
+    assert state
+    assert state["iteration"] == 1
+    assert complaints == [f"{newest}: damaged, or not a training state; trying the one before"]
+
+
 def test_no_state_is_none(experiment: Experiment) -> None:
     assert experiment.newest_state(pytest.fail) is None
 

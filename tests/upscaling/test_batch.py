@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import weakref
 from pathlib import Path
@@ -290,11 +291,12 @@ def test_a_bad_file_does_not_stop_the_others(folder: Path) -> None:
         {"quality": 0},
         {"max_megapixels": 0},
         {"max_megapixels": float("inf")},
+        {"max_megapixels": 1e308},
         {"max_megapixels": float("nan")},
     ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=str(next(iter(wrong.values())))):
+    with pytest.raises(UsageError, match=re.escape(str(next(iter(wrong.values()))))):
         OutputSettings(**wrong)
 
 

@@ -10,6 +10,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -481,6 +482,33 @@ def test_members_that_overlap_are_not_read_over_and_over(tmp_path: Path, monkeyp
 def test_what_a_file_holds_instead_is_said(content: object, message: str, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "a.pth")
     refused(tmp_path / "a.pth", message)
+
+
+@pytest.mark.filterwarnings("ignore")  # of PyTorch, on what it is asked to make here
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.eye(3).to_sparse(),
+        lambda: torch.eye(3).to_sparse_csr(),
+        lambda: torch.quantize_per_tensor(torch.eye(3), 0.1, 0, torch.qint8),
+        lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        lambda: torch.ones(3, device="meta"),
+        lambda: torch.ones(3).to(torch.float8_e4m3fn),
+        lambda: torch.ones(3, dtype=torch.complex64).conj(),
+        lambda: torch.ones(1).expand(10**9),
+    ],
+    ids=["sparse", "sparse rows", "quantised", "nested", "meta", "float8", "conjugate", "expanded"],
+)
+def test_tensors_that_are_not_plain_are_refused(make: Callable[[], torch.Tensor], tmp_path: Path) -> None:
+    torch.save({KEY: {"a": make()}}, tmp_path / "a.pth")
+    refused(tmp_path / "a.pth", "only plain tensors|lies outside of the numbers")
+
+
+def test_an_archive_of_torchscript_is_refused(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scripting is deprecated
+        torch.jit.save(torch.jit.script(torch.nn.Conv2d(1, 1, 1)), tmp_path / "a.pth")
+    refused(tmp_path / "a.pth", "not a checkpoint|only plain tensors")
 
 
 def test_a_pickle_is_read_without_python_s_unpickler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import psutil
 
 from bgai.engines.base import run_error
 from bgai.engines.graph_cache import GraphCache
-from bgai.engines.openvino_runtime import GUARD, SETTINGS, Model, core
+from bgai.engines.openvino_runtime import GUARD, SETTINGS, Model, read_graph
 from bgai.errors import EngineError, WeightsError
 from bgai.network.config import SCALES
 from bgai.types import Size, Tiles
@@ -33,15 +33,26 @@ class OnnxEngine:
         try:
             key = hashlib.sha256(onnx.read_bytes()).hexdigest()
             self._graph = GraphCache(cache).compile(lambda: _read(onnx), key, SETTINGS)
+            self._request = self._graph.create_infer_request()
         except OSError as error:
             raise WeightsError(f"{onnx}: cannot be read: {error.strerror or error}") from error
         except RuntimeError as error:
             raise WeightsError(f"{onnx}: damaged, or not an ONNX graph that OpenVINO understands") from error
-        self._request = self._graph.create_infer_request()
+        self._onnx = onnx
         self._lock = threading.Lock()
-        self.scale = self._find_scale(onnx)
+        self.scale = self._find_scale()
 
     def __call__(self, tiles: Tiles, count: int = 1) -> Tiles:
+        result = self._infer(tiles)
+        batch, _, height, width = tiles.shape
+        if result.shape != (batch, 3, height * self.scale, width * self.scale):
+            raise WeightsError(
+                f"{self._onnx}: gives {result.shape} for an image of {width} x {height} pixels; expected ×{self.scale}"
+                " at any size, as from bgai export"
+            )
+        return result
+
+    def _infer(self, tiles: Tiles) -> Tiles:
         GUARD.check()
         with self._lock:
             try:
@@ -65,29 +76,29 @@ class OnnxEngine:
     def free_memory(self) -> int:
         return psutil.virtual_memory().available
 
-    def _find_scale(self, onnx: Path) -> int:
+    def _find_scale(self) -> int:
         """A graph of free height and width does not say its scale; one pixel tells."""
         try:
-            result = self(np.zeros((1, 3, 1, 1), np.float32))
+            result = self._infer(np.zeros((1, 3, 1, 1), np.float32))
         except EngineError as error:
-            raise _not_ours(onnx) from error
-        _check_shape(onnx, result.shape)
+            raise _not_ours(self._onnx) from error
+        _check_shape(self._onnx, result.shape)
         if result.dtype != np.float32:
-            raise WeightsError(f"{onnx}: gives {result.dtype}; expected float32, as from bgai export")
+            raise WeightsError(f"{self._onnx}: gives {result.dtype}; expected float32, as from bgai export")
         return int(result.shape[2])
 
 
 def _read(onnx: Path) -> Model:
     """Read a graph, and look at what one pixel would become before memory is taken for it."""
-    small = core().read_model(onnx)
+    small = read_graph(onnx)
     try:
         small.reshape([1, 3, 1, 1])
         shape = small.output(0).get_partial_shape()
-    except RuntimeError as error:
+    except (RuntimeError, IndexError) as error:  # the latter for a graph without a result
         raise _not_ours(onnx) from error
     if shape.is_static:
         _check_shape(onnx, tuple(shape.to_shape()))
-    return core().read_model(onnx)
+    return read_graph(onnx)
 
 
 def _not_ours(onnx: Path) -> WeightsError:

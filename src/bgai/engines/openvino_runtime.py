@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from bgai.engines.base import ProcessGuard
 
@@ -29,6 +30,7 @@ __all__ = [
     "Tensor",
     "core",
     "op",
+    "read_graph",
 ]
 
 _REPORTER = "openvino_telemetry"
@@ -50,6 +52,7 @@ with _hidden(_REPORTER):
     from openvino import CompiledModel, Core, InferRequest, Model, Node, Output, PartialShape, Tensor
     from openvino import __version__ as VERSION
     from openvino import opset13 as op
+    from openvino.frontend import FrontEndManager
 
 SETTINGS = {
     # Left alone, OpenVINO computes in bfloat16 or float16 where the CPU can, off by whole 8-bit levels.
@@ -78,3 +81,17 @@ def core() -> Core:
 def _made_core() -> Core:
     """It is never freed: OpenVINO frees with it what the process handles signals on."""
     return Core()
+
+
+def read_graph(onnx: Path) -> Model:
+    """Read an ONNX file; a damaged one is not tried as a file of other frameworks, whose readers print messages.
+
+    Raises:
+        RuntimeError: It is no ONNX graph that OpenVINO understands.
+    """
+    core()
+    try:
+        reader = FrontEndManager().load_by_framework("onnx")
+        return reader.convert(reader.load(str(onnx)))
+    except Exception as error:  # classes of the reader's own, or of decoding where its message holds bytes of the file
+        raise RuntimeError(str(error)) from error

@@ -25,6 +25,7 @@ _MAX_NODES = 20_000
 _MAX_DEPTH = 50
 _MAX_LENGTH = 4_000
 _MAX_INTEGER = 2**63 - 1
+_SHOWN = 200  # characters of a wrong option that messages repeat
 
 
 class Section(BaseModel):
@@ -100,6 +101,8 @@ def _parse(text: str, place: str) -> tuple[yaml.Node | None, Any]:
         raise UsageError(f"{place}: not YAML: {str(error).splitlines()[0]}") from error
     except RecursionError as error:
         raise UsageError(f"{place}: nested more than {_MAX_DEPTH} deep; expected an option file") from error
+    except AttributeError as error:  # of PyYAML, where a tag calls a text a date
+        raise UsageError(f"{place}: not YAML: a date that there is not") from error
     except (ValueError, OverflowError, TypeError, LookupError) as error:  # a date or number that there is not
         raise UsageError(f"{place}: not YAML: {textwrap.shorten(str(error), 100)}") from error
 
@@ -155,11 +158,12 @@ def _check_scalar(node: yaml.ScalarNode, where: str) -> None:
 def _apply(override: str, values: dict[str, Any]) -> None:
     keys, equals, value = override.partition("=")
     *sections, last = keys.split(":")
+    shown = textwrap.shorten(override, _SHOWN)
     if not equals or not last:
-        raise UsageError(f"--force_yml {override}: expected keys and a value, such as train:optim_g:lr=1e-4")
+        raise UsageError(f"--force_yml {shown}: expected keys and a value, such as train:optim_g:lr=1e-4")
     parsed: Any
     try:
-        _, parsed = _parse(value, f"--force_yml {keys}")
+        _, parsed = _parse(value, f"--force_yml {textwrap.shorten(keys, _SHOWN)}")
     except UsageError as error:
         if not isinstance(error.__cause__, yaml.YAMLError):
             raise
@@ -169,7 +173,7 @@ def _apply(override: str, values: dict[str, Any]) -> None:
         if below is None:
             below = values[section] = {}
         if not isinstance(below, dict):
-            raise UsageError(f"--force_yml {override}: {section!r} is a value, not a section")
+            raise UsageError(f"--force_yml {shown}: {section!r} is a value, not a section")
         values = below
     values[last] = parsed
 
@@ -185,7 +189,7 @@ def _messages(
             parts = override.partition("=")[0].split(":")
             made_it = problem["type"] == "extra_forbidden" and parts[: len(keys)] == keys
             if keys[: len(parts)] == parts or made_it:
-                where = f"--force_yml {override}"
+                where = f"--force_yml {textwrap.shorten(override, _SHOWN)}"
         match problem["type"]:
             case "extra_forbidden":
                 yield f"{where.removesuffix(':'.join(found)).removesuffix(': ')}: {_unknown(keys, kind)}"

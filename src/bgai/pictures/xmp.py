@@ -19,7 +19,7 @@ _FIELD = re.compile(rb'\bbgai:(\w+)(?:="([^"<>]*)"|>([^<>]*)</bgai:)')
 # turned upright.
 _STALE = rb"(?:GCamera:MotionPhoto\w*|GCamera:MicroVideo\w*|hdrgm:\w+|tiff:Orientation)"
 _STALE_ATTRIBUTE = re.compile(rb"\s" + _STALE + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')")
-_STALE_ELEMENT = re.compile(rb"<(" + _STALE + rb")\b[^>]*>[^<]*</\1\s*>\s*")
+_STALE_ELEMENT = re.compile(rb"<(" + _STALE + rb")\b[^<>]*>[^<]*</\1\s*>\s*")
 _GAIN_MAP = (
     '<rdf:Description rdf:about="" xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/"'
     ' xmlns:Container="http://ns.google.com/photos/1.0/container/"'
@@ -29,7 +29,7 @@ _GAIN_MAP = (
     ' Item:Length="{length}"/></rdf:li></rdf:Seq></Container:Directory></rdf:Description>'
 )
 _APPENDED = re.compile(rb"MotionPhoto|GainMap")
-_CONTAINER = re.compile(rb"<(Container:Directory)\b.*?</\1\s*>\s*", re.DOTALL)
+_CONTAINER = re.compile(rb"<(Container:Directory)\b(?:(?!<\1\b).)*?</\1\s*>\s*", re.DOTALL)
 
 
 def add_fields(xmp: bytes | None, fields: Mapping[str, str]) -> bytes:

@@ -26,6 +26,7 @@ from bgai.errors import OutputError, UsageError, WeightsError
 from bgai.names import path_within
 from bgai.pictures.writing import save_rgb_png
 from bgai.types import RgbImage
+from bgai.weights.state_file import load_checked
 
 State = dict[str, Any]
 STATES_KEPT = 3
@@ -120,7 +121,7 @@ def load_state(path: Path) -> State:
     if not path.is_file():
         raise UsageError(f"{path}: no such training state")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_checked(path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # a damaged pickle makes its reader raise anything

@@ -59,7 +59,7 @@ class OutputSettings:
         if self.format is not None and self.format not in FORMATS:
             raise UsageError(f"format {self.format!r}: expected one of {', '.join(FORMATS)}")
         _ = self.encoding  # raises what is wrong with it
-        if not 0 < self.max_megapixels < math.inf:
+        if not 0 < self.max_megapixels * 1e6 < math.inf:
             raise UsageError(f"limit of {self.max_megapixels} megapixels: expected a number above 0")
         if self.name is not None:
             _check_template(self.name)
@@ -316,8 +316,7 @@ class _Planner:
             raise OutputError(
                 f"{source}: its output {target} would replace an original; choose another", parameter="output"
             )
-        height, width, channels = read_size(source, self._settings.max_pixels)
-        plan = plan_file(source, (height, width), self._scale, self._settings.size)
+        plan = plan_file(source, read_size(source, self._settings.max_pixels)[:2], self._scale, self._settings.size)
         check_output(target, *plan.target, self._settings.encoding)
         replaces = ""
         if os.path.lexists(target):
