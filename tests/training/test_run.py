@@ -32,7 +32,8 @@ from bgai.training.run_folder import load_state
 from bgai.training.trainer import Trainer
 from bgai.weights.checkpoint import load_network, save_network
 from bgai.weights.history import read_history
-from bgai.weights.safetensors_file import read_metadata, read_weights
+from bgai.weights.reading import read_weights
+from bgai.weights.safetensors_file import read_metadata
 from bgai.weights.sources import find_weights
 
 CPU = ProcessGroup(0, 1, torch.device("cpu"))

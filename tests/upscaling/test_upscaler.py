@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from support import save_repeating_graph, texture
 
@@ -33,7 +34,7 @@ def test_every_kind_of_array_keeps_its_kind(channels: int | None, dtype: type, u
     image = texture(19, 26, channels or 1) / 255
     image = image if channels else image[..., 0]
     top = {"uint8": 255, "uint16": 65535, "float32": 1}[np.dtype(dtype).name]
-    given = (image * top).astype(dtype)
+    given: NDArray[Any] = (image * top).astype(dtype)
     before = given.copy()
     result = upscaler.upscale(given)
     assert result.dtype == dtype
@@ -77,7 +78,7 @@ def test_the_halo_is_that_of_the_weights(tmp_path: Path) -> None:
 
 
 def test_clean_leads_from_one_set_of_weights_to_the_other(photo_weights: Path) -> None:
-    image = texture(20, 24).astype(np.float32) / 255
+    image = texture(20, 24).astype(np.float32) / np.float32(255)
     ends = [Upscaler(4, name, "openvino").upscale(image) for name in ("bgai", "photo")]
     results = [Upscaler(4, engine="openvino", clean=clean).upscale(image) for clean in (0, 0.5, 1)]
     np.testing.assert_array_equal(results[0], ends[0])

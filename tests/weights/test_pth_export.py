@@ -12,7 +12,7 @@ from support import filled_network
 from bgai.errors import OutputError
 from bgai.types import Tensors
 from bgai.weights.pth_export import write_pth
-from bgai.weights.safetensors_file import read_weights
+from bgai.weights.reading import read_weights
 
 
 def tensors_of(scale: int) -> Tensors:
