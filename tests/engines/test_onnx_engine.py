@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import psutil
 import pytest
 from onnx import helper
-from support import save_graph
+from support import save_graph, save_repeating_graph
 
 from bgai.engines.onnx_engine import OnnxEngine
 from bgai.errors import WeightsError
@@ -56,3 +57,14 @@ def test_whole_numbers_are_refused(tmp_path: Path) -> None:
     onnx.save(graph, tmp_path / "a.onnx")
     with pytest.raises(WeightsError, match="gives int32; expected float32"):
         OnnxEngine(tmp_path / "a.onnx")
+
+
+def test_a_graph_gives_its_memory_back(tmp_path: Path) -> None:
+    save_repeating_graph(tmp_path / "a.onnx", 0)
+    engine = OnnxEngine(tmp_path / "a.onnx")
+    tile = np.zeros((1, 3, 1500, 1500), np.float32)
+    for give_back in (engine.release, engine.rest):
+        engine(tile)
+        busy = psutil.Process().memory_info().rss
+        give_back()
+        assert psutil.Process().memory_info().rss < busy - 100 * 2**20

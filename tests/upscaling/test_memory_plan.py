@@ -94,3 +94,15 @@ def test_the_picture_and_its_strips_take_of_the_memory(side: int) -> None:
     tiles = rows[0].length * columns[0].length * upscaler.engine.bytes_per_pixel
     strips = max(span.keep_stop - span.keep_start for span in rows) * 4 * side * 4 * 3
     assert image.nbytes + strips + tiles < 2**30 - 2**28 or rows[0].length < 150
+
+
+@pytest.mark.parametrize("side", [800, 1200, 1600, 2000, 2400])
+def test_transparency_takes_what_it_was_measured_to_take(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """80 bytes for each pixel of an enlarged tile; the image and the strips count too."""
+    upscaler = Upscaler(engine="openvino", memory=COMMAND_MEMORY)
+    set_free(upscaler, 64, monkeypatch)
+    image = blank(side, side, 4)
+    rows, columns = upscaler.plan(image)
+    strips = max(span.keep_stop - span.keep_start for span in rows) * 16 * image[0].nbytes
+    tiles = rows[0].length * columns[0].length * (upscaler.engine.bytes_per_pixel + 80 * 16)
+    assert tiles + strips + image.nbytes <= COMMAND_MEMORY - PROCESS_BASE
