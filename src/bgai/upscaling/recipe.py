@@ -41,7 +41,7 @@ class Recipe:
     """Of JPEG and WebP; empty for formats without loss."""
 
     def fields(self) -> dict[str, str]:
-        """As they are written to XMP."""
+        """The recipe as fields of XMP."""
         return asdict(self)
 
 
@@ -51,17 +51,17 @@ def read_recipe(output: Path) -> Recipe | None:
     return Recipe(**fields) if fields.keys() == Recipe.__dataclass_fields__.keys() else None
 
 
-def difference(found: Recipe | None, wanted: Recipe) -> str:
-    """Why an output with the one recipe is not what the other would make, in words; empty if it is."""
-    if found is None:
+def difference(recipe: Recipe | None, wanted: Recipe) -> str:
+    """How an output's recipe differs from the wanted one, in words; empty if it does not."""
+    if recipe is None:
         return "does not say what made it"
-    if found.source != wanted.source:
+    if recipe.source != wanted.source:
         return "was made from another picture"
-    if found.scale != wanted.scale:
-        return f"was made at ×{found.scale}"
-    if found.weights != wanted.weights:
+    if recipe.scale != wanted.scale:
+        return f"was made at ×{recipe.scale}"
+    if recipe.weights != wanted.weights:
         return "was made with other weights"
-    return f"was made with quality {found.quality}" if found.quality != wanted.quality else ""
+    return f"was made with quality {recipe.quality}" if recipe.quality != wanted.quality else ""
 
 
 def file_digest(path: Path) -> str:
