@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from pathlib import Path
 
 import numpy as np
@@ -164,18 +163,3 @@ def test_without_photo_weights_there_is_nothing_to_choose(tmp_path: Path, monkey
     said, pixels = run(tmp_path / "a.jpg", open_upscaler([]))
     assert said == ""
     np.testing.assert_array_equal(pixels, run(tmp_path / "a.jpg", Upscaler(4, "bgai", "openvino"))[1])
-
-
-def test_a_large_picture_does_not_count_as_memory(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its pixels lie in a file, whose pages are given back after each tile."""
-    given_back: list[object] = []
-    monkeypatch.setattr(reading, "_MOST_IN_MEMORY", 100)
-    monkeypatch.setattr(reading, "forget", given_back.append)
-    upscaler = Upscaler(2, engine="openvino", tile=32, halo=8)
-    Image.fromarray(texture(40, 50)).save(source)
-    calls: list[tuple[int, int]] = []
-    upscale_file(source, tmp_path / "b.png", upscaler=upscaler, progress=lambda *call: calls.append(call))
-    assert len(given_back) == len(calls) > 1
-    assert all(isinstance(mapping, mmap.mmap) for mapping in given_back)
