@@ -172,24 +172,6 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         raise AssertionError("work is done that cannot be kept")
 
 
-def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be made a folder"), whole_or_nothing(tmp_path / "file" / "a.png"):
-        pass
-
-
-@pytest.mark.skipif(os.name == "nt", reason="the whole path is limited there")
-def test_a_name_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
-    with whole_or_nothing(tmp_path / ("a" * 255)) as partial:
-        partial.touch()
-    assert names(tmp_path) == ["a" * 255]
-
-
-def test_a_name_that_is_too_long(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be written"), whole_or_nothing(tmp_path / ("a" * 256)):
-        raise AssertionError("work is done that cannot be kept")
-
-
 @pytest.mark.skipif(os.name == "nt", reason="files are locked by being open there")
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outputs appear all the same, and nothing is taken for a leftover."""
@@ -244,3 +226,21 @@ def test_a_folder_of_the_same_name_is_set_aside(tmp_path: Path) -> None:
     assert names(aside) == ["kept"]
     with pytest.raises(OutputError, match="a: earlier results cannot be renamed: No such file"):
         set_aside(tmp_path / "a")
+
+
+def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be made a folder"), whole_or_nothing(tmp_path / "file" / "a.png"):
+        pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the whole path is limited there")
+def test_a_name_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    with whole_or_nothing(tmp_path / ("a" * 255)) as partial:
+        partial.touch()
+    assert names(tmp_path) == ["a" * 255]
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"), whole_or_nothing(tmp_path / ("a" * 256)):
+        raise AssertionError("work is done that cannot be kept")

@@ -429,13 +429,3 @@ def test_a_motion_photo_becomes_a_photo(tmp_path: Path) -> None:
     xmp = Image.open(target).info["xmp"]
     assert not any(name in xmp for name in (b"MotionPhoto", b"MicroVideo", b"Orientation"))
     assert b'dc:format="image/jpeg"' in xmp
-
-
-@pytest.mark.parametrize("quality", [30, 80, 89])
-def test_a_jpeg_has_colours_of_full_size_at_any_quality(quality: int, tmp_path: Path) -> None:
-    """libvips would halve them below a quality of 90."""
-    with write_picture(tmp_path / "a.jpg", Picture(texture(20, 30)), 30, quality=quality) as writer:
-        writer.write(texture(20, 30))
-    image = Image.open(tmp_path / "a.jpg")
-    assert isinstance(image, JpegImagePlugin.JpegImageFile)
-    assert [component[1:3] for component in image.layer] == [(1, 1)] * 3

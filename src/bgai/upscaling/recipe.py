@@ -51,17 +51,17 @@ def read_recipe(output: Path) -> Recipe | None:
     return Recipe(**fields) if fields.keys() == Recipe.__dataclass_fields__.keys() else None
 
 
-def difference(recipe: Recipe | None, wanted: Recipe) -> str:
+def difference(found: Recipe | None, wanted: Recipe) -> str:
     """How an output's recipe differs from the wanted one, in words; empty if it does not."""
-    if recipe is None:
+    if found is None:
         return "does not say what made it"
-    if recipe.source != wanted.source:
+    if found.source != wanted.source:
         return "was made from another picture"
-    if recipe.scale != wanted.scale:
-        return f"was made at ×{recipe.scale}"
-    if recipe.weights != wanted.weights:
+    if found.scale != wanted.scale:
+        return f"was made at ×{found.scale}"
+    if found.weights != wanted.weights:
         return "was made with other weights"
-    return f"was made with quality {recipe.quality}" if recipe.quality != wanted.quality else ""
+    return f"was made with quality {found.quality}" if found.quality != wanted.quality else ""
 
 
 def file_digest(path: Path) -> str:
