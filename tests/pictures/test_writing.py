@@ -369,6 +369,14 @@ def test_grey_of_another_gamma_is_converted_for_webp(tmp_path: Path) -> None:
     assert Image.open(copied(tmp_path / "in.png", ".png")[0]).info["icc_profile"] == profile.getvalue()
 
 
+def test_a_profile_of_colours_with_transparency_is_kept_in_webp(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(texture(20, 30, 4)).save(tmp_path / "in.png", icc_profile=profile)
+    target, notes = copied(tmp_path / "in.png", ".webp")
+    assert notes == ()
+    assert Image.open(target).info["icc_profile"] == profile
+
+
 def test_a_channel_that_is_no_transparency_is_left_out(tmp_path: Path) -> None:
     pixels = np.full((24, 32, 4), (180, 60, 30, 0), np.uint8)
     pixels[8:16, 8:16, 3] = 255
