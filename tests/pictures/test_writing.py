@@ -285,6 +285,27 @@ def test_no_resolution_is_invented(before: str, suffix: str, tmp_path: Path) -> 
     assert "dpi" not in Image.open(copied(tmp_path / f"in{before}", suffix)[0]).info
 
 
+def test_tiff_has_to_have_a_resolution_and_gets_72_dpi(tmp_path: Path) -> None:
+    Image.fromarray(texture(20, 30)).save(tmp_path / "in.png")
+    dpi = Image.open(copied(tmp_path / "in.png", ".tif")[0]).info["dpi"]
+    assert [float(each) for each in dpi] == pytest.approx([72, 72], abs=0.01)
+
+
+def test_the_header_with_the_resolution_is_that_of_jfif(tmp_path: Path) -> None:
+    Image.fromarray(texture(20, 30)).save(tmp_path / "in.jpg", dpi=(300, 150))
+    info = Image.open(copied(tmp_path / "in.jpg", ".jpg")[0]).info
+    assert (info["jfif_version"], info["jfif_unit"], info["jfif_density"]) == ((1, 2), 1, (300, 150))
+
+
+def test_a_png_with_a_profile_does_not_say_srgb_too(tmp_path: Path) -> None:
+    """PNG (third edition, 11.3.2.5) allows one of both."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(texture(20, 30)).save(tmp_path / "base.png", icc_profile=profile)
+    png_with(tmp_path / "in.png", (b"sRGB", b"\0"), (b"gAMA", struct.pack(">I", 45455)), base=tmp_path / "base.png")
+    data = copied(tmp_path / "in.png", ".png")[0].read_bytes()
+    assert [kind in data for kind in (b"iCCP", b"\0\0\0\4gAMA", b"\0\0\0\1sRGB")] == [True, True, False]
+
+
 TEXT_CHUNKS = (
     (b"tEXt", b"parameters\0a cat, Steps: 20"),
     (b"tEXt", "Überschrift\0Straße".encode("latin-1")),
