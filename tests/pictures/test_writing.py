@@ -293,8 +293,8 @@ def test_tiff_has_to_have_a_resolution_and_gets_72_dpi(tmp_path: Path) -> None:
 
 def test_the_header_with_the_resolution_is_that_of_jfif(tmp_path: Path) -> None:
     Image.fromarray(texture(20, 30)).save(tmp_path / "in.jpg", dpi=(300, 150))
-    info = Image.open(copied(tmp_path / "in.jpg", ".jpg")[0]).info
-    assert (info["jfif_version"], info["jfif_unit"], info["jfif_density"]) == ((1, 2), 1, (300, 150))
+    header = b"JFIF\0" + bytes((1, 2, 1)) + struct.pack(">HH", 300, 150) + b"\0\0"  # 1.02, dots an inch, no thumbnail
+    assert copied(tmp_path / "in.jpg", ".jpg")[0].read_bytes().startswith(b"\xff\xd8\xff\xe0\0\x10" + header)
 
 
 def test_a_png_with_a_profile_does_not_say_srgb_too(tmp_path: Path) -> None:
@@ -355,6 +355,13 @@ def test_what_the_colours_of_a_png_are_is_kept(chunk: tuple[bytes, bytes], tmp_p
 def test_chunks_that_say_srgb_need_no_note(tmp_path: Path) -> None:
     png_with(tmp_path / "in.png", (b"gAMA", struct.pack(">I", 45455)), (b"sRGB", b"\0"))
     assert copied(tmp_path / "in.png", ".jpg")[1] == ()
+
+
+@pytest.mark.parametrize("codes", [(1, 13, 0, 1), (2, 2, 0, 1)], ids=["sRGB", "unspecified"])
+def test_code_points_that_say_srgb_or_nothing_need_no_note(codes: tuple[int, ...], tmp_path: Path) -> None:
+    """Code points of ITU-T H.273."""
+    png_with(tmp_path / "in.png", (b"cICP", bytes(codes)))
+    assert copied(tmp_path / "in.png", ".webp")[1] == ()
 
 
 def test_what_the_colours_of_an_avif_are_is_kept_in_png(tmp_path: Path) -> None:
