@@ -217,6 +217,12 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         raise AssertionError("work is done that cannot be kept")
 
 
+def test_a_folder_whose_name_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"), whole_folder(tmp_path / ("a" * 256)):
+        pass
+    assert names(tmp_path) == []
+
+
 def test_a_folder_of_the_same_name_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/kept").touch()

@@ -214,6 +214,22 @@ def test_what_was_written_is_looked_at(tmp_path: Path, monkeypatch: pytest.Monke
         assert not list(tmp_path.iterdir())
 
 
+def test_an_encoder_that_fails_is_named_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise pyvips.Error("no room", "write: out of order\n")
+
+    monkeypatch.setattr(writing, "_save", fail)
+    message = "a.png: cannot be written: write: out of order"
+    with (
+        pytest.raises(OutputError, match=message) as error,
+        write_picture(tmp_path / "a.png", Picture(texture(20, 30)), 30) as writer,
+    ):
+        writer.write(texture(20, 30))
+    assert error.value.__cause__ is not None
+    assert isinstance(error.value.__cause__.__cause__, pyvips.Error)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg"])
 def test_a_jpeg_has_colours_of_full_size(suffix: str, tmp_path: Path) -> None:
     save_rgb_png(tmp_path / "in.png", texture(20, 30))

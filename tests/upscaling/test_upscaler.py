@@ -17,6 +17,7 @@ from support import save_repeating_graph, texture
 import bgai
 from bgai.errors import EngineError, UsageError
 from bgai.types import EngineName
+from bgai.upscaling.pixels import enlarge_pixels
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.reading import read_weights
 from bgai.weights.safetensors_file import read_metadata, write_weights
@@ -173,6 +174,17 @@ def test_whole_and_tiled_agree_inside_with_transparency() -> None:
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 def test_the_smallest_picture(engine: EngineName) -> None:
     assert Upscaler(engine=engine, device="cpu").upscale(np.full((1, 1), 7, np.uint8)).shape == (4, 4)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_transparent_throughout(channels: int, upscaler: Upscaler) -> None:
+    image = texture(20, 24, channels)
+    image[..., -1] = 0
+    enlarged = upscaler.upscale(image)
+    assert enlarged.shape == (80, 96, channels)
+    assert not enlarged.any()
+    pixels = enlarge_pixels(image, lambda _: np.zeros((3, 40, 48), np.float32), 2)
+    assert pixels.shape == (40, 48, channels)
 
 
 def test_half_transparent_throughout(upscaler: Upscaler) -> None:
