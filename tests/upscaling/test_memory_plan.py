@@ -132,3 +132,9 @@ def test_tiles_on_a_gpu(memory: int | None, free: int, room: float) -> None:
     limit = None if memory is None else memory * 2**30
     rows, columns = plan_for_memory(blank(9000, 9000), cast(Engine, gpu), 48, limit)
     assert 0.85 < rows[0].length * columns[0].length * 10_000 / (room * 2**30) <= 1
+
+
+def test_the_whole_image_is_one_tile_on_request() -> None:
+    rows, columns = Upscaler(engine="openvino", tile=0).plan(blank(5001, 7002))
+    assert [(span.start, span.stop, span.keep_start, span.keep_stop) for span in rows] == [(0, 5001, 0, 5001)]
+    assert [(span.start, span.stop, span.keep_start, span.keep_stop) for span in columns] == [(0, 7002, 0, 7002)]
