@@ -66,8 +66,9 @@ def golden_input(case: str) -> torch.Tensor:
 
 def released(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Tensors of ours as the authors' checkpoints name and shape them."""
-    arrays = released_tensors({name: tensor.detach().numpy() for name, tensor in tensors.items()})
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+    arrays = released_tensors({name: tensor.detach().double().numpy() for name, tensor in tensors.items()})
+    pairs = zip(arrays.items(), tensors.values(), strict=True)
+    return {name: torch.from_numpy(array).to(tensor.dtype) for (name, array), tensor in pairs}
 
 
 def copied(path: Path, **metadata: str) -> Path:

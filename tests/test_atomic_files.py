@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bgai import atomic_files
-from bgai.atomic_files import make_folder, remove_leftovers, whole_or_nothing
+from bgai.atomic_files import make_folder, remove_leftovers, set_aside, whole_folder, whole_or_nothing
 from bgai.errors import OutputError
 
 
@@ -168,6 +170,68 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(OutputError, match="cannot be written: Is a directory"), whole_or_nothing(tmp_path / "a"):
         raise AssertionError("work is done that cannot be kept")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files are locked by being open there")
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs appear all the same, and nothing is taken for a leftover."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    attempts = iter([bytes(8)])  # a second one would be an error
+    monkeypatch.setattr(os, "urandom", lambda _: next(attempts))
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with whole_or_nothing(tmp_path / "a") as partial:
+        remove_leftovers(tmp_path)
+        partial.write_text("whole")
+    assert (tmp_path / "a").read_text() == "whole"
+
+
+def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with whole_or_nothing(tmp_path / "a", overwrite=False) as partial:
+        partial.write_text("whole")
+    with pytest.raises(OutputError, match="exists already"), whole_or_nothing(tmp_path / "b", False) as partial:
+        (tmp_path / "b").write_text("another's")
+    assert (tmp_path / "a").read_text() == "whole"
+    assert (tmp_path / "b").read_text() == "another's"
+    assert sorted(names(tmp_path)) == ["a", "b"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a"
+    with pytest.raises(ValueError, match="stop"), whole_folder(target) as partial:
+        (partial / "half").touch()
+        raise ValueError("stop")
+    assert names(target.parent) == []
+    with whole_folder(target) as partial:
+        (partial / "whole").touch()
+        assert not target.exists()
+    assert names(target.parent) == ["a"]
+    assert names(target) == ["whole"]
+    with pytest.raises(OutputError, match="a: exists already; remove it"), whole_folder(target):
+        raise AssertionError("work is done that cannot be kept")
+
+
+def test_a_folder_whose_name_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"), whole_folder(tmp_path / ("a" * 256)):
+        pass
+    assert names(tmp_path) == []
+
+
+def test_a_folder_of_the_same_name_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/kept").touch()
+    set_aside(tmp_path / "a")
+    (aside,) = tmp_path.iterdir()
+    assert re.fullmatch(r"a_archived_\d{8}_\d{6}", aside.name)
+    assert names(aside) == ["kept"]
+    with pytest.raises(OutputError, match="a: earlier results cannot be renamed: No such file"):
+        set_aside(tmp_path / "a")
 
 
 def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:

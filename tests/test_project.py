@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +44,7 @@ def test_the_command_line_loads_nothing_heavy() -> None:
 def test_enlarging_needs_no_torch() -> None:
     code = """
 import sys
+from pathlib import Path
 for name in ("torch", "onnx", "PIL"):
     sys.modules[name] = None
 import numpy, bgai
@@ -53,6 +56,7 @@ print(bgai.Upscaler(engine="openvino").upscale(numpy.zeros((20, 30, 3), "uint8")
 def test_a_missing_extra_is_explained() -> None:
     code = """
 import sys
+from pathlib import Path
 sys.modules["torch"] = None
 import bgai
 try:
@@ -61,3 +65,20 @@ except bgai.EngineError as error:
     print(error)
 """
     assert "pip install 'bgai[torch]'" in run(code)
+
+
+TESTS = Path(__file__).parent
+
+
+def test_every_room_has_its_tests() -> None:
+    rooms = {file.parent.name for file in Path(bgai.__file__).parent.glob("*/__init__.py")}
+    assert len(rooms) > 9
+    assert rooms <= {file.parent.name for file in TESTS.glob("*/test_*.py")}
+
+
+def test_tests_do_not_import_tests() -> None:
+    """What several tests need lies in `conftest.py` and the modules named `support`."""
+    importing = re.compile(r"^\s*(from|import)\s+(tests\b|[\w.]*\btest_)", re.MULTILINE)
+    files = list(TESTS.rglob("*.py"))
+    assert len(files) > 50
+    assert [str(file) for file in files if importing.search(file.read_text(encoding="utf-8"))] == []

@@ -30,9 +30,9 @@ _tidied: set[tuple[int, int]] = set()  # folders that this process has looked th
 
 @contextmanager
 def whole_or_nothing(target: Path, overwrite: bool = True) -> Iterator[Path]:
-    """Lend a path beside `target`; what was written there becomes `target` if the block ends without an error.
+    """Yield a path beside `target`; the file there becomes `target` if the block ends without an error.
 
-    The path names an empty file. The first output in a folder removes what killed processes left there.
+    The path names an empty file. The first output in a folder removes the partial files of killed processes.
 
     Args:
         overwrite: Whether `target` may be replaced.
@@ -110,7 +110,7 @@ def _open_claim(path: Path) -> int | None:
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """Lend an empty folder beside `target`; it becomes `target` if the block ends without an error.
+    """Yield an empty folder beside `target`; it becomes `target` if the block ends without an error.
 
     Raises:
         OutputError: `target` exists, or the file system refuses.
@@ -219,13 +219,13 @@ def _tidy(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed left in a folder; those that run keep theirs."""
-    found: list[Path] = []
+    """Remove the partial files of killed processes from a folder; those of running processes stay."""
+    leftovers: list[Path] = []
     with suppress(OSError), os.scandir(folder) as entries:
-        found = [
+        leftovers = [
             folder / entry.name for entry in entries if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX)
         ]
-    for path in found:
+    for path in leftovers:
         with suppress(OSError):  # in use, gone by now, or not ours to remove
             _remove_leftover(path)
 
@@ -254,7 +254,7 @@ def _claim(partial: Path, target: Path) -> None:
 
 
 def set_aside(folder: Path) -> None:
-    """Rename a folder whose name is wanted anew: `_archived_` and the time, in UTC, end its name.
+    """Rename a folder whose name is needed again: `_archived_` and the time in UTC are appended.
 
     Raises:
         OutputError: The file system refuses.
@@ -267,7 +267,7 @@ def set_aside(folder: Path) -> None:
 
 
 def make_folder(path: Path) -> Path | None:
-    """Make a folder for things that can be made again; None where that is not possible, which is no error."""
+    """Make a folder for a cache; None where that is not possible, which is no error."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError:

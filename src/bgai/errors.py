@@ -1,4 +1,4 @@
-"""What goes wrong on the user's side, each with one clear message."""
+"""Errors that a user can cause, each with one clear message."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class BgaiError(Exception):
 
     Args:
         message: One line.
-        parameter: The argument that another value of would help, by its name in Python. The command line adds the
-            option of that name to the message.
+        parameter: Python name of the argument that should have another value. The command line adds the option
+            of that name to the message.
     """
 
     def __init__(self, message: str, *, parameter: str = "") -> None:

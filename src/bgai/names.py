@@ -1,4 +1,4 @@
-"""Names from option files and data sets, checked before files are named by them."""
+"""Checks names from option files and data sets before they become names of files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MAX_BYTES = 200  # file systems allow 255, and names get endings
 
 
 def checked_name(name: str) -> str:
-    """Give back a name that a file or folder can have.
+    """Return the name if a file or folder can have it.
 
     Raises:
         ValueError: It has slashes, control characters or more than 200 bytes, or is empty, `.` or `..`.

@@ -45,13 +45,13 @@ def _git(*arguments: str) -> str:
 
 def versions(*packages: str) -> str:
     """Versions of this package, of Python and of others that are installed, in one line."""
-    found = [f"bgai {__version__}", f"Python {platform.python_version()}"]
+    parts = [f"bgai {__version__}", f"Python {platform.python_version()}"]
     for package in packages:
         try:
-            found.append(f"{package} {version(package)}")
+            parts.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
-    return ", ".join(found)
+    return ", ".join(parts)
 
 
 def processor() -> str:
@@ -69,7 +69,7 @@ def processor() -> str:
 
 
 def machine() -> str:
-    """The processor, PyTorch's threads, and the GPU that it would take."""
+    """The processor, PyTorch's number of threads, and the GPU that PyTorch would use."""
     import torch
 
     parts = [processor(), f"{torch.get_num_threads()} threads"]

@@ -1,4 +1,4 @@
-"""Types that several rooms share, each defined here alone."""
+"""Types that several rooms share."""
 
 from __future__ import annotations
 
@@ -27,4 +27,4 @@ Size = tuple[int, int]
 PixelProgress = Callable[[int, int], None]
 """Called with the output pixels done and those in all."""
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done of it, and of how many."""
+"""Called with the name of the step, the amount done and the total."""

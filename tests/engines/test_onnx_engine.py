@@ -102,3 +102,14 @@ def test_bytes_of_the_file_in_a_message_are_no_traceback(tmp_path: Path) -> None
         (tmp_path / "b.onnx").write_bytes(content[:place] + b"\xff" + content[place + 1 :])
         with pytest.raises(WeightsError):
             OnnxEngine(tmp_path / "b.onnx")
+
+
+def test_a_graph_gives_its_memory_back(tmp_path: Path) -> None:
+    save_repeating_graph(tmp_path / "a.onnx", 0)
+    engine = OnnxEngine(tmp_path / "a.onnx")
+    tile = np.zeros((1, 3, 1500, 1500), np.float32)
+    for give_back in (engine.release, engine.rest):
+        engine(tile)
+        busy = psutil.Process().memory_info().rss
+        give_back()
+        assert psutil.Process().memory_info().rss < busy - 100 * 2**20

@@ -118,7 +118,7 @@ def test_half_precision_is_close(size: tuple[int, int]) -> None:
         with pytest.raises(EngineError, match="no bfloat16 arithmetic"):
             open_engine(find_weights(None, 4), "openvino", precision="half")
         return
-    tile = texture(*size).transpose(2, 0, 1)[None].astype(np.float32) / 255
+    tile = texture(*size).transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
     exact, half = (open_engine(find_weights(None, 4), "openvino", precision=name)(tile) for name in PRECISIONS)
     difference = np.abs(exact - half)
     assert 1e-4 < difference.max() < 0.05

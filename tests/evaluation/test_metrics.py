@@ -9,6 +9,7 @@ import pytest
 from support import texture
 
 from bgai.errors import UsageError
+from bgai.evaluation import metrics
 from bgai.evaluation.metrics import luma, psnr, ssim
 
 
@@ -61,3 +62,13 @@ def test_images_that_cannot_be_compared_are_refused() -> None:
         psnr(np.zeros((8, 9, 3), np.uint8), np.zeros((8, 9, 3), np.uint8), 4)
     with pytest.raises(UsageError, match="SSIM needs 11 x 11"):
         ssim(np.zeros((14, 14, 3), np.uint8), np.zeros((14, 14, 3), np.uint8), 2)
+
+
+@pytest.mark.parametrize("on_luma", [True, False])
+def test_strips_give_what_the_whole_image_gives(on_luma: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One strip, several, and strips of a single row."""
+    sr, hr = texture(40, 18, seed=1), texture(40, 18, seed=2)
+    whole = psnr(sr, hr, 2, on_luma), ssim(sr, hr, 2, on_luma)
+    for pixels in (7 * 18, 1):
+        monkeypatch.setattr(metrics, "_STRIP_PIXELS", pixels)
+        assert (psnr(sr, hr, 2, on_luma), ssim(sr, hr, 2, on_luma)) == pytest.approx(whole, abs=1e-12)

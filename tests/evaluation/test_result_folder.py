@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,11 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file")
     with pytest.raises(OutputError, match="run"):
         Results(tmp_path, "run", RUN).begin()
+
+
+def test_the_gain_is_a_number_even_where_bicubic_is_without_error() -> None:
+    """Images are ordered by it, and infinity less infinity has no order."""
+    assert measurement("a", 30.0).gain == 2
+    equal = replace(measurement("a", math.inf), bicubic={"psnr": math.inf, "ssim": 1.0})
+    assert equal.gain == 0
+    assert replace(equal, scores={"psnr": 40.0, "ssim": 0.9}).gain == 0

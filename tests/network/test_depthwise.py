@@ -12,6 +12,7 @@ SIDES = ((15, 1), (1, 15), (3, 3), (5, 5), (5, 3), (3, 5))
 
 def results(convolution: DepthwiseConv2d, x: torch.Tensor, weights: torch.Tensor) -> list[torch.Tensor]:
     output = convolution(x)
+    assert convolution.bias is not None
     return [output, *torch.autograd.grad((output * weights).sum(), (x, convolution.weight, convolution.bias))]
 
 
@@ -33,6 +34,8 @@ def test_bfloat16_is_computed_in_float32() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         output = convolution(x)
     output.sum().backward()
+    assert x.grad is not None
+    assert convolution.weight.grad is not None
     assert output.dtype == x.grad.dtype == torch.bfloat16
     torch.testing.assert_close(output, convolution(x.float()).bfloat16(), atol=0, rtol=0)
     assert convolution.weight.grad.dtype == torch.float32

@@ -78,7 +78,7 @@ def test_parameters_stay_what_they_are() -> None:
     assert list(network.state_dict()) == list(before)
 
 
-class Largest(TorchDispatchMode):
+class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees the largest tensor that comes out of any operator."""
 
     numbers = 0
@@ -94,7 +94,7 @@ def test_no_map_is_formed(gradients: bool) -> None:
     x = torch.rand(1, 3, 64, 64)
     numbers = []
     for network in pair():
-        with torch.set_grad_enabled(gradients), Largest() as largest:
+        with torch.set_grad_enabled(gradients), Largest() as largest:  # type: ignore[no-untyped-call]
             network(x)
         numbers.append(largest.numbers)
     assert numbers == [64 * 64 * 256, 64 * 64 * 4 * 52]  # the maps of 16 x 16 windows, and all groups' outputs

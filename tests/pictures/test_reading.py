@@ -325,3 +325,16 @@ def test_a_jpeg_header_longer_than_what_is_read_of_it_first(tmp_path: Path) -> N
     filler = b"\xff\xec\xff\xff" + bytes(65533)
     (tmp_path / "a.jpg").write_bytes(data[:2] + filler * 20 + data[2:])
     assert read_size(tmp_path / "a.jpg") == (30, 20, 3)
+
+
+@pytest.mark.parametrize("depth", [10, 12])
+def test_avif_of_more_than_8_bits_keeps_its_levels(depth: int, tmp_path: Path) -> None:
+    """From black to white, both of which are exact."""
+    levels = np.linspace(0, 65535, 8).round().astype(np.uint16)
+    pixels = np.repeat(levels, 8)[None, :, None].repeat(16, 0).repeat(3, 2)
+    image = pyvips.Image.new_from_array(pixels).copy(interpretation="rgb16")
+    image.heifsave(str(tmp_path / "a.avif"), compression="av1", bitdepth=depth, lossless=True)
+    found = read_picture(tmp_path / "a.avif").pixels[8, 4::8].astype(int)
+    assert (found[0] == 0).all()
+    assert (found[-1] == 65535).all()
+    assert np.abs(found - levels[:, None]).max() < 65535 / 2**depth

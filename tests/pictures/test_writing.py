@@ -215,6 +215,22 @@ def test_what_was_written_is_looked_at(tmp_path: Path, monkeypatch: pytest.Monke
         assert not list(tmp_path.iterdir())
 
 
+def test_an_encoder_that_fails_is_named_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise pyvips.Error("no room", "write: out of order\n")
+
+    monkeypatch.setattr(writing, "_save", fail)
+    message = "a.png: cannot be written: write: out of order"
+    with (
+        pytest.raises(OutputError, match=message) as error,
+        write_picture(tmp_path / "a.png", Picture(texture(20, 30)), 30) as writer,
+    ):
+        writer.write(texture(20, 30))
+    assert error.value.__cause__ is not None
+    assert isinstance(error.value.__cause__.__cause__, pyvips.Error)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg"])
 def test_a_jpeg_has_colours_of_full_size(suffix: str, tmp_path: Path) -> None:
     save_rgb_png(tmp_path / "in.png", texture(20, 30))
@@ -286,6 +302,27 @@ def test_no_resolution_is_invented(before: str, suffix: str, tmp_path: Path) -> 
     assert "dpi" not in Image.open(copied(tmp_path / f"in{before}", suffix)[0]).info
 
 
+def test_tiff_has_to_have_a_resolution_and_gets_72_dpi(tmp_path: Path) -> None:
+    Image.fromarray(texture(20, 30)).save(tmp_path / "in.png")
+    dpi = Image.open(copied(tmp_path / "in.png", ".tif")[0]).info["dpi"]
+    assert [float(each) for each in dpi] == pytest.approx([72, 72], abs=0.01)
+
+
+def test_the_header_with_the_resolution_is_that_of_jfif(tmp_path: Path) -> None:
+    Image.fromarray(texture(20, 30)).save(tmp_path / "in.jpg", dpi=(300, 150))
+    header = b"JFIF\0" + bytes((1, 2, 1)) + struct.pack(">HH", 300, 150) + b"\0\0"  # 1.02, dots an inch, no thumbnail
+    assert copied(tmp_path / "in.jpg", ".jpg")[0].read_bytes().startswith(b"\xff\xd8\xff\xe0\0\x10" + header)
+
+
+def test_a_png_with_a_profile_does_not_say_srgb_too(tmp_path: Path) -> None:
+    """PNG (third edition, 11.3.2.5) allows one of both."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(texture(20, 30)).save(tmp_path / "base.png", icc_profile=profile)
+    png_with(tmp_path / "in.png", (b"sRGB", b"\0"), (b"gAMA", struct.pack(">I", 45455)), base=tmp_path / "base.png")
+    data = copied(tmp_path / "in.png", ".png")[0].read_bytes()
+    assert [kind in data for kind in (b"iCCP", b"\0\0\0\4gAMA", b"\0\0\0\1sRGB")] == [True, True, False]
+
+
 TEXT_CHUNKS = (
     (b"tEXt", b"parameters\0a cat, Steps: 20"),
     (b"tEXt", "Überschrift\0Straße".encode("latin-1")),
@@ -337,6 +374,13 @@ def test_chunks_that_say_srgb_need_no_note(tmp_path: Path) -> None:
     assert copied(tmp_path / "in.png", ".jpg")[1] == ()
 
 
+@pytest.mark.parametrize("codes", [(1, 13, 0, 1), (2, 2, 0, 1)], ids=["sRGB", "unspecified"])
+def test_code_points_that_say_srgb_or_nothing_need_no_note(codes: tuple[int, ...], tmp_path: Path) -> None:
+    """Code points of ITU-T H.273."""
+    png_with(tmp_path / "in.png", (b"cICP", bytes(codes)))
+    assert copied(tmp_path / "in.png", ".webp")[1] == ()
+
+
 def test_what_the_colours_of_an_avif_are_is_kept_in_png(tmp_path: Path) -> None:
     Image.fromarray(texture(20, 30)).save(tmp_path / "in.avif")
     data = (tmp_path / "in.avif").read_bytes()
@@ -368,6 +412,14 @@ def test_grey_of_another_gamma_is_converted_for_webp(tmp_path: Path) -> None:
     linear = 255 * (1.055 * (55 / 255) ** (1 / 2.4) - 0.055)
     assert abs(np.array(image.convert("RGB")).astype(int) - linear).max() <= 3
     assert Image.open(copied(tmp_path / "in.png", ".png")[0]).info["icc_profile"] == profile.getvalue()
+
+
+def test_a_profile_of_colours_with_transparency_is_kept_in_webp(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(texture(20, 30, 4)).save(tmp_path / "in.png", icc_profile=profile)
+    target, notes = copied(tmp_path / "in.png", ".webp")
+    assert notes == ()
+    assert Image.open(target).info["icc_profile"] == profile
 
 
 def test_a_channel_that_is_no_transparency_is_left_out(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from picture_support import save_by_vips
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 from support import texture
 
 from bgai.errors import ImageError, OutputError, UsageError
@@ -34,6 +34,16 @@ def test_a_file_is_enlarged_like_its_array(source: Path, tmp_path: Path) -> None
     assert enlarged == EnlargedFile(tmp_path / "new/b.png", "", ())
     np.testing.assert_array_equal(np.array(Image.open(enlarged.target)), upscaler.upscale(texture(12, 16)))
     assert calls[-1] == (24 * 32, 24 * 32)
+
+
+def test_a_jpeg_has_colours_of_full_size_at_any_quality(source: Path, tmp_path: Path) -> None:
+    """libvips would halve them below a quality of 90."""
+    upscaler = Upscaler(2, engine="openvino")
+    for quality in (30, 89):
+        upscale_file(source, tmp_path / f"{quality}.jpg", upscaler=upscaler, quality=quality)
+        image = Image.open(tmp_path / f"{quality}.jpg")
+        assert isinstance(image, JpegImagePlugin.JpegImageFile)
+        assert [component[1:3] for component in image.layer] == [(1, 1)] * 3
 
 
 def test_weights_are_picked_unless_named(source: Path, tmp_path: Path) -> None:

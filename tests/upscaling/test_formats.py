@@ -16,7 +16,8 @@ from PIL import Image
 
 from bgai.pictures.reading import read_picture
 from bgai.upscaling.batch import OutputSettings, plan_jobs, run_job
-from bgai.upscaling.files import upscale_file, used_weights
+from bgai.upscaling.files import upscale_file
+from bgai.upscaling.fitting import used_weights
 from bgai.upscaling.recipe import read_recipe
 from bgai.upscaling.upscaler import Upscaler
 
@@ -148,7 +149,7 @@ def test_a_folder_with_one_of_everything(tmp_path: Path) -> None:
     results = {}
     for name in (*KINDS, *GREYS):  # some have the same stem and would claim one output
         settings = OutputSettings(tmp_path / f"out-{name.replace('.', '-')}")
-        plan = plan_jobs([folder / name], 2, settings, weights=used_weights(upscaler))
+        plan = plan_jobs([folder / name], 2, settings, weights=lambda scale: used_weights(upscaler, scale))
         assert plan.failures == [], name
         results[name] = run_job(plan.jobs[0], upscaler, settings).target
     for name, target in results.items():
@@ -171,7 +172,9 @@ def test_what_is_refused(name: str, tmp_path: Path) -> None:
     make, words = REFUSED[name]
     make(tmp_path / name)
     upscaler = Upscaler(2, "bgai", engine="openvino")
-    plan = plan_jobs([tmp_path / name], 2, OutputSettings(tmp_path / "out"), weights=used_weights(upscaler))
+    plan = plan_jobs(
+        [tmp_path / name], 2, OutputSettings(tmp_path / "out"), weights=lambda scale: used_weights(upscaler, scale)
+    )
     errors = list(plan.failures)
     for job in plan.jobs:
         with pytest.raises(Exception, match=words) as error:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
+from bgai.engines.base import Engine
 from bgai.errors import UsageError
-from bgai.upscaling.memory_plan import COMMAND_MEMORY, PROCESS_BASE
+from bgai.upscaling.memory_plan import COMMAND_MEMORY, PROCESS_BASE, plan_for_memory
 from bgai.upscaling.upscaler import Upscaler
 
 
@@ -94,3 +97,44 @@ def test_the_picture_and_its_strips_take_of_the_memory(side: int) -> None:
     tiles = rows[0].length * columns[0].length * upscaler.engine.bytes_per_pixel
     strips = max(span.keep_stop - span.keep_start for span in rows) * 4 * side * 4 * 3
     assert image.nbytes + strips + tiles < 2**30 - 2**28 or rows[0].length < 150
+
+
+@pytest.mark.parametrize("side", [800, 1200, 1600, 2000, 2400])
+def test_transparency_takes_what_it_was_measured_to_take(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """80 bytes for each pixel of an enlarged tile; the image and the strips count too."""
+    upscaler = Upscaler(engine="openvino", memory=COMMAND_MEMORY)
+    set_free(upscaler, 64, monkeypatch)
+    image = blank(side, side, 4)
+    rows, columns = upscaler.plan(image)
+    strips = max(span.keep_stop - span.keep_start for span in rows) * 16 * image[0].nbytes
+    tiles = rows[0].length * columns[0].length * (upscaler.engine.bytes_per_pixel + 80 * 16)
+    assert tiles + strips + image.nbytes <= COMMAND_MEMORY - PROCESS_BASE
+
+
+def test_rows_of_a_picture_in_a_file_take_of_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the picture, which reading brings into memory, and those of the enlarged one."""
+    upscaler = Upscaler(engine="openvino", memory=COMMAND_MEMORY)
+    set_free(upscaler, 64, monkeypatch)
+    for side in (4000, 6000, 8000):
+        image = np.memmap(tmp_path / f"{side}", np.uint8, "w+", shape=(side, side, 3))
+        rows, columns = upscaler.plan(image)
+        strips = max(span.keep_stop - span.keep_start for span in rows) * (16 + 1) * image[0].nbytes
+        tiles = rows[0].length * columns[0].length * upscaler.engine.bytes_per_pixel
+        assert tiles + strips <= COMMAND_MEMORY - PROCESS_BASE
+
+
+@pytest.mark.parametrize(
+    ("memory", "free", "room"), [(None, 80, 3), (2, 80, 2), (40, 80, 40), (None, 4, 2), (8, 4, 2)], ids=str
+)
+def test_tiles_on_a_gpu(memory: int | None, free: int, room: float) -> None:
+    """3 GiB unless the caller says how much; half of what is free at most."""
+    gpu = SimpleNamespace(device="cuda", scale=4, bytes_per_pixel=10_000, free_memory=lambda: free * 2**30)
+    limit = None if memory is None else memory * 2**30
+    rows, columns = plan_for_memory(blank(9000, 9000), cast(Engine, gpu), 48, limit)
+    assert 0.85 < rows[0].length * columns[0].length * 10_000 / (room * 2**30) <= 1
+
+
+def test_the_whole_image_is_one_tile_on_request() -> None:
+    rows, columns = Upscaler(engine="openvino", tile=0).plan(blank(5001, 7002))
+    assert [(span.start, span.stop, span.keep_start, span.keep_stop) for span in rows] == [(0, 5001, 0, 5001)]
+    assert [(span.start, span.stop, span.keep_start, span.keep_stop) for span in columns] == [(0, 7002, 0, 7002)]

@@ -68,3 +68,17 @@ def test_what_rows_of_tiles_make_takes_its_part_of_the_room() -> None:
 def test_too_few_pixels_give_the_smallest_tiles() -> None:
     rows, columns = plan_tiles(500, 500, 100, 48)
     assert rows[0].length == columns[0].length == 112 + 500 % GRID
+
+
+def test_what_is_kept_of_high_tiles_may_leave_no_room_for_them() -> None:
+    """Where rows of tiles take most of the room, high tiles would fit were it not for what is made of them."""
+    rows, columns = plan_tiles(300, 300, 15_000, 16, pixels_per_row=200)
+    kept = max(span.keep_stop - span.keep_start for span in rows)
+    assert rows[0].length * columns[0].length + 200 * kept <= 15_000
+
+
+@pytest.mark.parametrize("halo", [8, 24, 40])
+def test_a_halo_may_end_in_the_middle_of_a_window(halo: int) -> None:
+    rows, columns = plan_tiles(300, 310, 20_000, halo)
+    assert rows[0].length * columns[0].length <= 20_000
+    assert rows[1].keep_start - rows[1].start == columns[1].keep_start - columns[1].start == halo

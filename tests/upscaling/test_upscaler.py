@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from support import save_repeating_graph, texture
 
 import bgai
 from bgai.errors import EngineError, UsageError
 from bgai.types import EngineName
+from bgai.upscaling.pixels import enlarge_pixels
 from bgai.upscaling.sizes import TargetSize
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.reading import read_weights
@@ -34,7 +36,7 @@ def test_every_kind_of_array_keeps_its_kind(channels: int | None, dtype: type, u
     image = texture(19, 26, channels or 1) / 255
     image = image if channels else image[..., 0]
     top = {"uint8": 255, "uint16": 65535, "float32": 1}[np.dtype(dtype).name]
-    given = (image * top).astype(dtype)
+    given: NDArray[Any] = (image * top).astype(dtype)
     before = given.copy()
     result = upscaler.upscale(given)
     assert result.dtype == dtype
@@ -78,7 +80,7 @@ def test_the_halo_is_that_of_the_weights(tmp_path: Path) -> None:
 
 
 def test_clean_leads_from_one_set_of_weights_to_the_other(photo_weights: Path) -> None:
-    image = texture(20, 24).astype(np.float32) / 255
+    image = texture(20, 24).astype(np.float32) / np.float32(255)
     ends = [Upscaler(4, name, "openvino").upscale(image) for name in ("bgai", "photo")]
     results = [Upscaler(4, engine="openvino", clean=clean).upscale(image) for clean in (0, 0.5, 1)]
     np.testing.assert_array_equal(results[0], ends[0])
@@ -175,6 +177,17 @@ def test_the_smallest_picture(engine: EngineName) -> None:
     assert Upscaler(engine=engine, device="cpu").upscale(np.full((1, 1), 7, np.uint8)).shape == (4, 4)
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_transparent_throughout(channels: int, upscaler: Upscaler) -> None:
+    image = texture(20, 24, channels)
+    image[..., -1] = 0
+    enlarged = upscaler.upscale(image)
+    assert enlarged.shape == (80, 96, channels)
+    assert not enlarged.any()
+    pixels = enlarge_pixels(image, lambda _: np.zeros((3, 40, 48), np.float32), 2)
+    assert pixels.shape == (40, 48, channels)
+
+
 def test_half_transparent_throughout(upscaler: Upscaler) -> None:
     image = np.dstack((texture(20, 20), np.full((20, 20), 128, np.uint8)))
     assert (upscaler.upscale(image)[..., 3] == 128).all()
@@ -252,7 +265,8 @@ def test_an_image_gets_the_size_that_is_asked_for() -> None:
     upscaler = Upscaler(2, engine="openvino", tile=64, halo=16)
     image = texture(70, 50)
     result = upscaler.upscale(image, size=TargetSize(factor=1.5))
-    assert (result.shape, result.dtype) == ((105, 75, 3), np.uint8)
+    assert result.shape == (105, 75, 3)
+    assert result.dtype == np.uint8
     np.testing.assert_array_equal(upscaler.upscale(image, size=TargetSize(factor=2)), upscaler.upscale(image))
     with pytest.raises(UsageError, match="more than ×2"):
         upscaler.upscale(image, size=TargetSize(factor=2.1))

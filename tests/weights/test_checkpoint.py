@@ -105,7 +105,7 @@ class Payload:
 
 
 HUGE = '{"scale": 2, "channels": 1024}'
-BROKEN = {
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing.pth": (lambda path: None, "No such file"),
     "empty.safetensors": (lambda path: path.touch(), "is empty"),
     "page.pth": (lambda path: path.write_text("<!doctype html>"), "not a"),

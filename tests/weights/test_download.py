@@ -107,8 +107,8 @@ class Endless(Handler):
 
 class Redirects(Handler):
     def answer(self, start: int) -> None:
-        host, port = self.server.server_address[:2]
-        self.give(302, b"", Location=f"http://{host!s}:{port}/elsewhere")
+        assert isinstance(self.server, ThreadingHTTPServer)
+        self.give(302, b"", Location=f"http://127.0.0.1:{self.server.server_port}/elsewhere")
 
 
 class Silent(Handler):

@@ -244,7 +244,7 @@ def test_code_is_not_run(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     for module, function in ((os, "system"), (builtins, "eval"), (torch, "load")):
         monkeypatch.setattr(module, function, run)
-    monkeypatch.setattr(os.sys.modules["posix" if os.name == "posix" else "nt"], "system", run)
+    monkeypatch.setattr(sys.modules["posix" if os.name == "posix" else "nt"], "system", run)
     monkeypatch.setitem(copyreg._inverted_registry, 1, ("os", "system"))  # type: ignore[attr-defined]
     monkeypatch.setitem(copyreg._extension_cache, 1, run)  # type: ignore[attr-defined]
     refused(archive(tmp_path, checkpoint(RUNS[what])), "only plain tensors are loaded")

@@ -51,7 +51,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Which cases are planned; what is left out as for `Upscaler`."""
+    """Which cases to plan; defaults are those of `Upscaler`."""
 
     sizes: Sequence[str] = ()
     """Of low-resolution images, such as `640x480`; none for a short set, whose small ones are not cut into tiles."""
@@ -101,7 +101,7 @@ def _read_size(text: str) -> tuple[int, int]:
 
 
 def _engines_here(weights: Weights, device: str) -> list[EngineName]:
-    """Engines that run these weights on this device: those that are installed, and for `auto` each where it would."""
+    """Installed engines that run these weights on the device; with `auto`, each on the device it would choose."""
     engines: list[EngineName] = []
     for engine in get_args(EngineName):
         with suppress(EngineError):
@@ -133,7 +133,7 @@ def usable_cpus() -> int:
 
 
 def limit_cpus(count: int) -> None:
-    """Keep this process, and those that it starts from now on, to so many CPUs; engines take a thread for each.
+    """Restrict this process, and those it starts from now on, to `count` CPUs; engines use a thread for each.
 
     Raises:
         UsageError: There are fewer, or the system cannot do that.

@@ -134,7 +134,7 @@ Write = Callable[[Sequence[Comparison], Settings], None]
 
 @contextmanager
 def outputs(json_file: Path | None, markdown_file: Path | None, plot_file: Path | None) -> Iterator[Write]:
-    """Open files before anything is measured, and lend a function that writes them. All appear whole or not at all.
+    """Open files before anything is measured, and yield a function that writes them, each whole or not at all.
 
     Raises:
         MissingExtraError: There is no matplotlib to draw with.

@@ -1,4 +1,4 @@
-"""Rounds of work that is compared: each in its own process, or all in this one, in turn."""
+"""Alternating rounds of work to be compared: each in its own process, or all in this one."""
 
 from __future__ import annotations
 

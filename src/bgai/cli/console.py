@@ -28,12 +28,12 @@ if not out.is_terminal:
 
 
 def tell(line: str) -> None:
-    """Print a result on standard output: for a person in one line, for a program as it is."""
+    """Print a result on standard output: on a terminal as one line, for a program unchanged."""
     out.print(printable(line) if out.is_terminal else line, soft_wrap=True)
 
 
 def note(line: str) -> None:
-    """Print on standard error what is no result."""
+    """Print a message that is not a result, on standard error."""
     err.print(printable(line), soft_wrap=True)
 
 
@@ -44,7 +44,7 @@ def complain(message: object) -> None:
 
 
 def printable(text: str) -> str:
-    """A text in one line: control characters, and bytes of names that are no text, as escapes."""
+    """The text as one line, with control characters and undecodable bytes of file names as escapes."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
     )
@@ -61,7 +61,7 @@ def explain(error: BgaiError | MemoryError, command: Any) -> str:
 
 @contextmanager
 def needing_extra(extra: str, what: str) -> Iterator[None]:
-    """Name the extra that brings what an import within does not find.
+    """Turn a failed import in the block into an error that names the extra to install.
 
     Raises:
         MissingExtraError: A library is not installed.
@@ -81,16 +81,16 @@ def amount(done: float, total: float, unit: Unit = "", speed: float | None = Non
 
 
 def _in_millions(value: float, largest: float) -> str:
-    """With one decimal, or as many as show two digits of the largest."""
+    """In millions, with one decimal, or with as many as `largest` needs for two digits."""
     decimals = max(1, 7 - math.floor(math.log10(largest))) if largest >= 1 else 1
     return f"{value / 1e6:.{decimals}f}"
 
 
 @contextmanager
 def progress_bar(unit: Unit = "", *, transient: bool = False, hidden: bool = False) -> Iterator[Progress]:
-    """Lend a function that takes what is being done, how much of it is done, and of how much.
+    """Yield a function to call with the name of the step, the amount done and the total.
 
-    It shows a bar on a terminal and nothing elsewhere, and stops the command there after Ctrl-C.
+    On a terminal it draws a bar, elsewhere nothing. Called after Ctrl-C, it stops the command.
 
     Args:
         unit: `MP` or `MB` for pixels or bytes, shown in millions; empty for things that are counted.

@@ -26,25 +26,25 @@ def export(
 
     ONNX needs the extra 'export'. The graph is compared with the network before it is written.
     """
-    found = find_weights(weights, scale)
-    if found.is_graph:
+    chosen = find_weights(weights, scale)
+    if chosen.is_graph:
         raise UsageError(f"{weights}: a graph already; expected a .safetensors or .pth file")
     if output.suffix == ".safetensors":
         from bgai.weights.conversion import convert_weights
 
-        convert_weights(found, output, overwrite)
+        convert_weights(chosen, output, overwrite)
         tell(str(output))
         return
     if output.suffix == ".pth":
         from bgai.weights.pth_export import write_pth
         from bgai.weights.reading import read_weights
 
-        write_pth(read_weights(found.file, found.key)[1], output, overwrite=overwrite)
+        write_pth(read_weights(chosen.file, chosen.key)[1], output, overwrite=overwrite)
         tell(str(output))
         return
     if output.suffix != ".onnx":
         raise UsageError(f"{output}: expected a name that ends in .onnx, .safetensors or .pth", parameter="output")
     with needing_extra("export", "an ONNX graph"):
         from bgai.engines.onnx_export import export_onnx
-    difference = export_onnx(found, output, overwrite)
+    difference = export_onnx(chosen, output, overwrite)
     tell(f"{output}: within {difference:.1e} of the network")

@@ -22,7 +22,7 @@ _deferring = False
 
 
 def end_at_once() -> None:
-    """Let signals end the process without a word: there is nothing to tidy up yet, or no longer."""
+    """Let signals end the process at once and silently, while there is nothing to tidy up yet, or no longer."""
     _handle(signal.SIG_DFL)
 
 
@@ -48,7 +48,7 @@ def check() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within, signals stop the command at the next `check` alone, so that files are never left in the middle of it."""
+    """Within the block, signals stop the command only at the next `check`, so that no file is left half done."""
     global _deferring
     check()
     _deferring = True

@@ -41,7 +41,7 @@ def prepare(
 ) -> None:
     """Cut images into the overlapping sub-images that training reads.
 
-    Prints the folders that were made. Stopped, the same command goes on with the next image.
+    Prints the folders that were made. After a stop, the same command continues with the next image.
     """
     from bgai.datasets.sub_images import PrepareSettings
     from bgai.datasets.sub_images import prepare as cut_sub_images

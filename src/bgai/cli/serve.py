@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from bgai.errors import MissingExtraError
-from bgai.weights.sources import cache_folder
 
 
 def serve(
@@ -45,6 +44,7 @@ def serve(
     try:
         from bgai.web.server import serve as run
         from bgai.web.settings import ServiceSettings, is_loopback
+        from bgai.weights.sources import cache_folder
     except ModuleNotFoundError as error:
         raise MissingExtraError("web", "bgai serve") from error
     if not token and not is_loopback(host):

@@ -1,4 +1,4 @@
-"""Standard output and error that the work does not depend on: they may be closed, full, or of any encoding."""
+"""Standard output and error whose failures do not stop the work: they may be closed, full, or of any encoding."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def make_steady() -> None:
 
 
 def flush() -> OSError | None:
-    """Write out what is buffered, and return why standard output took nothing; a reader that has gone is no error."""
+    """Flush both streams, and return the error of standard output, if any; a closed pipe does not count as one."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
@@ -73,7 +73,7 @@ def _wrapped(name: str, stream: io.TextIOWrapper) -> TextIO:
 
 
 def _open_closed_descriptors() -> None:
-    """Or the next file that is opened would take their place, and get what libraries print."""
+    """Open those that are closed; or else a file opened later gets one of these numbers, and what libraries print."""
     if os.name == "nt":
         return
     for descriptor in range(3):

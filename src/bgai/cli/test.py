@@ -34,8 +34,8 @@ def run_test(
 ) -> None:
     """Measure weights on sets of test images, from an option file in BasicSR's layout.
 
-    Scores and a report (report.html) are written to results/NAME, where NAME is in the option file. Stopped, the same
-    command goes on with the next image.
+    Scores and a report (report.html) are written to results/NAME, where NAME is in the option file. After a stop,
+    the same command continues with the next image.
 
         bgai test -opt options/test/BGAI/test_BGAI_x4.yml --only Set5
 

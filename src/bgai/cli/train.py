@@ -27,7 +27,7 @@ def train(
     """Train the network from an option file in BasicSR's layout.
 
     Weights, states, logs and curves are written to experiments/NAME, where NAME is in the option file. Ctrl-C saves
-    the state; the same command with --auto_resume goes on from there.
+    the state; the same command with --auto_resume continues from there.
 
         bgai train -opt options/train/BGAI/photographs_x4.yml --auto_resume --force_yml train:minutes=60
 

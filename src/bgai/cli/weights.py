@@ -1,4 +1,4 @@
-"""`bgai weights`: which weights there are; and how commands find those that were named."""
+"""`bgai weights`: a list of all weights; and how other commands find weights by name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def weights(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON list with an object for each.")] = False,
 ) -> None:
-    """List weights: what for, trained on what, their scores, and where their files are."""
+    """List weights with purpose, training data, scores and location."""
     from bgai.network.config import SCALES
     from bgai.weights.catalogue import NAMES, catalogue, describe
 

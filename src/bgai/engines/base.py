@@ -24,7 +24,7 @@ class Engine(Protocol):
     """Working memory for each low-resolution pixel of a batch, measured."""
 
     def prepare(self, size: Size, count: int) -> None:
-        """Get ready for so many tiles of a height and width; without it the first of them may take longer."""
+        """Prepare for `count` tiles of a height and width; without this call the first of them may take longer."""
         ...
 
     def __call__(self, tiles: Tiles, count: int = 1) -> Tiles:
@@ -43,15 +43,15 @@ class Engine(Protocol):
         ...
 
     def release(self) -> None:
-        """Give back the memory of the last tiles; the next ones take it anew."""
+        """Free the working memory of the last tiles; the next ones allocate it again."""
         ...
 
     def rest(self) -> None:
-        """Make room in a CPU's memory for another engine's tiles; the next ones here may take longer to begin."""
+        """Free as much CPU memory as possible for another engine; the next tiles of this one may start later."""
         ...
 
     def free_memory(self) -> int:
-        """Bytes that are free where the tiles are worked on."""
+        """Free memory in bytes, of the device that runs the tiles."""
         ...
 
 
@@ -60,7 +60,7 @@ _NO_MEMORY = ("alloc", "out of memory", "not enough memory")
 
 
 def run_error(error: Exception, runtime: str, size: Size | None) -> EngineError:
-    """What an engine raises for an error of its runtime.
+    """The error that an engine raises when its runtime has failed.
 
     Args:
         error: The error.

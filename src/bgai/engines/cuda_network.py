@@ -1,7 +1,7 @@
 """The network as it runs on CUDA: attentions without stored maps, channels last, and launches recorded once.
 
-A run is over a thousand launches, which Python makes one by one, for a small picture more slowly than the GPU works.
-Tiles of one picture are all of one size: what was launched for the first ones is recorded and repeated as a whole.
+A run takes more than a thousand kernel launches. For a small picture, Python makes them more slowly than the GPU works
+them off. All tiles of a picture have one size: the launches for the first tiles are recorded and repeated as a whole.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _RUNS_BEFORE_RECORDING = 2
 
 
 class CudaNetwork:
-    """Runs batches one after another, tensors to tensors; memory of one shape at a time is held.
+    """Runs batches one after another, from tensors to tensors; holds memory for one shape of input at a time.
 
     Args:
-        network: In evaluation mode; it is taken over.
-        device: A CUDA device. The CPU does too, without recording, to compare with.
+        network: In evaluation mode; it is changed in place.
+        device: A CUDA device; or the CPU, without recording, for comparisons.
         half: Compute in float16, softmaxes and means of normalisations in float32.
-        compile: Compile for each shape when it comes first, which takes minutes; after eight PyTorch goes on without.
+        compile: Compile for each new shape, which takes minutes; PyTorch stops doing so after eight shapes.
     """
 
     def __init__(self, network: BGAI, device: torch.device, half: bool = False, compile: bool = False) -> None:
@@ -65,7 +65,7 @@ class CudaNetwork:
 
 
 class _Recording:
-    """All launches of a network for inputs of one shape. Source: CUDA graphs, as PyTorch has them."""
+    """All launches of a network for inputs of one shape. Source: CUDA graphs in PyTorch."""
 
     def __init__(self, network: nn.Module, x: Tensor) -> None:
         self._input = x.clone()

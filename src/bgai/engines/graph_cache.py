@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 class GraphCache:
     """Compiles graphs for the CPU, or takes what an earlier call left in a folder.
 
-    A file is the SHA-256 of its key and graph, and the graph as OpenVINO writes it.
+    A file holds the SHA-256 of its key and graph, and then the graph as OpenVINO writes it.
 
     Args:
         folder: Where graphs are kept; None keeps none.
@@ -37,7 +37,7 @@ class GraphCache:
 
         Args:
             build: Makes the graph where no file holds it.
-            key: Tells this graph from all others; settings, OpenVINO's version and the processor are added here.
+            key: Identifies the graph; settings, OpenVINO's version and the processor are added here.
             settings: OpenVINO's.
 
         Raises:
@@ -85,7 +85,7 @@ class GraphCache:
 
 
 def trim_heap() -> None:
-    """Give back what compiling took and freed, some 30 MiB that glibc would keep."""
+    """Return the memory that compiling has freed to the system: some 30 MiB that glibc would keep."""
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -99,6 +99,6 @@ def _digest(key: str, graph: bytes) -> bytes:
 
 
 def _processor() -> str:
-    """Compiled graphs are made for what the processor can do."""
+    """Name and capabilities of the processor, which compiled graphs depend on."""
     names = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
     return " ".join(str(core().get_property("CPU", name)) for name in names)

@@ -77,7 +77,7 @@ class OnnxEngine:
         return psutil.virtual_memory().available
 
     def _find_scale(self) -> int:
-        """A graph of free height and width does not say its scale; one pixel tells."""
+        """Enlarge one pixel to find the scale, which a graph for any height and width does not state."""
         try:
             result = self._infer(np.zeros((1, 3, 1, 1), np.float32))
         except EngineError as error:
@@ -89,7 +89,7 @@ class OnnxEngine:
 
 
 def _read(onnx: Path) -> Model:
-    """Read a graph, and look at what one pixel would become before memory is taken for it."""
+    """Read a graph, and check the shape of its output for one pixel before that is computed."""
     small = read_graph(onnx)
     try:
         small.reshape([1, 3, 1, 1])
@@ -106,7 +106,7 @@ def _not_ours(onnx: Path) -> WeightsError:
 
 
 def _check_shape(onnx: Path, shape: tuple[int, ...]) -> None:
-    """Refuse a graph that makes this of one pixel."""
+    """Refuse a graph whose output for one pixel has this shape, unless it is 1 x 3 x s x s."""
     if len(shape) != 4 or shape[:2] != (1, 3) or shape[2] != shape[3] or shape[2] not in SCALES:
         raise WeightsError(
             f"{onnx}: gives {shape} for an image of one pixel; expected 1 x 3 x s x s for an s of 2, 3 or 4, as"

@@ -43,7 +43,7 @@ class OpenVinoEngine:
         cache: Path | None,
         precision: Precision = "float32",
     ) -> None:
-        """Make ready to run; compiled graphs are kept in the folder `cache`.
+        """Load the weights; compiled graphs are kept in the folder `cache`.
 
         Raises:
             EngineError: The CPU has no arithmetic of this precision.
@@ -106,7 +106,7 @@ class OpenVinoEngine:
         return result.transpose(0, 3, 1, 2)
 
     def _request(self, size: Size | None) -> InferRequest:
-        """What runs images of a size, or with None of any; no other holds memory."""
+        """The request for images of one size, or of any size for None; working memory of the last one is freed."""
         if size not in self._requests:
             if len(self._requests) == _KEPT_GRAPHS:
                 del self._requests[next(iter(self._requests))]
@@ -132,7 +132,7 @@ class OpenVinoEngine:
 
 
 def _graph_size(size: Size, count: int) -> Size | None:
-    """The size that a graph is compiled for to run so many tiles of one image; None for the graph for any size."""
+    """The size to compile a graph for, given the number of tiles of an image; None for the graph for any size."""
     pixels = size[0] * size[1]
     return size if pixels > _ANY_SIZE_PIXELS or count * pixels > _WORTH_COMPILING_PIXELS else None
 
@@ -146,7 +146,7 @@ def _digest(tensors: Mapping[str, NDArray[np.float32]]) -> str:
 
 
 def _digest_of_builder() -> str:
-    """Of the code that builds graphs, so that a graph of another version is not taken for one of this."""
+    """Digest of the code that builds graphs, so that a graph of another version is not used."""
     try:
         return hashlib.sha256(Path(openvino_graph.__file__).read_bytes()).hexdigest()
     except OSError:  # installed without its source

@@ -1,17 +1,17 @@
-"""The network as an OpenVINO graph, built of its weights without PyTorch, for images of one size or of any.
+"""The network as an OpenVINO graph, built from its weights without PyTorch, for images of one size or of any.
 
-The mathematics are those of `bgai.network.model`, in float32, with what depends on weights alone worked out beforehand.
+It computes what `bgai.network.model` computes, in float32; what depends on the weights alone is computed beforehand.
 A graph for one size takes about two thirds of the time of one for any size, but two seconds to compile. Two
 arrangements make both fast:
 
 * OpenVINO's convolutions hold channels last, where taking a slice of the channels is a copy. So the weights are
   sliced instead, and where slices meet again in a 1 x 1 convolution, its parts are summed.
-* Windows, shifted ones too, are one gather of runs of pixels that lie side by side, and of no single ones.
+* One gather cuts an image into windows, shifted ones too. It moves runs of adjacent pixels instead of single pixels.
 
-A graph for one size takes attentions and MLPs in parts, some windows or columns at a time: their intermediate results
-are the largest, and this saves a fifth of the memory.
+A graph for one size computes attentions and MLPs in parts, some windows or columns at a time: their intermediate
+results are the largest, and this saves a fifth of the memory.
 
-Dimensions as in `bgai.network.model`, and c pixels of a window's row that lie side by side in the image.
+Dimensions as in `bgai.network.model`; and c, the adjacent pixels of a window's row that move together.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def build_graph(
         tensors: The weights, named as in `bgai.network.model.BGAI.state_dict`.
         config: The network's settings.
         size: Height and width of the images, any from 1 x 1; None for any.
-        bfloat16: Whether it is to be compiled for computing in it.
+        bfloat16: Whether the graph will be compiled to compute in bfloat16.
 
     Returns:
         A model with the inputs `lr`, 1 x 3 x H x W, and those of `window_orders`, and the output `sr`, 1 x sH x sW x 3,
@@ -68,9 +68,9 @@ def build_graph(
 
 @functools.lru_cache(maxsize=1)
 def window_orders(config: NetworkConfig, size: Size) -> Mapping[str, NDArray[np.int32]]:
-    """What a graph has to be given beside an image of this size, by the names of its inputs.
+    """The further inputs that a graph needs for an image of this size, by name.
 
-    As constants they would be there several times over: 400 bytes for each pixel while a graph is compiled.
+    As constants they would be copied several times while a graph is compiled: 400 bytes for each pixel.
     """
     padded = _padded_size(config, size)
     orders = {}
@@ -102,7 +102,7 @@ class _Windowing:
 
 
 _Maps = list[list[Node]]
-"""Of a block's four attentions, as the latest group left them: n, 1, N, N for each part; none before the first."""
+"""The latest maps of a block's four attentions: n, 1, N, N for each part; empty before the first group."""
 
 
 class _Builder:
@@ -180,7 +180,7 @@ class _Builder:
         return op.gelu(op.add(op.concat(slices, 1), x), "erf")
 
     def _block(self, features: Node, name: str, shifted: bool, maps: _Maps) -> Node:
-        """Features to features; this group's maps take the place of the last one's."""
+        """Features to features; replaces the maps of the last group by those of this one."""
         padded = self._pad(features)
         normed = _normalise(padded)
         local = self._config.local_channels
@@ -210,7 +210,7 @@ class _Builder:
     def _attention(
         self, x: Node, name: str, window: Window, shifted: bool, previous: list[Node]
     ) -> tuple[Node, list[Node]]:
-        """Output and maps, for the maps of the group before."""
+        """Output and maps, given the maps of the group before."""
         windowing = self._windowing(window, shifted)
         value = self._project(x, f"{name}.value")
         position = self._depthwise(value, f"{name}.position")
@@ -275,7 +275,7 @@ class _Builder:
         return _pointwise(x, self._matrix(name)[rows], self._bias(name)[rows])
 
     def _project_normed(self, normed: Node, name: str, norm: str, rows: slice = slice(None)) -> Node:
-        """A 1 x 1 convolution that does the scale and bias of the normalisation before it."""
+        """A 1 x 1 convolution that includes the scale and bias of the normalisation before it."""
         weight = self._matrix(name)[rows]
         bias = self._bias(name)[rows] + weight @ self._bias(norm)
         return _pointwise(normed, weight * self._tensors[f"{norm}.weight"], bias)
@@ -352,7 +352,7 @@ def _from_windows(x: Node, size: Node, windowing: _Windowing) -> Node:
 
 
 def _normalise(x: Node) -> Node:
-    """Layer normalisation over the channels, less its scale and bias.
+    """Layer normalisation over the channels, without its scale and bias.
 
     Written so that nothing moves in memory: the mean over channels in the order that convolutions use, and the rest
     over the last axis, in the form that OpenVINO knows as an RMS normalisation.
@@ -366,7 +366,7 @@ def _normalise(x: Node) -> Node:
 def _after(x: Node, earlier: Node) -> Node:
     """`x`, but computed after `earlier`.
 
-    OpenVINO puts off what is not needed at once, so it would keep every group's features until all are there.
+    OpenVINO computes as late as possible, so it would keep the features of every group until the end.
     """
     first = op.slice(earlier, _shape(0, 0, 0, 0), _shape(1, 1, 1, 1), _shape(1, 1, 1, 1))
     return op.add(x, op.multiply(first, np.float32(0)))

@@ -1,4 +1,4 @@
-"""OpenVINO, imported here alone: its classes, its settings, and the one core of this process.
+"""OpenVINO, imported only here: its classes, its settings, and the one core of this process.
 
 When OpenVINO is imported it starts a process that reports the import over the network, unless the module that does so
 cannot be found. So that module is hidden while OpenVINO is imported, and only then.
@@ -60,14 +60,14 @@ SETTINGS = {
     "PERFORMANCE_HINT": "LATENCY",
 }
 COMPILING = threading.Lock()
-"""Held while a graph is built, compiled and freed: nodes that graphs share are not made for several threads."""
+"""Held while a graph is built, compiled and freed: the nodes that graphs share are not safe for threads."""
 
 GUARD = ProcessGuard("OpenVINO")
 _MAKING_CORE = threading.Lock()
 
 
 def core() -> Core:
-    """The core of this process, made when first asked for.
+    """The core of this process, created at the first call.
 
     Raises:
         EngineError: The process was forked from one that has a core.
@@ -79,7 +79,7 @@ def core() -> Core:
 
 @functools.cache
 def _made_core() -> Core:
-    """It is never freed: OpenVINO frees with it what the process handles signals on."""
+    """Never freed: with it OpenVINO would free memory that the handling of signals uses."""
     return Core()
 
 

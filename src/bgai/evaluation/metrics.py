@@ -47,7 +47,7 @@ def psnr(sr: RgbImage, hr: RgbImage, border: int, on_luma: bool = True) -> float
 def ssim(sr: RgbImage, hr: RgbImage, border: int, on_luma: bool = True) -> float:
     """Structural similarity, 1 for equal images: Gaussian windows of 11 x 11 with sigma 1.5, mean over all positions.
 
-    Arguments are those of `psnr`; over RGB it is the mean of the three channels'. Source: Z. Wang et al., RgbImage
+    Arguments are those of `psnr`; over RGB it is the mean of the three channels'. Source: Z. Wang et al., Image
     Quality Assessment: From Error Visibility to Structural Similarity (2004), with its constants for 255.
     """
     height, width = (side - 2 * border for side in sr.shape[:2])

@@ -16,7 +16,7 @@ OUTPUT = (720, 1280)
 
 @dataclass(frozen=True, slots=True)
 class Complexity:
-    """Of one network, for an output of 1280 x 720 from an input that is smaller by the scale, rounded up."""
+    """Size and cost of a network for an output of 1280 x 720; its input is smaller by the scale, rounded up."""
 
     lr_size: tuple[int, int]
     parameters: int

@@ -1,10 +1,10 @@
 """The network's attentions without stored maps: equal to rounding, through PyTorch's fused kernels.
 
 The map of group g is A_g = S_g + t_g A_{g-1} with S_g a softmax, so A_g v = S_g v + t_g (S_{g-1} v + t_{g-1} (...)): a
-short sum of ordinary attentions. Queries and keys of earlier groups, 40 or 20 numbers a pixel, stand for their maps,
-256 or 64 numbers a pixel, at the price of computing earlier softmaxes again.
+short sum of ordinary attentions. Queries and keys of earlier groups (40 or 20 numbers a pixel) are kept instead of
+their maps (256 or 64 numbers a pixel); in return, earlier softmaxes are computed again.
 
-Dimensions: those of `model.py`; D is d filled up to what the kernels read at once.
+Dimensions: those of `model.py`; D is d padded to a multiple of what the kernels read at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BYTES_READ_AT_ONCE = 16
 
 
 class Term(NamedTuple):
-    """What stands for the softmax of one group: windows in rows and columns, B*H/h, W/w, N, D."""
+    """Query and key from which the softmax of one group is computed: rows and columns of windows, B*H/h, W/w, N, D."""
 
     query: Tensor
     key: Tensor
@@ -30,7 +30,7 @@ class Term(NamedTuple):
 
 
 class FusedAttention(nn.Module):
-    """A window attention with that one's parameters; what it passes on are terms in place of a map."""
+    """A window attention with the parameters of another one; it passes on terms instead of a map."""
 
     def __init__(self, attention: WindowAttention) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class FusedAttention(nn.Module):
 
 
 def _filled(x: Tensor) -> Tensor:
-    """Zeros behind the last dimension up to a whole number of the kernels' reads; products stay the same.
+    """Zeros appended to the last dimension, to a multiple of what the kernels read; products stay the same.
 
     Source: PyTorch's kernels for CUDA. Those that cannot read so leave the work to one that stores the maps.
     """

@@ -47,7 +47,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 class MixingBlock(nn.Module):
-    """Four channel slices, each at a reach of its own: none, 15 x 1, 1 x 15 and twice 3 x 3."""
+    """Four channel slices, each with its own kernels: none, 15 x 1, 1 x 15, and twice 3 x 3."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class Gate(nn.Module):
 
 
 class MLP(nn.Module):
-    """Widen, look around at four reaches, narrow."""
+    """Widen to more channels, convolve four slices with kernels of their own, narrow to as many as before."""
 
     def __init__(self, channels: int, ratio: int) -> None:
         super().__init__()
@@ -199,11 +199,11 @@ class Group(nn.Module):
         return self.leave(x, features), attentions
 
     def enter(self, x: Tensor) -> Tensor:
-        """What the first block is given, of the group's input; B, C, H, W both."""
+        """The input of the first block, from the group's input; both B, C, H, W."""
         return self.mixing1(x) + x
 
     def leave(self, x: Tensor, features: Tensor) -> Tensor:
-        """The group's output, of its input and of what the last block made; B, C, H, W all."""
+        """The group's output, from its input and the last block's output; all B, C, H, W."""
         return self.fuse(torch.cat((self.bypass(x), self.mixing2(features + x)), dim=1)) + x
 
 
@@ -237,7 +237,7 @@ class BGAI(nn.Module):
         return self.reconstruct(self.deep_features(shallow, self.group_features(shallow)))
 
     def shallow_features(self, x: Tensor) -> Tensor:
-        """B, C, H, W of the picture, B, 3, H, W."""
+        """Picture, B, 3, H, W, to shallow features, B, C, H, W."""
         return self.shallow(x - self._mean(x))
 
     def group_features(self, shallow: Tensor) -> list[Tensor]:
@@ -250,11 +250,11 @@ class BGAI(nn.Module):
         return outputs[1:]
 
     def deep_features(self, shallow: Tensor, groups: Sequence[Tensor]) -> Tensor:
-        """B, C, H, W of the shallow features and the groups' outputs, of the same shape each."""
+        """Deep features from the shallow features and the groups' outputs; all B, C, H, W."""
         return self.refine(self.fuse(torch.cat(tuple(groups), dim=1))) + shallow
 
     def reconstruct(self, deep: Tensor) -> Tensor:
-        """The enlarged picture, B, 3, sH, sW, of the deep features."""
+        """The enlarged picture, B, 3, sH, sW, from the deep features."""
         return F.pixel_shuffle(self.head(deep), self.config.scale) + self._mean(deep)
 
     def _mean(self, like: Tensor) -> Tensor:

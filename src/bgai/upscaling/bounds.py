@@ -1,7 +1,7 @@
-"""What an enlarged picture does not get if its source has not got it: patterns in flat areas, colour in grey ones.
+"""Keeps patterns out of flat areas, and colour out of grey ones, that the source of an enlarged picture does not have.
 
-Both rules look at the 3 x 3 source pixels around an output pixel alone, so that tiles and the whole image obey them
-alike. Dimensions: h x w source pixels, s the scale.
+Both rules depend only on the 3 x 3 source pixels around an output pixel, so tiles give the same as the whole image.
+Dimensions: h x w source pixels, s the scale.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How large tiles may be for the memory that there is."""
+"""How large tiles may be in the memory that is available."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_memory(memory: int | None) -> None:
 def plan_for_memory(
     image: NDArray[Any], engine: Engine, halo: int, memory: int | None
 ) -> tuple[list[Span], list[Span]]:
-    """Cut an image into the tiles that read least in all; rows first, then columns.
+    """Plan the tiles that fit into memory and read the fewest pixels in all; rows first, then columns.
 
     Args:
         image: H x W, or H x W x channels.

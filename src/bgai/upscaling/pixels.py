@@ -1,4 +1,4 @@
-"""Pixels of any kind through a network that knows RGB in [0, 1] alone: ranges, grey, and transparency.
+"""Enlarges images of any kind with a network for RGB in [0, 1]: ranges, grey, and transparency.
 
 Dimensions: h x w source pixels, s the scale.
 """
@@ -23,7 +23,7 @@ _LEVELS = {"uint8": 255, "uint16": 65535, "float32": 1}
 
 
 def check_image(image: NDArray[Any]) -> None:
-    """Refuse what is no image.
+    """Refuse an array that is no image.
 
     Raises:
         UsageError: The array is of another shape, dtype or range.
@@ -81,7 +81,7 @@ def _enlarge_transparent(colour: Plane, alpha: Plane, enlarge: Enlarge, scale: i
         return np.zeros((height, width, channels + 1), np.float32)
     if alpha.min() == 1:
         return np.concatenate((_enlarge_colour(colour, enlarge), np.ones((height, width, 1), np.float32)), axis=2)
-    # Kept in the range around it, opaque stays opaque and clear stays clear: the network leaves 254 where 255 was.
+    # Kept in the range around it, opaque and fully transparent pixels stay so: the network leaves 254 where 255 was.
     lowest, highest = _neighbourhood_range(alpha, alpha > -1, scale)
     new_alpha = np.clip(_enlarge_colour(alpha, enlarge), lowest, highest)
     new_colour = _enlarge_colour(colour * alpha, enlarge) / np.maximum(new_alpha, 1e-6)

@@ -49,7 +49,7 @@ class Recipe:
     """Of JPEG, WebP and AVIF, and other settings of the output in words; empty if there are none."""
 
     def fields(self) -> dict[str, str]:
-        """As they are written to XMP."""
+        """The recipe as fields of XMP."""
         return asdict(self)
 
 
@@ -60,7 +60,7 @@ def read_recipe(output: Path) -> Recipe | None:
 
 
 def difference(found: Recipe | None, wanted: Recipe) -> str:
-    """Why an output with the one recipe is not what the other would make, in words; empty if it is."""
+    """How an output's recipe differs from the wanted one, in words; empty if it does not."""
     if found is None:
         return "does not say what made it"
     if found.source != wanted.source:

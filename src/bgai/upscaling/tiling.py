@@ -1,11 +1,11 @@
-"""Where tiles lie, so that together they give what the whole image would.
+"""Positions of tiles, chosen so that together they give the same result as the whole image.
 
 The network pads to multiples of 16 and rolls its windows, so a tile sees the same windows as the whole image only if
-it starts on a multiple of 16. What lies near a tile's cut edge differs all the same, and is cut off: that is the halo.
-At the image's own edges nothing is cut off, because there the tile's edge is the picture's.
+it starts on a multiple of 16. Pixels near a tile's cut edge differ all the same. This margin, the halo, is cut off.
+At the image's own edges nothing is cut off, because there the tile ends where the image ends.
 
 All tiles of an image are of one size: the fastest engine compiles a graph for each size. So where the image's side is
-no multiple of 16, none of its tiles' is, and the part of a window that each of them ends with counts as cut edge.
+no multiple of 16, neither is that of its tiles, and the partial window at the end of each is cut off with the halo.
 """
 
 from __future__ import annotations
@@ -76,15 +76,15 @@ def plan_spans(length: int, tile: int, halo: int) -> list[Span]:
 def plan_tiles(
     height: int, width: int, pixels: int, halo: int, pixels_per_row: float = 0, most: int | None = None
 ) -> tuple[list[Span], list[Span]]:
-    """Cut an image into the tiles that read least in all; rows first, then columns.
+    """Cut an image into the tiles that read the fewest pixels in all; rows first, then columns.
 
     Args:
         height: Pixels of the image.
         width: The same.
-        pixels: What there is room for: a tile, and what is made of a row of tiles.
+        pixels: Room in memory, in pixels of a tile: for one tile, and for the output of a row of tiles.
         halo: As for `plan_spans`.
-        pixels_per_row: What each row of pixels that a tile keeps takes of this room.
-        most: Pixels of a tile, however much room there is.
+        pixels_per_row: How much of this room each kept row of pixels takes.
+        most: Pixels of the largest tile, however much room there is.
 
     Where halos alone take more room than there is, tiles are as small as they can be.
     """

@@ -1,4 +1,4 @@
-"""From an image array to an enlarged one: weights, an engine, and the tiles between them."""
+"""Enlarges image arrays: brings together weights, an engine and tiles."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Upscaler:
         device: `auto`, `cpu`, `cuda`, `mps`, …
         tile: Longest side of a tile in low-resolution pixels, halo included: a multiple of 16; 0 for the whole image
             at once. None chooses by `memory`.
-        halo: Pixels cut off where tiles meet, a multiple of 8. None takes what keeps 8-bit results equal to the whole
-            image's in all but one sample in ten thousand, which depends on the weights.
+        halo: Pixels cut off where tiles meet, a multiple of 8. None takes the halo of the weights, with which
+            8-bit results equal those of the whole image in all but one sample in ten thousand.
         precision: `float32`; or `half`, faster and not quite as exact: float16 on CUDA, bfloat16 on CPUs that compute
             in it.
         clean: How much compression and noise are removed: from 0, the weights `bgai`, to 1, `photo`; not together with
@@ -111,7 +111,7 @@ class Upscaler:
         return enlarged
 
     def strips(self, image: Image, progress: PixelProgress | None = None) -> Generator[Image, None, None]:
-        """The rows of `upscale(image)` from the top, a few hundred at a time: what a file of any size needs."""
+        """Yield the rows of `upscale(image)` from the top, a few hundred at a time, for files of any size."""
         check_image(image)
         width = image.shape[1]
         rows, columns = self.prepare(image)

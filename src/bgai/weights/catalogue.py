@@ -1,4 +1,4 @@
-"""What there is to know of weights: those that can be had by name, and any file."""
+"""Descriptions of weights: of those that have a name, and of any file."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _OFFICIAL_SCORES: dict[int, Scores] = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One network's weights; what is None or empty is not known."""
+    """Description of one network's weights; None or empty where something is unknown."""
 
     name: str
     """What `--weights` takes: a name or a path."""
@@ -83,7 +83,7 @@ class Entry:
 
 
 def catalogue(name: str | None = None, scale: int | None = None) -> list[Entry]:
-    """All weights that have a name, here or not; or those of one name, or one scale.
+    """Describe all weights that have a name, on this machine or not; or those of one name, or of one scale.
 
     Raises:
         UsageError: No such scale.
@@ -102,10 +102,10 @@ def catalogue(name: str | None = None, scale: int | None = None) -> list[Entry]:
 
 
 def describe(path: Path, scale: int | None = None) -> Entry:
-    """What a file of weights is.
+    """Describe a file of weights.
 
     Raises:
-        UsageError: A graph, which does not say; or weights of another scale.
+        UsageError: The file is a graph, which has no description; or its weights have another scale.
         WeightsError: The file is missing, damaged, or holds something else than this network.
     """
     weights = find_weights(path, scale)
@@ -172,9 +172,7 @@ def _minutes(said: str | None) -> float | None:
 def _scores(file: Path, said: str | None) -> Scores:
     try:
         scores = json.loads(said or "{}")
-        return {
-            dataset: {metric: _finite(value) for metric, value in found.items()} for dataset, found in scores.items()
-        }
+        return {dataset: {metric: _finite(mean) for metric, mean in means.items()} for dataset, means in scores.items()}
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise WeightsError(
             f'{file}: its metadata says scores {str(said)[:40]!r}; expected JSON, {{set: {{"psnr": x, "ssim": y}}}}'

@@ -23,13 +23,13 @@ _THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """What a download has to be."""
+    """Size in bytes and SHA-256 that a download must have."""
 
     size: int
     sha256: str
 
     def is_in(self, content: bytes | bytearray) -> bool:
-        """Whether this is the content."""
+        """Whether the content has this size and SHA-256."""
         return len(content) == self.size and hashlib.sha256(content).hexdigest() == self.sha256
 
 
@@ -38,7 +38,7 @@ def download(urls: Sequence[str], pinned: Pinned, target: Path, progress: Progre
 
     Args:
         urls: The same file at several mirrors: `https`, or `http` on this machine. Redirects lead to `https` alone.
-        pinned: What the file has to be; no more bytes are taken from a mirror.
+        pinned: Size and SHA-256 of the file; no more bytes are read from a mirror.
         target: Where to put it; replaced if there.
         progress: Called as bytes come in.
 
@@ -67,7 +67,7 @@ def download(urls: Sequence[str], pinned: Pinned, target: Path, progress: Progre
 
 
 def _try_mirror(url: str, pinned: Pinned, content: bytearray, advance: Callable[[], None]) -> str | None:
-    """Complete the content; where it does not fit what other mirrors gave, anew. Says what failed."""
+    """Complete the content, or fetch it anew where it does not fit the earlier part; return what failed."""
     continued = bool(content)
     try:
         _fetch(url, pinned, content, advance)
@@ -88,7 +88,7 @@ def _try_mirror(url: str, pinned: Pinned, content: bytearray, advance: Callable[
 
 
 def _fetch(url: str, pinned: Pinned, content: bytearray, advance: Callable[[], None]) -> None:
-    """Append what is missing, or start anew where the mirror does."""
+    """Append the missing bytes; start again if the mirror sends the file from its beginning."""
     address = urlsplit(url)
     if address.scheme != "https" and (address.scheme, address.hostname in _THIS_MACHINE) != ("http", True):
         raise ValueError("not an https address")

@@ -1,4 +1,4 @@
-"""The trainings in a row that made weights, as their file tells them: the metadata key `history`."""
+"""The sequence of trainings that made weights: the metadata key `history` of their file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bgai.weights.safetensors_file import read_metadata
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training; what is None is not known or was not there."""
+    """One training; None where something is unknown or was not used."""
 
     scale: int
     iterations: int
@@ -31,10 +31,10 @@ class Run:
 
 
 def read_history(file: Path) -> list[Run]:
-    """The trainings that a safetensors file tells of, the first one first; without the key the last one, if any.
+    """The trainings that a safetensors file records, oldest first; without `history`, the last one at most.
 
     Raises:
-        WeightsError: The file cannot be read, or what it says is no history.
+        WeightsError: The file cannot be read, or its `history` is damaged.
     """
     metadata = read_metadata(file)
     if "history" not in metadata:
@@ -51,11 +51,11 @@ def read_history(file: Path) -> list[Run]:
 
 
 def parse_history(text: str) -> list[Run]:
-    """What `as_json` wrote.
+    """Parse what `as_json` wrote.
 
     Raises:
         ValueError: The text is no JSON.
-        TypeError: It is something else than a list of trainings.
+        TypeError: It is not a list of trainings.
     """
     return [_checked(Run(**run)) for run in json.loads(text)]
 

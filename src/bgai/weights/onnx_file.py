@@ -17,7 +17,7 @@ _FIXED_BYTES = {1: 8, 5: 4}  # of kinds without a length
 
 
 def read_graph_metadata(path: Path) -> dict[str, str]:
-    """What a graph says of itself; nothing where the file is no graph, which whoever runs it says better.
+    """The metadata of a graph; empty for a file that is no graph, which the engine reports when it loads it.
 
     Raises:
         WeightsError: The file cannot be read.
@@ -61,7 +61,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _whole_number(message: memoryview, at: int) -> tuple[int, int]:
-    """Seven bits a byte, the lowest first, and the place behind them."""
+    """Decode seven bits a byte, the lowest first; returns the number and the place behind it."""
     value = shift = 0
     while message[at] & 0x80:
         value |= (message[at] & 0x7F) << shift

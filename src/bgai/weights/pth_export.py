@@ -17,7 +17,7 @@ _LINEAR = re.compile(r"\.(fc[12]|proj)\.weight$")
 
 
 def released_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """Tensors of ours with the names and shapes that they have in the authors' checkpoints."""
+    """Our tensors with the names and shapes of the authors' checkpoints."""
     released = {}
     for name, tensor in tensors.items():
         theirs = _released_name(name)

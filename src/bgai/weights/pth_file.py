@@ -2,7 +2,7 @@
 
 A `.pth` file is a zip of raw numbers, and of a pickle that says which tensor lies where in them. Python's own
 unpickler does whatever a pickle says: it calls functions, and a few bytes make it take all memory or end the process.
-The one here knows the few operations that weights need; none of them runs anything, or takes more than the file holds.
+The one here knows only the few operations that weights need; none runs code or takes more memory than the file holds.
 The layout is that of PyTorch's `torch/serialization.py` since 1.6.
 """
 
@@ -272,7 +272,7 @@ class _Unpickler:
         self.push(_FUNCTIONS[name.text](*arguments))
 
     def state(self) -> None:
-        """PyTorch hangs versions of layers on a dict: nothing that weights need."""
+        """Ignore the versions of layers that PyTorch attaches to a dict: weights do not need them."""
         self._stack.pop()
         self._top(dict)
 

@@ -94,7 +94,7 @@ def read_weights(path: str | Path, key: str = "params_ema") -> tuple[NetworkConf
 
 
 def blended_weights(weights: Weights) -> tuple[NetworkConfig, Tensors]:
-    """Settings and tensors of weights that are no graph, of both files where there are two.
+    """Settings and tensors of weights other than a graph; of two files, the mean weighted by `clean`.
 
     Raises:
         WeightsError: A file is damaged or not of this network, or the two are not of the same network.
@@ -110,7 +110,7 @@ def blended_weights(weights: Weights) -> tuple[NetworkConfig, Tensors]:
 
 
 def _stored_config(text: str, path: Path) -> NetworkConfig:
-    """What the metadata of a file say of its network."""
+    """The network's settings in the metadata of a file."""
     try:
         return NetworkConfig(**json.loads(text))
     except (UsageError, TypeError, ValueError, RecursionError) as error:

@@ -40,7 +40,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], Tensors]:
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """What a safetensors file says of its weights; of ours settings, halo, training commit, data, PSNR and more.
+    """Metadata of a safetensors file; in ours settings, halo, training commit, data, PSNR and more.
 
     Raises:
         WeightsError: The file is missing or damaged.

@@ -17,7 +17,7 @@ from bgai.weights.onnx_file import read_graph_metadata
 
 SHIPPED = Path(__file__).parent / "shipped"
 SHIPPED_NAMES = ("bgai", "photo")
-"""Trained on clean pictures; and from there on compressed and noisy ones."""
+"""`bgai` was trained on clean pictures; `photo` continues from it, on compressed and noisy ones."""
 
 _COMMIT = "9dbcae13fb7e8a0cdc193fb5526ee7681b6f9016"
 OFFICIAL_MIRRORS = (
@@ -32,13 +32,13 @@ OFFICIAL = {
 }
 _SUFFIXES = (".safetensors", ".pth", ".state", ".onnx")
 DEFAULT_HALO = 64
-"""For weights that say nothing, the authors' among them; `benchmarks/tiles.py` measures what weights need."""
+"""Halo of weights that do not state theirs, such as the authors'; `benchmarks/tiles.py` measures halos."""
 _MAX_HALO = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The file that holds one network's weights: a `.safetensors` of ours, a `.pth` of theirs, or a graph."""
+    """The file that holds one network's weights: ours in `.safetensors`, the authors' in `.pth`, or a graph."""
 
     name: str
     file: Path
@@ -73,9 +73,9 @@ def find_weights(
     Args:
         weights: None or `bgai` for those in the package, `photo` for those in the package that were trained on
             compressed and noisy pictures, `official` for the authors', or the path of an `.onnx`, `.safetensors` or
-            `.pth` file; what was found before is given back.
+            `.pth` file; an earlier result is returned as it is.
         scale: 2, 3 or 4; without it 4 for named weights. A file has a scale of its own.
-        clean: From 0, which is `bgai`, to 1, which is `photo`: what lies between them. Only without `weights`.
+        clean: Mixes both sets in the package, from 0, `bgai`, to 1, `photo`. Only without `weights`.
         progress: Called while the official ones are downloaded.
 
     Raises:
@@ -104,7 +104,7 @@ def find_weights(
 
 
 def check_scale(scale: int | None) -> None:
-    """Refuse a scale that there is not.
+    """Refuse an unknown scale.
 
     Raises:
         UsageError: It is not one of `SCALES`.
@@ -119,7 +119,7 @@ def cache_folder() -> Path:
 
 
 def official_file(scale: int) -> Path | None:
-    """The authors' checkpoint in the cache; None if it is not there, or not what it has to be."""
+    """The authors' checkpoint in the cache; None if it is missing or its content is not the pinned one."""
     with suppress(OSError):  # not there, or not readable: fetched anew
         if OFFICIAL[scale].is_in(_official_target(scale).read_bytes()):
             return _official_target(scale)
@@ -127,7 +127,7 @@ def official_file(scale: int) -> Path | None:
 
 
 def official_urls(scale: int) -> list[str]:
-    """Where the authors' checkpoint is fetched from, in this order.
+    """Addresses of the authors' checkpoint, in the order in which they are tried.
 
     BGAI_OFFICIAL_URL names other mirrors, separated by spaces, where firewalls forbid these: `https` addresses of a
     folder, or `http` ones on this machine.
@@ -177,7 +177,7 @@ def _shipped_file(name: str, scale: int) -> Path:
 
 
 def _halo(file: Path) -> int:
-    """What the metadata of a file say that its weights need: the same wherever the file lies."""
+    """The halo that the metadata of a file state: the same wherever the file lies."""
     said = _metadata(file).get("halo")
     if said is None:
         return DEFAULT_HALO
