@@ -32,7 +32,8 @@ from bgai.training.run_folder import load_state
 from bgai.training.trainer import Trainer
 from bgai.weights.checkpoint import load_network, save_network
 from bgai.weights.history import read_history
-from bgai.weights.safetensors_file import read_metadata, read_weights
+from bgai.weights.reading import read_weights
+from bgai.weights.safetensors_file import read_metadata
 from bgai.weights.sources import find_weights
 
 CPU = ProcessGroup(0, 1, torch.device("cpu"))
@@ -191,6 +192,28 @@ def test_the_average_follows_the_weights(values: dict[str, Any]) -> None:
     torch.testing.assert_close(trainer.average.head.weight, average)
 
 
+@pytest.mark.parametrize("loss", ["L1Loss", "MSELoss", "CharbonnierLoss"])
+def test_the_option_file_chooses_the_loss(values: dict[str, Any], loss: str) -> None:
+    train = {
+        "pixel_opt": {"type": loss, "loss_weight": 2, "eps": 1e-2},
+        "fft_opt": {"type": "FFTLoss", "loss_weight": 0.5},
+    }
+    trainer = Trainer(options(values, train=train), CPU)
+    lr, hr = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32)
+    difference = (trainer.network(lr) - hr).detach()
+    assert trainer.terms == ["pixels", "frequencies"]
+    pixels, frequencies = trainer.step(lr, hr).tolist()
+    expected = {
+        "L1Loss": difference.abs(),
+        "MSELoss": difference**2,
+        "CharbonnierLoss": (difference**2 + 1e-2).sqrt(),
+    }[loss]
+    assert pixels == pytest.approx(2 * float(expected.mean()), rel=1e-5)
+    spectrum = torch.fft.fft2(difference)[..., :17]
+    expected_frequencies = 0.5 * float((spectrum.real.abs() + spectrum.imag.abs()).mean()) / 2
+    assert frequencies == pytest.approx(expected_frequencies, rel=1e-4)
+
+
 def test_gradients_are_clipped_to_a_norm(values: dict[str, Any]) -> None:
     trainer = Trainer(options(values, train={"grad_clip": 1e-3}), CPU)
     trainer.step(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32))
@@ -205,6 +228,25 @@ def test_the_option_file_chooses_the_optimizer(values: dict[str, Any]) -> None:
     assert type(optimizer) is torch.optim.AdamW
     (group,) = optimizer.param_groups
     assert (group["betas"], group["weight_decay"]) == ((0.8, 0.9), 0.1)
+    plain = {"type": "SGD", "lr": 1e-3, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}
+    optimizer = Trainer(options({**values, "train": {**values["train"], "optim_g": plain}}), CPU).optimizer
+    assert type(optimizer) is torch.optim.SGD
+    (group,) = optimizer.param_groups
+    assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.9, True, 0.1)
+
+
+def test_what_a_file_of_another_project_means_is_logged(values: dict[str, Any], tmp_path: Path) -> None:
+    path = {"experiments_root": str(tmp_path / "elsewhere")}
+    train(options(values, model_type="SwinIRModel", path=path, train={"total_iter": 1}))
+    log = (tmp_path / "elsewhere/run/train.log").read_text()
+    assert "note: model_type SwinIRModel: taken as SRModel" in log
+    assert not (tmp_path / "experiments").exists()
+
+
+def test_a_trial_has_something_to_see_after_a_few_iterations(values: dict[str, Any]) -> None:
+    trial = options(values).for_trial()
+    assert (trial.name, trial.val.val_freq) == ("debug_run", 8)
+    assert (trial.logger.print_freq, trial.logger.save_checkpoint_freq) == (1, 8)
 
 
 @pytest.mark.parametrize("low", [{"precision": "half"}, {"bfloat16": True}])

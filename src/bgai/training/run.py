@@ -31,7 +31,7 @@ from bgai.types import Size
 
 
 def train(
-    options: TrainOptions, auto_resume: bool = False, launcher: Launcher = "none", root: Path = Path("experiments")
+    options: TrainOptions, auto_resume: bool = False, launcher: Launcher = "none", root: Path | None = None
 ) -> Path:
     """Train, and leave everything in `root`/NAME. Progress is logged under the name `bgai.training`.
 
@@ -39,7 +39,7 @@ def train(
         options: A parsed option file.
         auto_resume: Go on from the newest whole state there, if there is one.
         launcher: `pytorch` under torchrun.
-        root: Folder of the experiments.
+        root: Folder of the experiments; None is the option file's, or `experiments`.
 
     Returns:
         The file with the averaged weights.
@@ -47,6 +47,7 @@ def train(
     Raises:
         BgaiError: Images are missing or do not match, the loss is no longer finite, the disk is full, …
     """
+    root = root or options.path.experiments_root or Path("experiments")
     with join(launcher, options.num_gpu, options.dist_params.backend) as processes:
         try:
             return _train(options, auto_resume, processes, root)
@@ -72,7 +73,7 @@ def _train(options: TrainOptions, auto_resume: bool, processes: ProcessGroup, ro
     trainer.compile()
     report = None
     if processes.is_first:
-        report = Report(trainer, experiment, data.validation, data.description, data.notes + notes)
+        report = Report(trainer, experiment, data.validation, data.description, options.notes() + data.notes + notes)
     _loop(trainer, data.batches, report)
     return experiment.weights("latest")
 
