@@ -9,16 +9,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support import texture
-
-from bgai.__main__ import main
+from support import bgai_command, texture
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def file(tmp_path: Path) -> Path:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         Image.fromarray(texture(40, 40)).save(tmp_path / name / "a.png")
@@ -33,34 +30,30 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "test.yml"
 
 
-def run(*arguments: str) -> None:
-    with pytest.raises(SystemExit) as exit:
-        main(["test", "-opt", "test.yml", *arguments])
-    assert not exit.value.code
+def run(file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    result = bgai_command("test", "-opt", file, *arguments, cwd=file.parent)
+    assert result.returncode == 0, result.stderr
+    return result
 
 
-@pytest.mark.usefixtures("file")
-def test_only_the_chosen_set_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    run()
-    printed = capsys.readouterr().out
+def test_only_the_chosen_set_is_printed(file: Path) -> None:
+    printed = run(file).stdout
     assert "one" in printed
     assert "two" in printed
-    run("--only", "two")
-    printed = capsys.readouterr().out
-    assert "one" not in printed.replace("metrics.json", "")
+    printed = run(file, "--only", "two").stdout
+    assert "one" not in printed
     assert "two" in printed
 
 
-def test_images_without_references_and_other_networks_are_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_without_references_and_other_networks_are_said(file: Path) -> None:
     values = json.loads(file.read_text())
     values |= {"model_type": "ESRGANModel", "datasets": {}, "val": {"save_img": True}}
     values["datasets"]["test_1"] = {"name": "one", "type": "SingleImageDataset", "dataroot_lq": "one"}
     file.write_text(json.dumps(values))
-    run("--debug")
-    captured = capsys.readouterr()
-    assert captured.out.strip().endswith("results/debug_run/visualization")
-    assert "note: model_type ESRGANModel: taken as SRModel" in captured.err
-    assert Path("results/debug_run/visualization/one/a_debug_run.png").is_file()
+    result = run(file, "--debug")
+    assert result.stdout.strip().endswith("results/debug_run/visualization")
+    assert "note: model_type ESRGANModel: taken as SRModel" in result.stderr
+    assert (file.parent / "results/debug_run/visualization/one/a_debug_run.png").is_file()
 
 
 @pytest.mark.parametrize("script", ["train.py", "basicsr/train.py", "basicsr/test.py"])

@@ -71,6 +71,7 @@ def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         },
         "val": {
             "val_freq": 6,
+            "val_at_start": False,
             "metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True}},
         },
         "logger": {"print_freq": 3, "save_checkpoint_freq": 5},
@@ -212,6 +213,40 @@ def test_the_option_file_chooses_the_loss(values: dict[str, Any], loss: str) -> 
     spectrum = torch.fft.fft2(difference)[..., :17]
     expected_frequencies = 0.5 * float((spectrum.real.abs() + spectrum.imag.abs()).mean()) / 2
     assert frequencies == pytest.approx(expected_frequencies, rel=1e-4)
+
+
+def test_the_average_can_have_a_constant_decay(values: dict[str, Any]) -> None:
+    trainer = Trainer(options(values, train={"ema_warmup": False}), CPU)
+    before = trainer.average.head.weight.clone()
+    trainer.step(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32))
+    expected = 0.9 * before + 0.1 * trainer.network.head.weight.detach()
+    torch.testing.assert_close(trainer.average.head.weight, expected)
+
+
+def test_the_log_says_the_rules_and_the_memory(values: dict[str, Any], tmp_path: Path) -> None:
+    train(options(values, train={"total_iter": 3, "warmup_iter": 2}))
+    log = (tmp_path / "experiments/run/train.log").read_text()
+    assert "manual_seed 0, as none was given; ema_decay 0.9, at most n / (n + 10) after n iterations, 0.9 later" in log
+    assert "the full rate is reached at iteration 2; no last batch of an epoch is dropped" in log
+    assert " MiB  0:00:00 left" in log
+    assert read_records(tmp_path / "experiments/run/log.jsonl")[0]["memory_mib"] > 50
+
+
+def test_the_first_weights_are_validated_too(values: dict[str, Any], tmp_path: Path) -> None:
+    values["val"]["val_at_start"] = True
+    train(options(values, train={"total_iter": 5}))
+    train(options(values, train={"total_iter": 7}), auto_resume=True)
+    records = read_records(tmp_path / "experiments/run/log.jsonl")
+    assert [record["iteration"] for record in records if "validation" in record] == [0, 5, 6, 7]
+
+
+def test_validation_is_no_part_of_the_speed(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bgai.training.monitor.validate", lambda *_: time.sleep(3) or {"psnr": 30.0})
+    train(options(values, train={"total_iter": 6}, val={"val_freq": 1}, logger={"print_freq": 6}))
+    (record,) = (record for record in read_records(tmp_path / "experiments/run/log.jsonl") if "loss" in record)
+    assert record["images_per_second"] > 12 / (6 * 3) * 1.5
 
 
 def test_gradients_are_clipped_to_a_norm(values: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from bgai.cli.console import complain, explain
 from bgai.cli.export import export
 from bgai.cli.info import info
 from bgai.cli.prepare import prepare
+from bgai.cli.runs import runs
 from bgai.cli.test import run_test
 from bgai.cli.train import train
 from bgai.cli.upscale import upscale
@@ -75,6 +76,7 @@ for _name, _command, _panel in (
     ("bench", bench, _MACHINE),
     ("prepare", prepare, _TRAINING),
     ("train", train, _TRAINING),
+    ("runs", runs, _TRAINING),
     ("test", run_test, _TRAINING),
 ):
     app.command(_name, help=_manual(_command), rich_help_panel=_panel)(_command)

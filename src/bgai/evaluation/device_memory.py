@@ -14,6 +14,13 @@ def free_bytes(device: torch.device) -> int:
     return int(torch.cuda.mem_get_info(device)[0]) + kept
 
 
+def peak_bytes(device: torch.device) -> int:
+    """The most that PyTorch has held on a GPU at once, or that this process holds now."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return int(psutil.Process().memory_info().rss)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of PyTorch or Python says that memory was not enough; on CPUs it has no class of its own."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):

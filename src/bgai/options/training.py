@@ -106,7 +106,8 @@ class OptimizerOptions(Section):
     @model_validator(mode="after")
     def _settings_of_its_type(self) -> OptimizerOptions:
         others = ("betas", "eps") if self.type == "SGD" else ("momentum", "nesterov")
-        if given := [name for name in others if name in self.model_fields_set]:
+        defaults = type(self).model_fields
+        if given := [name for name in others if getattr(self, name) != defaults[name].default]:
             raise ValueError(f"{given[0]}: {self.type} has no such setting")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov: expected a momentum above 0")
@@ -218,8 +219,12 @@ class TrainingOptions(Section):
     minutes: PositiveFloat | None = None
     """Instead of `total_iter`: the schedule is stretched over this time, however fast the machine is."""
     warmup_iter: int = -1
+    """The rate rises in equal steps from 0, and reaches its full value at this iteration."""
     ema_decay: Fraction = 0
     """Of the moving average of the weights, which is what is validated and kept; 0 is none."""
+    ema_warmup: bool = True
+    """After n iterations the decay is at most n / (n + 10), so that the average forgets the first weights; false is
+    BasicSR's constant decay."""
     grad_clip: PositiveFloat | None = None
     """Largest norm of the gradient; None leaves it alone."""
     precision: Annotated[Precision, BeforeValidator(_precision)] = Field(
@@ -258,6 +263,8 @@ class TrainingOptions(Section):
 
 class ValidationOptions(Section):
     val_freq: PositiveInt = 5000
+    val_at_start: bool = True
+    """Validate before the first step too: a score to compare with, and faults of validation are met at once."""
     save_img: bool = False
     suffix: Name | None = None
     """Ends the names of the pictures; None takes the iteration."""
@@ -356,6 +363,19 @@ class TrainOptions(Section):
         wandb = self.logger.wandb.project
         sent = [f"wandb project {wandb}: nothing is sent; see log.jsonl and curves.png"] if wandb else []
         return model_note(self.model_type) + sent
+
+    def rules(self) -> str:
+        """What other programs have otherwise, in one line."""
+        train, given = self.train, "manual_seed" in self.model_fields_set
+        rules = [f"manual_seed {self.manual_seed}{'' if given else ', as none was given'}"]
+        if train.ema_decay:
+            rises = (
+                f"at most n / (n + 10) after n iterations, {train.ema_decay} later" if train.ema_warmup else "constant"
+            )
+            rules.append(f"ema_decay {train.ema_decay}, {rises}")
+        if train.warmup_iter > 0:
+            rules.append(f"the full rate is reached at iteration {train.warmup_iter}")
+        return "; ".join([*rules, "no last batch of an epoch is dropped"])
 
     def as_json(self) -> str:
         """All settings."""

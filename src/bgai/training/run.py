@@ -170,6 +170,8 @@ def _loop(trainer: Trainer, batches: Batches, report: Report | None) -> None:
     print_freq = trainer.options.logger.print_freq
     losses = torch.zeros(len(trainer.terms), dtype=torch.float64, device=trainer.processes.device)
     steps = 0
+    if report:
+        report.before_first_step()
     clock = time.monotonic()
     with _stop_signals(trainer.processes) as stopped:
         for lr, hr in batches.since(trainer.iteration) if trainer.progress < 1 else ():

@@ -188,8 +188,9 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        # A short memory at first: the average must not hold on to the untrained network.
-        decay = min(self.options.train.ema_decay, self.iteration / (self.iteration + 10))
+        decay = self.options.train.ema_decay
+        if self.options.train.ema_warmup:  # a short memory at first: the average forgets the untrained network
+            decay = min(decay, self.iteration / (self.iteration + 10))
         torch._foreach_lerp_(self._averages, self._weights, 1 - decay)
 
     def state(self) -> State:
