@@ -24,6 +24,7 @@ from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
 from bgai.options.training import TrainOptions
 from bgai.provenance import commit
+from bgai.training.batches import STOP_SIGNALS
 from bgai.training.distributed import ProcessGroup
 from bgai.training.log_files import read_records
 from bgai.training.memory import saved_bytes
@@ -628,7 +629,7 @@ def test_kills_at_any_moment_change_nothing(values: dict[str, Any], tmp_path: Pa
     assert_equal_weights(final_weights(tmp_path), whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_training_that_is_asked_to_stop_saves_and_goes_on(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -639,6 +640,7 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on(
     def asked(self: Trainer, *batch: torch.Tensor) -> torch.Tensor:
         if self.iteration == 6:
             os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)  # as a closed terminal does: to the process, and to its group
         return step(self, *batch)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

@@ -27,6 +27,9 @@ from bgai.evaluation.device_memory import free_bytes
 from bgai.training.patches import Patches, PatchPlan
 from bgai.types import RgbImage, Size
 
+STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""What asks a training to stop; Windows has no SIGHUP."""
+
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 Batch = tuple[Tensor, Tensor]
@@ -95,7 +98,7 @@ def _prepare_worker(_: int) -> None:
     torch.set_num_threads(1)
     end_with_parent()
     # A terminal sends them to all processes; when to stop is the main one's decision.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 

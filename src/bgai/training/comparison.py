@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -43,7 +45,7 @@ def _column(label: str, image: RgbImage) -> RgbImage:
 def _text(text: str, width: int) -> RgbImage:
     """A line of text, black on white, as high as a label; what is wider than the picture is cut off."""
     figure = Figure(figsize=(width / _DPI, _LABEL / _DPI), dpi=_DPI)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     figure.text(2 / width, 0.25, text, fontsize=9)
     canvas.draw()
     pixels: RgbImage = np.asarray(canvas.buffer_rgba())[:_LABEL, :width, :3]

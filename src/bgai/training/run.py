@@ -21,13 +21,16 @@ from bgai.evaluation.image_sets import open_pairs
 from bgai.evaluation.scores import unmeasurable
 from bgai.network.config import GRID
 from bgai.options.training import TrainDataset, TrainOptions
-from bgai.training.batches import Batches, FileBatches, MemoryBatches
+from bgai.training.batches import STOP_SIGNALS, Batches, FileBatches, MemoryBatches
 from bgai.training.distributed import Launcher, ProcessGroup, join
 from bgai.training.monitor import Report
 from bgai.training.patches import PatchPlan
 from bgai.training.run_folder import Experiment, State, load_state
 from bgai.training.trainer import Trainer
 from bgai.types import Size
+
+# `timeout` and a closed terminal send a signal to the process and to its group: that is one request.
+ONE_REQUEST_SECONDS = 1.0
 
 
 def train(
@@ -202,21 +205,27 @@ def _loop(trainer: Trainer, batches: Batches, report: Report | None) -> None:
 
 @contextmanager
 def _stop_signals(processes: ProcessGroup) -> Iterator[list[int]]:
-    """A list that is no longer empty once the process was asked to stop; a second time stops it at once.
+    """A list that is no longer empty once the process was asked to stop; asked again, later, it stops at once.
 
     Several processes cannot agree on an iteration without waiting for each other: they stop as they always do.
     """
     asked: list[int] = []
+    asked_at = 0.0
     if processes.size > 1 or threading.current_thread() is not threading.main_thread():
         yield asked
         return
 
     def ask(number: int, _: object) -> None:
-        if asked:
+        nonlocal asked_at
+        if not asked:
+            asked.append(number)
+            asked_at = time.monotonic()
+        elif time.monotonic() - asked_at > ONE_REQUEST_SECONDS:
             raise KeyboardInterrupt
-        asked.append(number)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    # What is ignored, as by nohup, stays so.
+    numbers = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield asked
     finally:
