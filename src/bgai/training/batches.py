@@ -47,7 +47,7 @@ class FileBatches:
 
     def __init__(self, pairs: PairedImages, plan: PatchPlan, workers: int, device: torch.device) -> None:
         self._dataset = _PatchDataset(pairs, plan)
-        self._workers = workers
+        self._workers = min(workers, _cores())  # more wait for each other, of which PyTorch warns
         self._device = device
 
     def since(self, iteration: int) -> Iterator[Batch]:
@@ -65,6 +65,11 @@ class FileBatches:
                 raise item
             lr, hr = (side.to(self._device, non_blocking=True) for side in item)
             yield to_floats(lr), to_floats(hr)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 class _PatchDataset(Dataset[Any]):
