@@ -47,7 +47,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "options", folder / "options")
     shutil.copy(ROOT / "train.py", folder)
     for name, size, count in (
-        ("datasets/mine/deep", (200, 210), 3),
+        ("datasets/mine", (200, 210), 3),
         ("datasets/Set5/HR_mod4", (64, 64), 1),
         ("testsets/Set14/HR_mod4", (64, 64), 1),
     ):
