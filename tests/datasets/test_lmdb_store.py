@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -168,7 +169,7 @@ def overwrite(data: Path) -> None:
     ("damage", "message"),
     [(Path.unlink, "missing or damaged"), (overwrite, "missing or damaged"), (shorten, "cut short: data.mdb has")],
 )
-def test_a_damaged_store_is_an_error(damage: object, message: str, store: Path) -> None:
+def test_a_damaged_store_is_an_error(damage: Callable[[Path], None], message: str, store: Path) -> None:
     images = LmdbImages(store)
     damage(store / "data.mdb")
     with pytest.raises(ImageError, match=rf"images\.lmdb: {message}"):

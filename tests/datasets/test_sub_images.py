@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,20 +41,22 @@ def hr(tmp_path: Path) -> Path:
     return folder
 
 
-def settings(hr: Path, **changes: object) -> PrepareSettings:
-    return PrepareSettings(hr, **{"crop": 48, "step": 24, "workers": 2, **changes})
+def settings(hr: Path, **changes: Any) -> PrepareSettings:
+    values: dict[str, Any] = {"crop": 48, "step": 24, "workers": 2, **changes}
+    return PrepareSettings(hr, **values)
 
 
-def run(hr: Path, **changes: object) -> Prepared:
+def run(hr: Path, **changes: Any) -> Prepared:
     return prepare(settings(hr, **changes))
 
 
-def give_lr(hr: Path, scale: int, size: object = None) -> Path:
+def give_lr(hr: Path, scale: int, size: tuple[int, int] | None = None) -> Path:
     """LR images such as DIV2K's: named 0001x2.png and so on, of other content than `imresize` would give."""
     folder = hr.with_name("set_LR_bicubic") / f"X{scale}"
     folder.mkdir(parents=True)
     for seed, (name, (height, width)) in enumerate(SIZES.items()):
-        lr = texture(*(size or (height // scale, width // scale)), seed=seed + 10)
+        lr_height, lr_width = size or (height // scale, width // scale)
+        lr = texture(lr_height, lr_width, seed=seed + 10)
         Image.fromarray(lr).save(folder / f"{name}x{scale}.png")
     return folder
 
@@ -180,7 +184,7 @@ def test_no_more_images_are_decoded_at_a_time_than_workers(hr: Path, monkeypatch
     working, most, lock = 0, 0, threading.Lock()
     cut = bgai.datasets.sub_images._cut
 
-    def counted(*arguments: object) -> None:
+    def counted(*arguments: Any) -> None:
         nonlocal working, most
         with lock:
             working += 1
@@ -293,7 +297,9 @@ def lose_record(hr: Path) -> PrepareSettings:
         (lose_record, "set_HR_sub: is not empty, and not what bgai prepare made; remove it"),
     ],
 )
-def test_nothing_else_is_mixed_into_an_output_folder(change: object, message: str, hr: Path) -> None:
+def test_nothing_else_is_mixed_into_an_output_folder(
+    change: Callable[[Path], PrepareSettings], message: str, hr: Path
+) -> None:
     run(hr)
     changed = change(hr)
     before = snapshot(hr.parent)
@@ -386,7 +392,7 @@ def test_what_cannot_be_cut_is_one_clear_line(hr: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrong", [{"crop": 50}, {"step": 6}, {"step": 0}, {"crop": -12}, {"workers": 0}, {"scales": (2, 8)}]
 )
-def test_wrong_settings_are_refused(wrong: dict[str, object], tmp_path: Path) -> None:
+def test_wrong_settings_are_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected"):
         PrepareSettings(tmp_path, **wrong)
 

@@ -19,7 +19,7 @@ class Repeat:
         self.spoil = spoil
         self.shapes: set[tuple[int, ...]] = set()
 
-    def __call__(self, tiles: Tiles) -> Tiles:
+    def __call__(self, tiles: Tiles, count: int = 1) -> Tiles:
         self.shapes.add(tiles.shape[2:])
         enlarged = tiles.repeat(2, 2).repeat(2, 3)
         if self.spoil:

@@ -10,6 +10,7 @@ import pytest
 
 from bgai.errors import UsageError
 from bgai.options.evaluation import TestOptions
+from bgai.options.sections import PairedDataset
 from bgai.options.training import TrainOptions
 from bgai.options.yaml_file import read_options
 
@@ -341,7 +342,7 @@ def test_the_files_for_photographs(scale: int) -> None:
     assert train.degradation.jpeg.quality == (25, 96)
     assert options.path.pretrain_network_g == "bgai"
     tests = read_options(ROOT / f"options/test/BGAI/test_photo_x{scale}.yml", TestOptions)
-    sets = {dataset.name: dataset.degradation for dataset in tests.datasets.all()}
+    sets = {each.name: each.degradation for each in tests.datasets.all() if isinstance(each, PairedDataset)}
     assert tests.scale == scale
     assert sets["B100"] is None
     assert (compressed := sets["B100_jpeg40"])

@@ -8,6 +8,7 @@ from support import texture
 
 from bgai.datasets.matlab_resize import imresize
 from bgai.training.comparison import comparison
+from bgai.types import RgbImage
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -28,7 +29,8 @@ def test_bicubic_enlarged_and_original_beside_each_other_below_labels(scale: int
 def test_labels_have_the_psnr_of_the_picture() -> None:
     hr = texture(48, 96)
     lr = imresize(hr, 1 / 2)
-    better, worse = (comparison(lr, sr, hr)[:20] for sr in (hr ^ 1, hr // 2))
+    near: RgbImage = hr ^ np.uint8(1)
+    better, worse = (comparison(lr, sr, hr)[:20] for sr in (near, hr // 2))
     assert not np.array_equal(better[:, 100:196], worse[:, 100:196])
     np.testing.assert_array_equal(better[:, :96], worse[:, :96])
 
