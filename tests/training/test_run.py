@@ -241,6 +241,18 @@ def test_the_first_weights_are_validated_too(values: dict[str, Any], tmp_path: P
     assert [record["iteration"] for record in records if "validation" in record] == [0, 5, 6, 7]
 
 
+def test_the_first_weights_are_not_the_best_of_a_training(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([32.0, 31.0, 30.0])
+    monkeypatch.setattr("bgai.training.monitor.validate", lambda *_: {"psnr": next(scores)})
+    train(options(values, train={"total_iter": 1}, val={"val_at_start": True}))
+    best = tmp_path / "experiments/run/models/net_g_best.safetensors"
+    assert read_metadata(best)["iterations"] == "1"
+    train(options(values, train={"total_iter": 2}), auto_resume=True)
+    assert read_metadata(best)["iterations"] == "1"
+
+
 def test_validation_is_no_part_of_the_speed(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -740,7 +752,7 @@ def test_a_full_disk_stops_and_keeps_the_last_good_state(
     write = Path.write_bytes
 
     def full(self: Path, data: bytes) -> int:
-        if "10.state" in self.name:
+        if (self.parent / "5.state").exists():
             raise OSError(28, "No space left on device")
         return write(self, data)
 

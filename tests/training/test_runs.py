@@ -13,14 +13,16 @@ from bgai.errors import UsageError
 from bgai.training.runs import differing_options, find_runs, write_runs_page
 
 
-def leave(root: Path, name: str, scores: list[float], better: str = "higher", **train: Any) -> None:
+def leave(
+    root: Path, name: str, scores: list[float], better: str = "higher", start: bool = False, **train: Any
+) -> None:
     """What a training leaves, as far as it is looked at."""
     folder = root / name
     folder.mkdir(parents=True)
     val = {"best_metric": None, "metrics": {"psnr": {"better": better}, "ssim": {"better": "higher"}}}
     (folder / "options.json").write_text(json.dumps({"name": name, "scale": 2, "train": train, "val": val}))
     records: list[dict[str, Any]] = [{"iteration": 5, "loss": 0.1}]
-    for number, score in enumerate(scores, 1):
+    for number, score in enumerate(scores, 1 - start):
         validation = {each: {"psnr": score + shift, "ssim": 0.9} for each, shift in (("Set5", 1), ("Set14", -1))}
         records.append({"iteration": 10 * number, "validation": validation})
     (folder / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -39,6 +41,15 @@ def test_runs_have_their_best_score_and_the_options_that_differ(tmp_path: Path) 
         "train.optim.momentum": ["0.9", ""],
         "val.metrics.psnr.better": ["lower", "higher"],
     }
+
+
+def test_the_first_weights_are_no_result_of_a_training(tmp_path: Path) -> None:
+    leave(tmp_path, "a", [33, 30, 31], start=True)
+    leave(tmp_path, "b", [33], start=True)
+    assert [run.score for run in find_runs(tmp_path)] == [
+        "psnr 31.000 at 20; 33.000 at the start",
+        "psnr 33.000 at the start",
+    ]
 
 
 def test_the_page_shows_all_of_it(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ class Report:
         self._scores: dict[str, dict[str, float]] = {}
         self._best: float | None = None
         for record in read_records(self.journal.records):
-            self._is_best(record.get("validation", {}))
+            if record["iteration"]:
+                self._is_best(record.get("validation", {}))
         self._logged = (trainer.iteration, trainer.seconds)
         self._besides = 0.0
         """Seconds since the last line that went into validating and saving."""
@@ -145,7 +146,7 @@ class Report:
             self.journal.line(f"iteration {iteration:,}  {dataset}  {values}")
         if self._scores:
             self.journal.record(iteration, validation=self._scores)
-        if self._is_best(self._scores):
+        if iteration and self._is_best(self._scores):  # the first weights are not this training's
             save_network(self.trainer.average, self.experiment.weights("best"), self._metadata())
 
     def _is_best(self, scores: Scores) -> bool:

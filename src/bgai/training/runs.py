@@ -33,16 +33,19 @@ class TrainingRun:
     best: float | None
     """Its mean over the validation sets."""
     best_iteration: int | None
+    start: float | None
+    """The score of the first weights, before any step; None where it was not measured."""
     options: Mapping[str, str]
     """All settings, by names such as `train.optim_g.lr`."""
     records: Sequence[Record]
 
     @property
     def score(self) -> str:
-        """The best score and where it was reached, such as `psnr 31.250 at 5,000`."""
+        """The best score and where it was reached, such as `psnr 31.250 at 5,000; 31.000 at the start`."""
+        start = "" if self.start is None else f"{formatted(self.start)} at the start"
         if self.best is None:
-            return "not validated"
-        return f"{self.metric} {formatted(self.best)} at {self.best_iteration:,}"
+            return f"{self.metric} {start}" if start else "not validated"
+        return "; ".join(filter(None, [f"{self.metric} {formatted(self.best)} at {self.best_iteration:,}", start]))
 
 
 def find_runs(root: Path, names: Sequence[str] = ()) -> list[TrainingRun]:
@@ -77,6 +80,7 @@ def _read_run(folder: Path) -> TrainingRun:
         for record in records
         if "validation" in record and all(metric in values for values in record["validation"].values())
     }
+    start = scores.pop(0, None)
     at = (min if lower else max)(scores, key=lambda iteration: scores[iteration]) if scores else None
     return TrainingRun(
         folder.name,
@@ -84,6 +88,7 @@ def _read_run(folder: Path) -> TrainingRun:
         metric,
         None if at is None else scores[at],
         at,
+        start,
         _flat(options),
         records,
     )

@@ -6,9 +6,11 @@ Source of the recipe: the paper and its option files; low precision, compilation
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -129,9 +131,10 @@ class Trainer:
         # 1 x 1 kernels have strides that mean nothing.
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         devices = [self.processes.device] if self.processes.device.type == "cuda" else None
-        return DistributedDataParallel(
-            objective, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
-        )
+        # Buffers are constants. PyTorch is about to rename the argument that says so.
+        renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+        constants: dict[str, Any] = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
+        return DistributedDataParallel(objective, device_ids=devices, gradient_as_bucket_view=True, **constants)
 
     def spend(self, seconds: float) -> None:
         """Count time, and agree with the other processes on how far the training is."""
