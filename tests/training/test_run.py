@@ -31,6 +31,7 @@ from bgai.training.memory import saved_bytes
 from bgai.training.run import train
 from bgai.training.run_folder import load_state
 from bgai.training.trainer import Trainer
+from bgai.weights.catalogue import describe
 from bgai.weights.checkpoint import load_network, save_network
 from bgai.weights.history import read_history
 from bgai.weights.reading import read_weights
@@ -159,6 +160,16 @@ def test_a_training_remembers_what_it_started_from(values: dict[str, Any], tmp_p
     assert again.history == []
     again.restore(state)
     assert [run.iterations for run in again.history] == [12]
+
+
+def test_a_state_tells_of_its_training(values: dict[str, Any], tmp_path: Path) -> None:
+    first = train(options(values))
+    train(options(values, name="second", train={"total_iter": 2}, path={"pretrain_network_g": str(first)}))
+    entry = describe(tmp_path / "experiments/second/training_states/2.state")
+    assert [run.iterations for run in entry.history] == [12]  # those before its own
+    assert (entry.scale, entry.commit) == (2, commit())
+    assert entry.minutes is not None
+    assert entry.minutes >= entry.history[0].minutes
 
 
 def test_degraded_data_is_told(values: dict[str, Any]) -> None:
@@ -820,7 +831,8 @@ def test_two_processes_train_as_one_with_twice_the_batch(values: dict[str, Any],
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     arguments = command(values, "--auto_resume", "--launcher", "pytorch")[1:]
     subprocess.run([*launch, *arguments, "--force_yml", "train:total_iter=6"], env=ENVIRONMENT, check=True)
-    subprocess.run([*launch, *arguments], env=ENVIRONMENT, check=True)
+    again = subprocess.run([*launch, *arguments], env=ENVIRONMENT, check=True, capture_output=True, text=True)
+    assert "FutureWarning" not in again.stderr
     one, two = (
         [record["loss"] for record in read_records(tmp_path / f"experiments/{name}/log.jsonl") if "loss" in record]
         for name in ("one", "run")
