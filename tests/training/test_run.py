@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -709,7 +708,7 @@ def test_changed_options_are_noted(values: dict[str, Any], tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_workers_leave_signals_to_the_training(values: dict[str, Any], tmp_path: Path, number: int) -> None:
     values["datasets"]["train"] |= {"in_memory": False, "num_worker_per_gpu": 1}
     values["train"]["total_iter"] = 10_000
