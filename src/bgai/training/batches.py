@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
@@ -51,6 +52,8 @@ class FileBatches:
         self._device = device
 
     def since(self, iteration: int) -> Iterator[Batch]:
+        if self._workers and os.name == "posix":
+            _start_helpers()
         loader: DataLoader[Any] = DataLoader(
             self._dataset,
             batch_size=None,  # an item is a batch
@@ -65,6 +68,21 @@ class FileBatches:
                 raise item
             lr, hr = (side.to(self._device, non_blocking=True) for side in item)
             yield to_floats(lr), to_floats(hr)
+
+
+def _start_helpers() -> None:
+    """Start the processes by which Python starts workers, such that a closed terminal does not end them.
+
+    They ignore SIGINT and SIGTERM by themselves, and what is ignored when a process starts stays ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no other one may set signals
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+        resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _cores() -> int:
