@@ -79,8 +79,8 @@ def table(found: dict[str, Results]) -> str:
     head = "| tiles | PSNR | SSIM | seconds an image | farthest from the whole | samples that differ |"
     lines = [head, "|---|---|---|---|---|---|"]
     for way, results in found.items():
-        scores = means([one.scores for one in results.found])
-        seconds = mean([one.seconds for one in results.found])
+        scores = means([one.scores for one in results.measurements])
+        seconds = mean([one.seconds for one in results.measurements])
         cells = [f"{scores['psnr']:.3f}", f"{scores['ssim']:.4f}", f"{seconds:.1f}", *difference(results, found)]
         lines.append(f"| {NAMES[way]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -91,7 +91,7 @@ def difference(results: Results, found: dict[str, Results]) -> tuple[str, str]:
     if whole is None or whole is results:
         return "", ""
     largest, differing, samples = 0, 0, 0
-    for one in results.found:
+    for one in results.measurements:
         inner = slice(BORDER * SCALE, -BORDER * SCALE)
         steps = np.abs(enlarged(results, one.image).astype(int) - enlarged(whole, one.image))[inner, inner]
         largest = max(largest, int(steps.max()))
@@ -106,7 +106,7 @@ def enlarged(results: Results, image: str) -> RgbImage:
 
 def picture(found: dict[str, Results], hr: Path) -> RgbImage:
     """HR and each way; below, their differences from the whole, amplified."""
-    image = found["whole"].found[0].image
+    image = found["whole"].measurements[0].image
     originals = PairedImages(hr, None, SCALE)
     original = originals.read(originals.names.index(image))[1]
     pixels = {way: enlarged(results, image) for way, results in found.items()}

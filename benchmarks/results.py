@@ -53,7 +53,7 @@ def table(scale: int, rows: dict[str, Results]) -> str:
 
 
 def cell(results: Results, dataset: str, bicubic: bool = False) -> str:
-    found = results.of(dataset)
+    found = results.of_set(dataset)
     scores = means([one.bicubic if bicubic else one.scores for one in found])
     seconds = mean([one.bicubic_seconds if bicubic else one.seconds for one in found])
     return f"{scores['psnr']:.3f} / {scores['ssim']:.4f}, {seconds:.2f} s"

@@ -101,10 +101,10 @@ class Records:
         path.write_bytes(b"\n".join(lines) + b"\n")
         again = Results(folder, "run", self._run)
         kept = [measured for number, measured in enumerate(self._measured, 1) if number != at]
-        if at and [measured for measured in again.found if measured in kept] != kept:
+        if at and [measured for measured in again.measurements if measured in kept] != kept:
             raise FaultError("a damaged line of images.jsonl costs others")
         again.begin()
-        if again.found:
+        if again.measurements:
             again.summarise()
         return True
 

@@ -114,3 +114,20 @@ def test_made_images_stay_in_their_folder(folder: Path) -> None:
         make_lr(folder / "hr", folder / "outside", 2, "../../{}")
     assert not list(folder.parent.glob("*.png"))
     assert not (folder / "outside").exists()
+
+
+def test_several_folders_are_paired_one_by_one(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "more/hr").mkdir(parents=True)
+    (tmp_path / "more/x2").mkdir()
+    for name, side in (("hr", 40), ("x2", 20)):
+        Image.fromarray(texture(side, side, seed=7)).save(tmp_path / f"more/{name}/a.png")
+    pairs = PairedImages([folder / "hr", tmp_path / "more/hr"], [folder / "x2", tmp_path / "more/x2"], 2)
+    alone = PairedImages(folder / "hr", folder / "x2", 2)
+    assert pairs.names == [f"1/{name}" for name in alone.names] + ["2/a"]
+    assert pairs.sizes()[-1] == (20, 20)
+    for ours, theirs in zip(pairs.read(0), alone.read(0), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(pairs.read(len(pairs) - 1)[1], texture(40, 40, seed=7))
+    Image.fromarray(texture(21, 20)).save(tmp_path / "more/x2/a.png")
+    with pytest.raises(ImageError, match=r"more/x2: a has 20 x 21 pixels; expected 20 x 20, 1/2 of .*more/hr/a"):
+        pairs.sizes()

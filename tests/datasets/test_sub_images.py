@@ -54,7 +54,8 @@ def give_lr(hr: Path, scale: int, size: tuple[int, int] | None = None) -> Path:
     folder = hr.with_name("set_LR_bicubic") / f"X{scale}"
     folder.mkdir(parents=True)
     for seed, (name, (height, width)) in enumerate(SIZES.items()):
-        lr = texture(*(size or (height // scale, width // scale)), seed=seed + 10)
+        lr_height, lr_width = size or (height // scale, width // scale)
+        lr = texture(lr_height, lr_width, seed=seed + 10)
         Image.fromarray(lr).save(folder / f"{name}x{scale}.png")
     return folder
 

@@ -27,10 +27,10 @@ def test_an_interrupted_test_goes_on(tmp_path: Path) -> None:
     lines = tmp_path / "run/images.jsonl"
     lines.write_text(lines.read_text() + '{"dataset": "Set", "ima')  # killed while it wrote
     second = Results(tmp_path, "run", RUN)
-    assert second.found == first.found
+    assert second.measurements == first.measurements
     second.begin()
     second.add(measurement("c"))
-    assert [one.image for one in Results(tmp_path, "run", RUN).found] == ["a", "b", "c"]
+    assert [one.image for one in Results(tmp_path, "run", RUN).measurements] == ["a", "b", "c"]
     assert second.has("Set", "a")
     assert not second.has("Set", "d")
 
@@ -47,18 +47,20 @@ def test_a_damaged_line_costs_its_image_alone(tmp_path: Path, place: int, damage
     (tmp_path / "run/images.jsonl").write_bytes(b"\n".join(lines) + b"\n")
     again = Results(tmp_path, "run", RUN)
     again.begin()
-    assert [each.image for each in again.found] == [["a", "b", "c"], ["b", "c"], ["a", "c"]][place]
+    assert [each.image for each in again.measurements] == [["a", "b", "c"], ["b", "c"], ["a", "c"]][place]
     assert not list(tmp_path.glob("run_archived_*"))
-    assert [each.image for each in Results(tmp_path, "run", RUN).found] == [each.image for each in again.found]
+    assert [each.image for each in Results(tmp_path, "run", RUN).measurements] == [
+        each.image for each in again.measurements
+    ]
 
 
-@pytest.mark.parametrize(("run", "afresh"), [({**RUN, "commit": "b"}, False), (RUN, True)])
-def test_other_results_are_set_aside(tmp_path: Path, run: dict[str, object], afresh: bool) -> None:
+@pytest.mark.parametrize(("run", "overwrite"), [({**RUN, "commit": "b"}, False), (RUN, True)])
+def test_other_results_are_set_aside(tmp_path: Path, run: dict[str, object], overwrite: bool) -> None:
     first = Results(tmp_path, "run", RUN)
     first.begin()
     first.add(measurement("a"))
-    second = Results(tmp_path, "run", run, afresh)
-    assert second.found == []
+    second = Results(tmp_path, "run", run, overwrite)
+    assert second.measurements == []
     second.begin()
     (aside,) = tmp_path.glob("run_archived_*")
     assert len((aside / "images.jsonl").read_text().splitlines()) == 2

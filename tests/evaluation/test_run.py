@@ -57,7 +57,7 @@ def options(images: Path, **more: Any) -> TestOptions:
 def test_scores_are_those_of_the_upscaler(images: Path, tmp_path: Path) -> None:
     results = run_test(options(images, val={"metrics": METRICS, "save_img": True}), root=tmp_path / "results")
     upscaler = Upscaler(2)
-    for one in results.found:
+    for one in results.measurements:
         hr = np.asarray(Image.open(images / f"{one.image}.png").convert("RGB"))
         hr = hr[: hr.shape[0] // 2 * 2, : hr.shape[1] // 2 * 2]
         lr = imresize(hr, 0.5)
@@ -66,7 +66,7 @@ def test_scores_are_those_of_the_upscaler(images: Path, tmp_path: Path) -> None:
         saved = Image.open(tmp_path / f"results/run/visualization/Set5/{one.image}_run.png")
         np.testing.assert_array_equal(np.asarray(saved), upscaler.upscale(lr))
     summary = json.loads((tmp_path / "results/run/metrics.json").read_text())["Set5"]
-    assert summary["psnr"] == pytest.approx(np.mean([one.scores["psnr"] for one in results.found]))
+    assert summary["psnr"] == pytest.approx(np.mean([one.scores["psnr"] for one in results.measurements]))
     assert set(summary["images"]) == {"even", "odd", "grey"}
     assert np.asarray(Image.open(images.with_name("X2") / "odd.png")).shape == (30, 37, 3)
     run = json.loads((tmp_path / "results/run/run.json").read_text())
@@ -101,7 +101,7 @@ def test_it_goes_on_image_by_image(images: Path, tmp_path: Path, monkeypatch: py
     added.clear()
     whole = run_test(options(images), root=tmp_path)
     assert added == ["odd"]
-    assert [one.image for one in whole.found] == ["even", "grey", "odd"]
+    assert [one.image for one in whole.measurements] == ["even", "grey", "odd"]
     assert not list(tmp_path.glob("run_archived*"))
 
 
@@ -160,7 +160,7 @@ def test_degraded_images_are_what_is_measured(images: Path, tmp_path: Path) -> N
     values = {"metrics": METRICS, "save_img": True}
     results = run_test(options(images, datasets=sets, val=values), root=tmp_path / "results")
     upscaler = Upscaler(2)
-    for one in results.of("Set5"):
+    for one in results.of_set("Set5"):
         hr = np.asarray(Image.open(images / f"{one.image}.png").convert("RGB"))
         hr = hr[: hr.shape[0] // 2 * 2, : hr.shape[1] // 2 * 2]
         lr = jpeg(imresize(hr, 0.5), 20, subsampled=False)
@@ -170,7 +170,7 @@ def test_degraded_images_are_what_is_measured(images: Path, tmp_path: Path) -> N
         np.testing.assert_array_equal(np.asarray(saved), upscaler.upscale(lr))
         made = np.asarray(Image.open(images.with_name("X2") / f"{one.image}.png"))
         np.testing.assert_array_equal(made, imresize(hr, 0.5))
-    clean, compressed = (means([one.scores for one in results.of(name)]) for name in ("clean", "Set5"))
+    clean, compressed = (means([one.scores for one in results.of_set(name)]) for name in ("clean", "Set5"))
     assert compressed["psnr"] < clean["psnr"] - 3
     page = (tmp_path / "results/run/report.html").read_text()
     assert "SwinIR-light" not in page  # whose published figures are of clean images
@@ -231,7 +231,7 @@ def test_names_of_low_resolution_images_may_differ(images: Path, tmp_path: Path)
     for _ in range(2):
         results = run_test(options(images, datasets={"test_1": dataset}), root=tmp_path / "results")
     assert {path.name for path in (tmp_path / "low").iterdir()} == {"evenx2.png", "greyx2.png", "oddx2.png"}
-    assert len(results.found) == 3
+    assert len(results.measurements) == 3
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def whole(images: Path, tmp_path: Path) -> dict[str, float]:
 
 
 def scores(results: Any) -> dict[str, float]:
-    return {one.image: one.scores["psnr"] for one in results.found}
+    return {one.image: one.scores["psnr"] for one in results.measurements}
 
 
 @pytest.mark.parametrize(
@@ -250,6 +250,7 @@ def scores(results: Any) -> dict[str, float]:
         ({"model_type": "TileModel", "tile": 16}, True),
         ({"tile": "auto"}, False),
         ({"tile": 112}, False),
+        ({"val": {"metrics": METRICS, "use_chop": True}}, False),
     ],
 )
 def test_kinds_of_tiles(
@@ -295,7 +296,7 @@ def pyiqa(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_metrics_of_pyiqa(images: Path, tmp_path: Path) -> None:
     metrics = {**METRICS, "lpips": {"type": "pyiqa", "metric": "lpips", "crop_border": 2}}
     results = run_test(options(images, val={"metrics": metrics}), root=tmp_path)
-    assert all(0 < one.scores["lpips"] < 0.2 for one in results.found)
+    assert all(0 < one.scores["lpips"] < 0.2 for one in results.measurements)
     metrics["lpips"]["metric"] = "lpipz"
     with pytest.raises(UsageError, match="'lpipz': not known to pyiqa"):
         run_test(options(images, val={"metrics": metrics}), root=tmp_path)
@@ -313,7 +314,7 @@ def test_released_weights_reach_their_figures(shared: Path, tmp_path: Path) -> N
     dataset = {"name": "Set5", "dataroot_gt": folder / "HR_mod2", "dataroot_lq": folder / "X2"}
     path = {"pretrain_network_g": str(shared / "weights/official/BGAI_x2.pth")}
     results = run_test(options(folder, path=path, datasets={"test_1": dataset}), root=tmp_path)
-    found = means([one.scores for one in results.found])
+    found = means([one.scores for one in results.measurements])
     assert found["psnr"] == pytest.approx(38.243, abs=0.005)
     assert found["ssim"] == pytest.approx(0.9615, abs=0.0001)
 
@@ -322,4 +323,49 @@ def test_weights_in_the_package_reach_what_is_asked_of_them(shared: Path, tmp_pa
     folder = shared / "benchmarks/Set5"
     dataset = {"name": "Set5", "dataroot_gt": folder / "HR_mod2", "dataroot_lq": folder / "X2"}
     results = run_test(options(folder, datasets={"test_1": dataset}), root=tmp_path)
-    assert means([one.scores for one in results.found])["psnr"] > 37
+    assert means([one.scores for one in results.measurements])["psnr"] > 37
+
+
+def test_images_without_references_are_enlarged(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    single = {"test_1": {"name": "mine", "type": "SingleImageDataset", "dataroot_lq": str(images)}}
+    values = options(images, datasets=single, val={"save_img": True})
+    results = run_test(values, root=tmp_path)
+    assert results.measurements == []
+    pictures = sorted((tmp_path / "run/visualization/mine").iterdir())
+    assert [path.name for path in pictures] == ["even_run.png", "grey_run.png", "odd_run.png"]
+    expected = Upscaler(2).upscale(np.asarray(Image.open(images / "odd.png")))
+    np.testing.assert_array_equal(np.asarray(Image.open(pictures[2])), expected)
+    pictures[0].unlink()
+    calls: list[Path] = []
+    monkeypatch.setattr("bgai.evaluation.run.save_rgb_png", lambda path, pixels: calls.append(path))
+    run_test(values, root=tmp_path)
+    assert [path.name for path in calls] == ["even_run.png"]  # the others are there
+
+
+def test_a_set_says_whether_its_images_are_kept(images: Path, tmp_path: Path) -> None:
+    sets = {
+        f"test_{name}": {"name": name, "dataroot_gt": images, "save_img": name == "kept"} for name in ("kept", "no")
+    }
+    run_test(options(images, datasets=sets, path={"results_root": str(tmp_path / "elsewhere")}))
+    assert [path.name for path in (tmp_path / "elsewhere/run/visualization").iterdir()] == ["kept"]
+
+
+def test_the_mean_of_all_orientations_is_one_way_to_enlarge(images: Path, tmp_path: Path) -> None:
+    values = options(images, val={"metrics": METRICS, "save_img": True, "selfensemble_testing": True})
+    run_test(values, root=tmp_path)
+    saved = np.asarray(Image.open(tmp_path / "run/visualization/Set5/odd_run.png"))
+    lr = np.asarray(Image.open(images.with_name("X2") / "odd.png"))
+    engine = Upscaler(2).engine
+    total = np.zeros((*saved.shape,), np.float64)
+    for transposed in (False, True):
+        for down in (1, -1):
+            for across in (1, -1):
+                turned = lr.transpose(1, 0, 2) if transposed else lr
+                turned = np.ascontiguousarray(turned[::down, ::across]).astype(np.float32) / np.float32(255)
+                sr = engine(turned.transpose(2, 0, 1)[None])[0].transpose(1, 2, 0)[::down, ::across]
+                total += sr.transpose(1, 0, 2) if transposed else sr
+    expected = np.rint((total / 8).clip(0, 1) * 255)
+    assert np.abs(saved - expected).max() <= 1
+    assert np.mean(saved != expected) < 1e-3
+    with pytest.raises(ValueError, match="selfensemble_testing: expected whole images"):
+        options(images, tile=32, val={"metrics": METRICS, "selfensemble_testing": True})

@@ -10,6 +10,7 @@ import pytest
 
 from bgai.errors import UsageError
 from bgai.options.evaluation import TestOptions
+from bgai.options.sections import PairedDataset
 from bgai.options.training import TrainOptions
 from bgai.options.yaml_file import read_options
 
@@ -155,7 +156,17 @@ def test_the_files_in_the_repository(scale: int) -> None:
         ("total_iter: 500000", "minutes: 5", "with 'minutes' expected the scheduler"),
         ("total_iter: 500000", "total_iter: 5\n  minutes: 5", "one of 'total_iter' and 'minutes'"),
         ("num_gpu: auto", "num_gpu: auto\nnum_gpu: 0", "6: 'num_gpu' is there already, in line 5"),
-        ("project: ~", "project: bgai", "logger:wandb:project"),
+        ("    betas:", "    task: SR\n    betas:", "unknown key 'task' here; it belongs below datasets"),
+        ("    lr:", "    momentum: 0.9\n    lr:", "momentum: Adam has no such setting"),
+        ("SRModel", "RealESRGANModel", "RealESRGANModel works in a way that is not known here; expected 'SRModel'"),
+        ("SRModel", "swin", "expected a name such as 'SRModel'; found 'swin'"),
+        ("L1Loss", "GANLoss", "'L1Loss', 'MSELoss' or 'CharbonnierLoss'; found 'GANLoss'"),
+        ("    gt_size: 128", "    color: y\n    gt_size: 128", "unknown key 'color'; known here are"),
+        (
+            r"dataroot_lq: datasets\DIV2K\X2_sub",
+            "dataroot_lq: [a, b]",
+            "expected as many folders dataroot_lq as dataroot_gt; found 1 and 2",
+        ),
         ("'{}'", "'x4'", "expected one {} in the place of the name"),
         ("name: run", "name: ../run", "without slashes"),
         ("name: run", "name: [", "not YAML"),
@@ -290,7 +301,7 @@ def test_an_override_with_null_is_the_default(path: Path) -> None:
         ("train:teacher={output: -1}", "greater than or equal to 0; found -1"),
         ("train:teacher={outputs: 1}", "unknown key 'outputs'; did you mean 'output'?"),
         ("train:pixel_opt:loss_weight=0", "pixel_opt.loss_weight: expected more than 0 without a teacher"),
-        ("train:optim_g:type=SGD", "'Adam', 'AdamW' or 'SOAP'; found 'SGD'"),
+        ("train:optim_g:type=Lion", "'Adam', 'AdamW', 'SGD' or 'SOAP'; found 'Lion'"),
         ("train", "expected keys and a value"),
         ("scale:a=1", "'scale' is a value, not a section"),
     ],
@@ -338,7 +349,7 @@ def test_the_files_for_photographs(scale: int) -> None:
     assert train.degradation.jpeg.quality == (25, 96)
     assert options.path.pretrain_network_g == "bgai"
     tests = read_options(ROOT / f"options/test/BGAI/test_photo_x{scale}.yml", TestOptions)
-    sets = {dataset.name: dataset.degradation for dataset in tests.datasets.all()}
+    sets = {each.name: each.degradation for each in tests.datasets.all() if isinstance(each, PairedDataset)}
     assert tests.scale == scale
     assert sets["B100"] is None
     assert (compressed := sets["B100_jpeg40"])

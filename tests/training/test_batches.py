@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -174,3 +175,12 @@ def test_workers_end_when_their_parent_is_killed(folder: Path) -> None:
     for child in alive:
         child.kill()
     assert not alive
+
+
+def test_no_more_workers_than_cores_are_started(folder: Path, recwarn: pytest.WarningsRecorder) -> None:
+    pairs = PairedImages(folder / "hr", folder / "x2", 2)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    batches = FileBatches(pairs, PatchPlan(pairs.sizes(), 8, 2, 1), cores + 3, CPU).since(0)
+    next(batches)
+    assert not recwarn.list
+    assert len(multiprocessing.active_children()) <= cores

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support import texture
 
 from bgai.errors import OutputError
 from bgai.training.log_files import Journal, draw_curves, flattened, read_records, show_messages, smoothed
@@ -70,8 +71,22 @@ def test_nested_values_get_paths_for_names() -> None:
     assert flattened({"loss": 1, "validation": {"Set5": {"psnr": 2}}}) == {"loss": 1, "validation/Set5/psnr": 2}
 
 
-def test_tensorboard_gets_the_same(tmp_path: Path) -> None:
+def test_tensorboard_shows_pictures(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
+        EventAccumulator,
+    )
+
+    journal = Journal(tmp_path, 0, tensorboard=True)
+    journal.picture(4, "Set5/bird", texture(20, 30))
+    journal.close()
+    events = EventAccumulator(str(tmp_path / "tb_logger"))
+    events.Reload()
+    (picture,) = events.Images("Set5/bird")
+    assert (picture.step, picture.height, picture.width) == (4, 20, 30)
+
+
+def test_tensorboard_gets_the_same(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import (
         EventAccumulator,
     )
 

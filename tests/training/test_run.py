@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -24,12 +23,14 @@ from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
 from bgai.options.training import TrainOptions
 from bgai.provenance import commit
+from bgai.training.batches import STOP_SIGNALS
 from bgai.training.distributed import ProcessGroup
 from bgai.training.log_files import read_records
 from bgai.training.memory import saved_bytes
 from bgai.training.run import train
 from bgai.training.run_folder import load_state
 from bgai.training.trainer import Trainer
+from bgai.weights.catalogue import describe
 from bgai.weights.checkpoint import load_network, save_network
 from bgai.weights.history import read_history
 from bgai.weights.reading import read_weights
@@ -71,6 +72,7 @@ def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         },
         "val": {
             "val_freq": 6,
+            "val_at_start": False,
             "metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True}},
         },
         "logger": {"print_freq": 3, "save_checkpoint_freq": 5},
@@ -159,6 +161,16 @@ def test_a_training_remembers_what_it_started_from(values: dict[str, Any], tmp_p
     assert [run.iterations for run in again.history] == [12]
 
 
+def test_a_state_tells_of_its_training(values: dict[str, Any], tmp_path: Path) -> None:
+    first = train(options(values))
+    train(options(values, name="second", train={"total_iter": 2}, path={"pretrain_network_g": str(first)}))
+    entry = describe(tmp_path / "experiments/second/training_states/2.state")
+    assert [run.iterations for run in entry.history] == [12]  # those before its own
+    assert (entry.scale, entry.commit) == (2, commit())
+    assert entry.minutes is not None
+    assert entry.minutes >= entry.history[0].minutes
+
+
 def test_degraded_data_is_told(values: dict[str, Any]) -> None:
     values["datasets"]["train"]["degradation"] = {"jpeg": {"quality": 15}}
     assert read_metadata(train(options(values)))["data"] == "4 images, 0 megapixels, degraded"
@@ -192,6 +204,78 @@ def test_the_average_follows_the_weights(values: dict[str, Any]) -> None:
     torch.testing.assert_close(trainer.average.head.weight, average)
 
 
+@pytest.mark.parametrize("loss", ["L1Loss", "MSELoss", "CharbonnierLoss"])
+def test_the_option_file_chooses_the_loss(values: dict[str, Any], loss: str) -> None:
+    train = {
+        "pixel_opt": {"type": loss, "loss_weight": 2, "eps": 1e-2},
+        "fft_opt": {"type": "FFTLoss", "loss_weight": 0.5},
+    }
+    trainer = Trainer(options(values, train=train), CPU)
+    lr, hr = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32)
+    difference = (trainer.network(lr) - hr).detach()
+    assert trainer.terms == ["pixels", "frequencies"]
+    pixels, frequencies = trainer.step(lr, hr).tolist()
+    expected = {
+        "L1Loss": difference.abs(),
+        "MSELoss": difference**2,
+        "CharbonnierLoss": (difference**2 + 1e-2).sqrt(),
+    }[loss]
+    assert pixels == pytest.approx(2 * float(expected.mean()), rel=1e-5)
+    spectrum = torch.fft.fft2(difference)[..., :17]
+    expected_frequencies = 0.5 * float((spectrum.real.abs() + spectrum.imag.abs()).mean()) / 2
+    assert frequencies == pytest.approx(expected_frequencies, rel=1e-4)
+
+
+def test_the_average_can_have_a_constant_decay(values: dict[str, Any]) -> None:
+    trainer = Trainer(options(values, train={"ema_warmup": False}), CPU)
+    before = trainer.average.head.weight.clone()
+    trainer.step(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32))
+    expected = 0.9 * before + 0.1 * trainer.network.head.weight.detach()
+    torch.testing.assert_close(trainer.average.head.weight, expected)
+
+
+def test_the_log_says_the_rules_and_the_memory(values: dict[str, Any], tmp_path: Path) -> None:
+    train(options(values, train={"total_iter": 3, "warmup_iter": 2}))
+    log = (tmp_path / "experiments/run/train.log").read_text()
+    assert "manual_seed 0, as none was given; ema_decay 0.9, at most n / (n + 10) after n iterations, 0.9 later" in log
+    assert "the full rate is reached at iteration 2; no last batch of an epoch is dropped" in log
+    assert " MiB  0:00:00 left" in log
+    assert read_records(tmp_path / "experiments/run/log.jsonl")[0]["memory_mib"] > 50
+
+
+def test_the_first_weights_are_validated_too(values: dict[str, Any], tmp_path: Path) -> None:
+    values["val"]["val_at_start"] = True
+    train(options(values, train={"total_iter": 5}))
+    train(options(values, train={"total_iter": 7}), auto_resume=True)
+    records = read_records(tmp_path / "experiments/run/log.jsonl")
+    assert [record["iteration"] for record in records if "validation" in record] == [0, 5, 6, 7]
+
+
+def test_the_first_weights_are_not_the_best_of_a_training(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([32.0, 31.0, 30.0])
+    monkeypatch.setattr("bgai.training.monitor.validate", lambda *_: {"psnr": next(scores)})
+    train(options(values, train={"total_iter": 1}, val={"val_at_start": True}))
+    best = tmp_path / "experiments/run/models/net_g_best.safetensors"
+    assert read_metadata(best)["iterations"] == "1"
+    train(options(values, train={"total_iter": 2}), auto_resume=True)
+    assert read_metadata(best)["iterations"] == "1"
+
+
+def test_validation_is_no_part_of_the_speed(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*_: object) -> dict[str, float]:
+        time.sleep(3)
+        return {"psnr": 30.0}
+
+    monkeypatch.setattr("bgai.training.monitor.validate", slowly)
+    train(options(values, train={"total_iter": 6}, val={"val_freq": 1}, logger={"print_freq": 6}))
+    (record,) = (record for record in read_records(tmp_path / "experiments/run/log.jsonl") if "loss" in record)
+    assert record["images_per_second"] > 12 / (6 * 3) * 1.5
+
+
 def test_gradients_are_clipped_to_a_norm(values: dict[str, Any]) -> None:
     trainer = Trainer(options(values, train={"grad_clip": 1e-3}), CPU)
     trainer.step(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32))
@@ -206,6 +290,25 @@ def test_the_option_file_chooses_the_optimizer(values: dict[str, Any]) -> None:
     assert type(optimizer) is torch.optim.AdamW
     (group,) = optimizer.param_groups
     assert (group["betas"], group["weight_decay"]) == ((0.8, 0.9), 0.1)
+    plain = {"type": "SGD", "lr": 1e-3, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}
+    optimizer = Trainer(options({**values, "train": {**values["train"], "optim_g": plain}}), CPU).optimizer
+    assert type(optimizer) is torch.optim.SGD
+    (group,) = optimizer.param_groups
+    assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.9, True, 0.1)
+
+
+def test_what_a_file_of_another_project_means_is_logged(values: dict[str, Any], tmp_path: Path) -> None:
+    path = {"experiments_root": str(tmp_path / "elsewhere")}
+    train(options(values, model_type="SwinIRModel", path=path, train={"total_iter": 1}))
+    log = (tmp_path / "elsewhere/run/train.log").read_text()
+    assert "note: model_type SwinIRModel: taken as SRModel" in log
+    assert not (tmp_path / "experiments").exists()
+
+
+def test_a_trial_has_something_to_see_after_a_few_iterations(values: dict[str, Any]) -> None:
+    trial = options(values).for_trial()
+    assert (trial.name, trial.val.val_freq) == ("debug_run", 8)
+    assert (trial.logger.print_freq, trial.logger.save_checkpoint_freq) == (1, 8)
 
 
 @pytest.mark.parametrize("low", [{"precision": "half"}, {"bfloat16": True}])
@@ -552,7 +655,7 @@ def test_kills_at_any_moment_change_nothing(values: dict[str, Any], tmp_path: Pa
     assert_equal_weights(final_weights(tmp_path), whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_training_that_is_asked_to_stop_saves_and_goes_on(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -563,6 +666,7 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on(
     def asked(self: Trainer, *batch: torch.Tensor) -> torch.Tensor:
         if self.iteration == 6:
             os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)  # as a closed terminal does: to the process, and to its group
         return step(self, *batch)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -604,7 +708,7 @@ def test_changed_options_are_noted(values: dict[str, Any], tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_workers_leave_signals_to_the_training(values: dict[str, Any], tmp_path: Path, number: int) -> None:
     values["datasets"]["train"] |= {"in_memory": False, "num_worker_per_gpu": 1}
     values["train"]["total_iter"] = 10_000
@@ -658,7 +762,7 @@ def test_a_full_disk_stops_and_keeps_the_last_good_state(
     write = Path.write_bytes
 
     def full(self: Path, data: bytes) -> int:
-        if "10.state" in self.name:
+        if (self.parent / "5.state").exists():
             raise OSError(28, "No space left on device")
         return write(self, data)
 
@@ -726,7 +830,8 @@ def test_two_processes_train_as_one_with_twice_the_batch(values: dict[str, Any],
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     arguments = command(values, "--auto_resume", "--launcher", "pytorch")[1:]
     subprocess.run([*launch, *arguments, "--force_yml", "train:total_iter=6"], env=ENVIRONMENT, check=True)
-    subprocess.run([*launch, *arguments], env=ENVIRONMENT, check=True)
+    again = subprocess.run([*launch, *arguments], env=ENVIRONMENT, check=True, capture_output=True, text=True)
+    assert "FutureWarning" not in again.stderr
     one, two = (
         [record["loss"] for record in read_records(tmp_path / f"experiments/{name}/log.jsonl") if "loss" in record]
         for name in ("one", "run")

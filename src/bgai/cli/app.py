@@ -16,6 +16,7 @@ from bgai.cli.console import complain, explain
 from bgai.cli.export import export
 from bgai.cli.info import info
 from bgai.cli.prepare import prepare
+from bgai.cli.runs import runs
 from bgai.cli.serve import serve
 from bgai.cli.settings_file import forget_replaced, read_settings
 from bgai.cli.test import run_test
@@ -86,6 +87,7 @@ for _name, _command, _panel in (
     ("bench", bench, _MACHINE),
     ("prepare", prepare, _TRAINING),
     ("train", train, _TRAINING),
+    ("runs", runs, _TRAINING),
     ("test", run_test, _TRAINING),
 ):
     app.command(_name, cls=_Command, help=_manual(_command), rich_help_panel=_panel)(_command)

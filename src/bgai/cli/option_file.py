@@ -22,6 +22,13 @@ ForceYml = Annotated[
         help="Options in place of the file's, such as  train:minutes=60 name=mine",
     ),
 ]
+TryOut = Annotated[
+    bool,
+    typer.Option(
+        "--debug",
+        help="BasicSR's: a trial named debug_NAME; a training validates and saves every 8 iterations and logs each.",
+    ),
+]
 More = Annotated[list[str] | None, typer.Argument(hidden=True)]
 """What follows the first value of `ForceYml`."""
 

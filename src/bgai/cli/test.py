@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bgai.choices import EngineName
-from bgai.cli.console import needing_extra, out, progress_bar, tell
-from bgai.cli.option_file import ForceYml, More, OptionFile, read_options
+from bgai.cli.console import needing_extra, note, out, progress_bar, tell
+from bgai.cli.option_file import ForceYml, More, OptionFile, TryOut, read_options
 from bgai.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def run_test(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Measure again what was measured before.")] = False,
     force_yml: ForceYml = None,
     more: More = None,
+    debug: TryOut = False,
     launcher: Annotated[str, typer.Option(hidden=True)] = "none",
 ) -> None:
     """Measure weights on sets of test images, from an option file in BasicSR's layout.
@@ -47,24 +49,32 @@ def run_test(
         from bgai.evaluation import run
         from bgai.options.evaluation import TestOptions
     options = read_options(opt, TestOptions, force_yml, more)
+    if debug:
+        options = options.model_copy(update={"name": f"debug_{options.name}"})
     with progress_bar(transient=True) as advance:
         results = run.run_test(
-            options, engine=engine, device=device, only=only or (), afresh=overwrite, progress=advance
+            options, engine=engine, device=device, only=only or (), overwrite=overwrite, progress=advance
         )
-    _show_results(results)
+    for line in options.notes():
+        note(f"note: {line}")
+    _show_results(results, [name for name in results.datasets if not only or name in only])
 
 
-def _show_results(results: Results) -> None:
+def _show_results(results: Results, datasets: Sequence[str]) -> None:
+    """Print a table of the sets' scores, and where the rest is."""
     from rich.table import Table
 
     from bgai.evaluation.result_folder import compared, means
 
-    names = list(results.found[0].scores)
+    if not datasets:
+        tell(str(results.folder / "visualization"))
+        return
+    names = list(results.of_set(datasets[0])[0].scores)
     table = Table("set", "images", *names, "seconds an image", caption="in parentheses: bicubic")
     for column in table.columns[1:]:
         column.justify = "right"
-    for dataset in results.datasets:
-        images = results.of(dataset)
+    for dataset in datasets:
+        images = results.of_set(dataset)
         scores, bicubic = means([image.scores for image in images]), means([image.bicubic for image in images])
         seconds = sum(image.seconds for image in images) / len(images)
         table.add_row(dataset, str(len(images)), *compared(scores, bicubic), f"{seconds:.3f}")

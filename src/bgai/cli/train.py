@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from bgai.cli.console import needing_extra
-from bgai.cli.option_file import ForceYml, More, OptionFile, read_options
+from bgai.cli.option_file import ForceYml, More, OptionFile, TryOut, read_options
 
 
 def train(
@@ -22,6 +22,7 @@ def train(
     ] = "none",
     force_yml: ForceYml = None,
     more: More = None,
+    debug: TryOut = False,
     local_rank: Annotated[int, typer.Option("--local_rank", "--local-rank", hidden=True)] = 0,  # torchrun sets it too
 ) -> None:
     """Train the network from an option file in BasicSR's layout.
@@ -38,5 +39,7 @@ def train(
         from bgai.training.log_files import show_messages
         from bgai.training.run import train as train_from
     options = read_options(opt, TrainOptions, force_yml, more)
+    if debug:
+        options = options.for_trial()
     with show_messages(sys.stdout):
         train_from(options, auto_resume, launcher)

@@ -62,12 +62,30 @@ class FolderImages:
         return read_size(self._paths[key])[:2]
 
 
+class JoinedImages:
+    """The images of several folders or stores; a key is the folder's number, from 1, a slash, and the key there."""
+
+    def __init__(self, parts: Sequence[Images]) -> None:
+        self._places = {f"{number}/{key}": (part, key) for number, part in enumerate(parts, 1) for key in part.keys}
+        self.keys: Sequence[str] = list(self._places)
+
+    def read(self, key: str) -> RgbImage:
+        part, name = self._places[key]
+        return part.read(name)
+
+    def size(self, key: str) -> Size:
+        part, name = self._places[key]
+        return part.size(name)
+
+
 class PairedImages:
     """High-resolution images and their low-resolution versions.
 
     Args:
-        hr: Folder or LMDB store of the high-resolution images; folders are searched to any depth.
-        lr: Folder or store of the low-resolution images; None makes them by MATLAB's bicubic as they are read.
+        hr: Folder or LMDB store of the high-resolution images, or several; folders are searched to any depth. Names of
+            images in several begin with the number of the folder and a slash.
+        lr: Folder or store of the low-resolution images, or as many as `hr` has, in the same order; None makes them by
+            MATLAB's bicubic as they are read.
         scale: Of the high resolution over the low one.
         lmdb: Whether `hr` and `lr` are LMDB stores.
         lr_name: Name of the low-resolution image of a high-resolution one, both without suffix, such as `{}x4`.
@@ -82,8 +100,8 @@ class PairedImages:
 
     def __init__(
         self,
-        hr: Path,
-        lr: Path | None,
+        hr: Path | Sequence[Path],
+        lr: Path | Sequence[Path] | None,
         scale: int,
         *,
         lmdb: bool = False,
@@ -93,20 +111,21 @@ class PairedImages:
         seed: int = 0,
     ) -> None:
         self.scale = scale
-        self._hr_place, self._lr_place, self._lr_name = hr, lr, lr_name
+        self._hr_places, self._lr_places, self._lr_name = _listed_places(hr), _listed_places(lr or ()), lr_name
         self._degradation, self._seed = degradation, seed
-        self._hr = _open_images(hr, lmdb)
-        self._lr = None if lr is None else _open_images(lr, lmdb)
+        self._hr = open_images(self._hr_places, lmdb)
+        self._lr = open_images(self._lr_places, lmdb) if self._lr_places else None
+        hr_text, lr_text = (", ".join(map(str, places)) for places in (self._hr_places, self._lr_places))
         self.names = [key for key in self._hr.keys if only is None or key in only]
         if only is not None and len(self.names) < len(only):
-            raise ImageError(f"{hr}: expected {listed(sorted(only - set(self.names)))} there")
+            raise ImageError(f"{hr_text}: expected {listed(sorted(only - set(self.names)))} there")
         if not self.names:
-            raise ImageError(f"{hr}: the list of names is empty")
+            raise ImageError(f"{hr_text}: the list of names is empty")
         if self._lr is not None:
             known = set(self._lr.keys)
             missing = [key for key in map(self.lr_key, self.names) if key not in known]
             if missing:
-                raise ImageError(f"{lr}: expected {listed(missing)} there")
+                raise ImageError(f"{lr_text}: expected {listed(missing)} there")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -159,8 +178,8 @@ class PairedImages:
         expected = hr[0] // self.scale, hr[1] // self.scale
         if lr != expected:
             raise ImageError(
-                f"{self._lr_place}: {self.lr_key(name)} has {lr[1]} x {lr[0]} pixels; expected"
-                f" {expected[1]} x {expected[0]}, 1/{self.scale} of {self._hr_place / name}"
+                f"{_place(self._lr_places, self.lr_key(name), ': ')} has {lr[1]} x {lr[0]} pixels; expected"
+                f" {expected[1]} x {expected[0]}, 1/{self.scale} of {_place(self._hr_places, name, '/')}"
             )
 
 
@@ -184,8 +203,26 @@ def make_lr(hr: Path, lr: Path, scale: int, lr_name: str = "{}") -> None:
         in_parallel(make, range(len(pairs)))
 
 
-def _open_images(path: Path, lmdb: bool) -> Images:
-    return LmdbImages(path) if lmdb else FolderImages(path)
+def open_images(places: Sequence[Path], lmdb: bool = False) -> Images:
+    """The images of folders, or of LMDB stores.
+
+    Raises:
+        ImageError: One is missing, or empty.
+    """
+    images: list[Images] = [LmdbImages(place) if lmdb else FolderImages(place) for place in places]
+    return images[0] if len(images) == 1 else JoinedImages(images)
+
+
+def _listed_places(places: Path | Sequence[Path]) -> Sequence[Path]:
+    return [places] if isinstance(places, Path) else list(places)
+
+
+def _place(places: Sequence[Path], key: str, joint: str) -> str:
+    """An image's folder and its name there."""
+    if len(places) == 1:
+        return f"{places[0]}{joint}{key}"
+    number, _, name = key.partition("/")
+    return f"{places[int(number) - 1]}{joint}{name}"
 
 
 def in_parallel(call: Callable[[int], T], indices: Sequence[int]) -> list[T]:

@@ -197,7 +197,7 @@ def _images(folder: Path) -> dict[str, Path]:
     if clashes:
         raise ImageError(f"{folder}: sub-images would have the same names: {listed(clashes)}; rename or remove one")
     if not images:
-        raise ImageError(f"{folder}: no pictures in this folder")
+        raise ImageError(f"{folder}: no pictures in this folder itself; folders below it are not searched")
     return images
 
 

@@ -73,12 +73,12 @@ def write_page(results: Results, examples: Sequence[Example]) -> None:
 def _means_table(results: Results) -> Content:
     rows = []
     for dataset in results.datasets:
-        measured = results.of(dataset)
+        measured = results.of_set(dataset)
         ours, bicubic = means([each.scores for each in measured]), means([each.bicubic for each in measured])
         seconds = mean([each.seconds for each in measured])
         speed = sum(each.megapixels for each in measured) / sum(each.seconds for each in measured)
         rows.append([dataset, len(measured), *compared(ours, bicubic), f"{seconds:.3f}", f"{speed:.2f}"])
-    names = list(results.found[0].scores)
+    names = list(results.measurements[0].scores)
     return {"head": ["set", "images", *names, "seconds an image", "megapixels a second"], "rows": rows}
 
 
@@ -123,7 +123,7 @@ def _is_degraded(results: Results, dataset: str) -> bool:
 
 def _psnr_ssim(results: Results, dataset: str) -> tuple[float, float] | None:
     """PSNR and SSIM as papers have them: on the luma, a border of the scale cut; None if they were not measured so."""
-    scores = means([each.scores for each in results.of(dataset)])
+    scores = means([each.scores for each in results.of_set(dataset)])
     values = []
     for kind in ("calculate_psnr", "calculate_ssim"):
         for name, metric in results.run["options"]["val"]["metrics"].items():
@@ -178,9 +178,9 @@ def _readable(points: Mapping[str, tuple[float, float]]) -> list[str]:
 def _time_plot(results: Results) -> Figure:
     figure = Figure(figsize=(6, 4), layout="constrained")
     panel = figure.subplots()
-    metric = next(iter(results.found[0].scores))
+    metric = next(iter(results.measurements[0].scores))
     for index, dataset in enumerate(results.datasets):
-        measured, colour = results.of(dataset), f"C{index}"
+        measured, colour = results.of_set(dataset), f"C{index}"
         for marker, seconds, scores in (
             ("o", [each.seconds for each in measured], [each.scores[metric] for each in measured]),
             ("x", [each.bicubic_seconds for each in measured], [each.bicubic[metric] for each in measured]),
@@ -207,7 +207,7 @@ def _example(example: Example) -> Content:
 
 
 def _images_table(results: Results, dataset: str) -> Content:
-    measured = results.of(dataset)
+    measured = results.of_set(dataset)
     rows = [[each.image, *compared(each.scores, each.bicubic), f"{each.seconds:.3f}"] for each in measured]
     return {"dataset": dataset, "head": ["image", *measured[0].scores, "seconds"], "rows": rows}
 

@@ -23,8 +23,8 @@ def open_pairs(
     """
     degrades = degraded_by is not None and dataset.degradation is not None
     return PairedImages(
-        dataset.dataroot_gt,
-        dataset.dataroot_lq,
+        dataset.gt_folders,
+        dataset.lq_folders or None,
         scale,
         lmdb=dataset.io_backend.type == "lmdb",
         lr_name=dataset.filename_tmpl,

@@ -52,30 +52,30 @@ class Results:
         root: Folder of all results.
         name: Of the test.
         run: All that the figures depend on.
-        afresh: Whether what was found is measured again.
+        overwrite: Whether what was measured before is measured again.
     """
 
-    def __init__(self, root: Path, name: str, run: Run, afresh: bool = False) -> None:
+    def __init__(self, root: Path, name: str, run: Run, overwrite: bool = False) -> None:
         self.folder = root / name
         self.run = dict(run)
         self._lines = self.folder / "images.jsonl"
         earlier_run, earlier = _read_lines(self._lines)
-        same = not afresh and earlier_run == self.run
+        same = not overwrite and earlier_run == self.run
         self._other = earlier_run is not None and not same
-        self.found = earlier if same else []
+        self.measurements = earlier if same else []
 
     def begin(self) -> None:
         """Set results of another run under this name aside, and write what this one is."""
         if self._other:
             set_aside(self.folder)
         with whole_or_nothing(self._lines) as partial:
-            lines = [self.run, *map(_storable, self.found)]  # without a last one that was cut short
+            lines = [self.run, *map(_storable, self.measurements)]  # without a last one that was cut short
             partial.write_text("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines), encoding="utf-8")
         with whole_or_nothing(self.folder / "run.json") as partial:
             partial.write_text(json.dumps(self.run, indent=2) + "\n", encoding="utf-8")
 
     def add(self, measurement: Measurement) -> None:
-        self.found.append(measurement)
+        self.measurements.append(measurement)
         try:
             with self._lines.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(_storable(measurement), allow_nan=False) + "\n")
@@ -83,20 +83,20 @@ class Results:
             raise OutputError(f"{self._lines}: cannot be written: {error.strerror or error}") from error
 
     def has(self, dataset: str, image: str) -> bool:
-        return any(each.dataset == dataset and each.image == image for each in self.found)
+        return any(each.dataset == dataset and each.image == image for each in self.measurements)
 
-    def of(self, dataset: str) -> list[Measurement]:
-        return [each for each in self.found if each.dataset == dataset]
+    def of_set(self, dataset: str) -> list[Measurement]:
+        return [each for each in self.measurements if each.dataset == dataset]
 
     @property
     def datasets(self) -> list[str]:
-        return list(dict.fromkeys(each.dataset for each in self.found))
+        return list(dict.fromkeys(each.dataset for each in self.measurements))
 
     def summarise(self) -> None:
         """Write `metrics.json`: means of the scores and seconds over each set, and the scores of each image."""
         summary = {}
         for dataset in self.datasets:
-            measured = self.of(dataset)
+            measured = self.of_set(dataset)
             summary[dataset] = {
                 **_finite(means([each.scores for each in measured])),
                 "seconds": round(mean([each.seconds for each in measured]), 4),

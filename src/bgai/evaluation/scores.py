@@ -14,8 +14,7 @@ from bgai.errors import MissingExtraError, UsageError
 from bgai.evaluation.device_memory import free_bytes
 from bgai.evaluation.metrics import psnr, ssim
 from bgai.evaluation.result_folder import means
-from bgai.options.evaluation import PyiqaMetric
-from bgai.options.sections import MetricOptions
+from bgai.options.sections import MetricOptions, PyiqaMetric
 from bgai.types import RgbImage
 from bgai.upscaling.tiling import plan_tiles
 from bgai.weights.sources import DEFAULT_HALO

@@ -5,7 +5,7 @@ Keys that BasicSR has and that change nothing here are accepted where its files 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -29,6 +29,8 @@ def forward_slashes(value: object) -> object:
 
 
 AnyPath = Annotated[Path, BeforeValidator(forward_slashes)]
+Folders = AnyPath | Annotated[tuple[AnyPath, ...], Field(min_length=1)]
+"""A folder or store of images, or a list of them."""
 Name = Annotated[str, AfterValidator(checked_name)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -135,17 +137,28 @@ class DegradationOptions(Section):
         )
 
 
-class PairedDataset(Section):
-    """Folders, searched to any depth, or LMDBs of high-resolution images and their low-resolution versions."""
+class Dataset(Section):
+    """What all sets of images have."""
 
     name: Name
-    type: Literal["PairedImageDataset"] = "PairedImageDataset"
-    dataroot_gt: AnyPath
-    dataroot_lq: AnyPath | None = None
-    """None makes the low-resolution images by MATLAB's bicubic as they are read."""
+    task: Literal["SR"] = "SR"
+    """Of CAT, DAT and RGT; super-resolution is the only task here."""
+    io_backend: IoBackend = IoBackend()
+    save_img: bool | None = None
+    """Whether the enlarged images of this set are kept; None is what `val.save_img` says."""
+
+
+class PairedDataset(Dataset):
+    """Folders, searched to any depth, or LMDBs of high-resolution images and their low-resolution versions."""
+
+    type: Literal["PairedImageDataset", "ImageNetPairedDataset"] = "PairedImageDataset"
+    """HAT's ImageNetPairedDataset is one without `dataroot_lq`."""
+    dataroot_gt: Folders
+    dataroot_lq: Folders | None = None
+    """None makes the low-resolution images by MATLAB's bicubic as they are read. Of a list of folders, as many as
+    `dataroot_gt` has, each is the low resolution of the folder in the same place."""
     filename_tmpl: Name = "{}"
     """Name of the low-resolution image of a high-resolution one, both without suffix, such as `{}x4`."""
-    io_backend: IoBackend = IoBackend()
     degradation: DegradationOptions | None = None
     """None leaves the low-resolution images as they are."""
 
@@ -156,8 +169,29 @@ class PairedDataset(Section):
             raise ValueError("expected one {} in the place of the name")
         return value
 
+    @model_validator(mode="after")
+    def _pairs_of_folders(self) -> PairedDataset:
+        if self.type == "ImageNetPairedDataset" and self.dataroot_lq is not None:
+            raise ValueError("dataroot_lq: expected none with ImageNetPairedDataset, which makes its low resolution")
+        if self.dataroot_lq is not None and len(self.lq_folders) != len(self.gt_folders):
+            counts = f"{len(self.gt_folders)} and {len(self.lq_folders)}"
+            raise ValueError(f"expected as many folders dataroot_lq as dataroot_gt; found {counts}")
+        return self
 
-def check_names(datasets: Iterable[PairedDataset]) -> None:
+    @property
+    def gt_folders(self) -> Sequence[Path]:
+        """All of `dataroot_gt`."""
+        return self.dataroot_gt if isinstance(self.dataroot_gt, tuple) else (self.dataroot_gt,)
+
+    @property
+    def lq_folders(self) -> Sequence[Path]:
+        """All of `dataroot_lq`."""
+        if self.dataroot_lq is None:
+            return ()
+        return self.dataroot_lq if isinstance(self.dataroot_lq, tuple) else (self.dataroot_lq,)
+
+
+def check_names(datasets: Iterable[Dataset]) -> None:
     names = [dataset.name for dataset in datasets]
     if len(set(names)) < len(names):
         raise ValueError(f"expected sets of different names; found {', '.join(names)}")
@@ -181,12 +215,40 @@ class NetworkOptions(Section):
         return NetworkConfig(scale, **self.model_dump(exclude={"type", "upscale_factor"}, exclude_none=True))
 
 
+class PyiqaMetric(Section):
+    """A metric of the package pyiqa, over RGB."""
+
+    type: Literal["pyiqa"]
+    metric: str
+    """As pyiqa calls it: `lpips`, `dists`, …"""
+    crop_border: Annotated[int, Field(ge=0)] = 0
+    better: Literal["higher", "lower"] = "higher"
+    """Which values are better, for `net_g_best`; of LPIPS and DISTS, lower ones."""
+
+
 class MetricOptions(Section):
     type: Literal["calculate_psnr", "calculate_ssim"]
     crop_border: Annotated[int, Field(ge=0)]
     test_y_channel: bool = False
     better: Literal["higher", "lower"] = "higher"
     """Which values are better, for `net_g_best`."""
+
+
+Metric = Annotated[MetricOptions | PyiqaMetric, Field(discriminator="type")]
+
+
+def check_model_type(value: object, refused: Sequence[str]) -> object:
+    """Other networks' classes differ from SRModel in keys of their own, which are refused, or train in another way."""
+    if not isinstance(value, str) or not value.endswith("Model"):
+        raise ValueError(f"expected a name such as 'SRModel'; found {value!r}")
+    if any(part in value for part in refused):
+        raise ValueError(f"{value} works in a way that is not known here; expected 'SRModel'")
+    return value
+
+
+def model_note(model_type: str) -> list[str]:
+    """A line for the user where the file names the class of another network."""
+    return [] if model_type in ("SRModel", "TileModel") else [f"model_type {model_type}: taken as SRModel"]
 
 
 def check_factor(network: NetworkOptions, scale: int) -> None:

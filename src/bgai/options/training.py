@@ -5,20 +5,31 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from bgai.errors import BgaiError
 from bgai.options.sections import (
     AnyPath,
     Fraction,
-    MetricOptions,
+    Metric,
     Name,
     NetworkOptions,
     NotNegative,
     PairedDataset,
     check_factor,
+    check_model_type,
     check_names,
     forward_slashes,
+    model_note,
 )
 from bgai.options.yaml_file import Section
 from bgai.types import Precision
@@ -58,6 +69,8 @@ class TrainDatasets(Section):
             if key.split("_")[0] != "val":
                 raise ValueError(f"unknown key {key!r}; expected 'train', and 'val' or names that begin with 'val_'")
         check_names(self.validation.values())
+        if self.train.meta_info_file is not None and len(self.train.gt_folders) > 1:
+            raise ValueError("train.meta_info_file: expected one folder dataroot_gt with a list of names")
         return self
 
     @property
@@ -72,14 +85,33 @@ class PathOptions(Section):
     """False takes weights of another scale too: the body as it is, the last convolution resampled."""
     param_key_g: Literal["params", "params_ema"] = "params_ema"
     resume_state: AnyPath | None = None
+    """The state of a training to go on from."""
+    experiments_root: AnyPath | None = None
+    """Folder of all trainings; None is `experiments`."""
 
 
 class OptimizerOptions(Section):
-    type: Literal["Adam", "AdamW", "SOAP"] = "Adam"
+    type: Literal["Adam", "AdamW", "SGD", "SOAP"] = "Adam"
     lr: PositiveFloat
     weight_decay: NotNegative = 0
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    """Of Adam, AdamW and SOAP."""
     eps: PositiveFloat = 1e-8
+    """Of Adam, AdamW and SOAP."""
+    momentum: Fraction = 0
+    """Of SGD."""
+    nesterov: bool = False
+    """Of SGD."""
+
+    @model_validator(mode="after")
+    def _settings_of_its_type(self) -> OptimizerOptions:
+        others = ("betas", "eps") if self.type == "SGD" else ("momentum", "nesterov")
+        defaults = type(self).model_fields
+        if given := [name for name in others if getattr(self, name) != defaults[name].default]:
+            raise ValueError(f"{given[0]}: {self.type} has no such setting")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov: expected a momentum above 0")
+        return self
 
 
 class MultiStepLR(Section):
@@ -129,9 +161,21 @@ Scheduler = Annotated[
 
 
 class PixelLoss(Section):
-    type: Literal["L1Loss"] = "L1Loss"
+    type: Literal["L1Loss", "MSELoss", "CharbonnierLoss"] = "L1Loss"
+    """The mean over all samples of the absolute difference d, of its square, or of the root of d² + `eps`."""
     loss_weight: NotNegative = 1
     """0, with a teacher, learns from that alone."""
+    reduction: Literal["mean"] = "mean"
+    eps: PositiveFloat = 1e-12
+    """Of CharbonnierLoss."""
+
+
+class FrequencyLoss(Section):
+    """The mean absolute difference of the real and imaginary parts of the patches' Fourier transforms, which are not
+    normalised."""
+
+    type: Literal["FFTLoss"]
+    loss_weight: PositiveFloat = 1
     reduction: Literal["mean"] = "mean"
 
 
@@ -168,19 +212,26 @@ class TrainingOptions(Section):
     optim_g: OptimizerOptions
     scheduler: Scheduler
     pixel_opt: PixelLoss = PixelLoss()
+    fft_opt: FrequencyLoss | None = None
+    """A term of the loss beside `pixel_opt`, of SAFMN."""
     teacher: TeacherOptions | None = None
     total_iter: PositiveInt | None = None
     minutes: PositiveFloat | None = None
     """Instead of `total_iter`: the schedule is stretched over this time, however fast the machine is."""
     warmup_iter: int = -1
+    """The rate rises in equal steps from 0, and reaches its full value at this iteration."""
     ema_decay: Fraction = 0
     """Of the moving average of the weights, which is what is validated and kept; 0 is none."""
+    ema_warmup: bool = True
+    """After n iterations the decay is at most n / (n + 10), so that the average forgets the first weights; false is
+    BasicSR's constant decay."""
     grad_clip: PositiveFloat | None = None
     """Largest norm of the gradient; None leaves it alone."""
     precision: Annotated[Precision, BeforeValidator(_precision)] = Field(
-        "float32", validation_alias=AliasChoices("precision", "bfloat16")
+        "float32", validation_alias=AliasChoices("precision", "bfloat16", "use_amp")
     )
-    """`half` computes in bfloat16 where autocasting allows; weights stay in float32. `bfloat16: true` is the same."""
+    """`half` computes in bfloat16 where autocasting allows; weights stay in float32. `bfloat16: true` and `use_amp:
+    true` are the same."""
     accumulate: PositiveInt | None = None
     """Parts in which a batch is computed, one after the other, with the same result in less memory. None takes as many
     as the free memory asks for."""
@@ -201,7 +252,7 @@ class TrainingOptions(Section):
             raise ValueError(
                 f"scheduler: the periods end after {sum(self.scheduler.periods)} iterations; expected {self.total_iter}"
             )
-        if self.teacher is None and self.pixel_opt.loss_weight == 0:
+        if self.teacher is None and self.fft_opt is None and self.pixel_opt.loss_weight == 0:
             raise ValueError("pixel_opt.loss_weight: expected more than 0 without a teacher")
         if self.fused and self.teacher and self.teacher.maps:
             raise ValueError(
@@ -212,12 +263,17 @@ class TrainingOptions(Section):
 
 class ValidationOptions(Section):
     val_freq: PositiveInt = 5000
+    val_at_start: bool = True
+    """Validate before the first step too: a score to compare with, and faults of validation are met at once."""
     save_img: bool = False
     suffix: Name | None = None
     """Ends the names of the pictures; None takes the iteration."""
     pbar: bool = True
     """Of BasicSR; changes nothing."""
-    metrics: dict[str, MetricOptions] = Field(default_factory=dict)
+    use_chop: bool = False
+    """Of CAT and DAT; images that do not fit into memory are always enlarged in tiles."""
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+    """By the names that logs have."""
     best_metric: str | None = None
     """The metric whose mean over the validation sets chooses `net_g_best`; None takes the first. Its `better` says
     whether higher or lower values are better."""
@@ -231,9 +287,10 @@ class ValidationOptions(Section):
 
 
 class WandbOptions(Section):
-    project: None = None
-    """Not supported: the curves go to TensorBoard, `log.jsonl` and `curves.png`."""
-    resume_id: None = None
+    """Accepted, with a note: nothing is sent; the curves are in TensorBoard's files, `log.jsonl` and `curves.png`."""
+
+    project: str | None = None
+    resume_id: str | None = None
 
 
 class LoggerOptions(Section):
@@ -256,7 +313,10 @@ class TrainOptions(Section):
     """A whole option file for training."""
 
     name: Name
-    model_type: Literal["SRModel"] = "SRModel"
+    model_type: Annotated[
+        str, AfterValidator(lambda value: check_model_type(value, ("GAN", "Real", "Video", "EDVR", "Tile")))
+    ] = "SRModel"
+    """Classes of other networks are taken as SRModel."""
     scale: Literal[2, 3, 4]
     num_gpu: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     """0 trains on the CPU; several GPUs need torchrun."""
@@ -268,6 +328,18 @@ class TrainOptions(Section):
     val: ValidationOptions = ValidationOptions()
     logger: LoggerOptions = LoggerOptions()
     dist_params: DistributedOptions = DistributedOptions()
+    use_amp: bool = False
+    """The same as `train.precision: half`."""
+    print_network: bool = False
+    """Of SRFormer; changes nothing: `bgai info` shows networks."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _amp_is_half(cls, values: object) -> object:
+        train = values.get("train") if isinstance(values, dict) else None
+        if isinstance(values, dict) and isinstance(train, dict) and values.get("use_amp") is True:
+            return {**values, "train": {"precision": "half", **train}}
+        return values
 
     @model_validator(mode="after")
     def _agree(self) -> TrainOptions:
@@ -279,6 +351,31 @@ class TrainOptions(Section):
         except BgaiError as error:
             raise ValueError(f"network_g: {error}") from error
         return self
+
+    def for_trial(self) -> TrainOptions:
+        """What BasicSR makes of a file with `--debug`: another name, and something to see after a few iterations."""
+        val = self.val.model_copy(update={"val_freq": 8})
+        logger = self.logger.model_copy(update={"print_freq": 1, "save_checkpoint_freq": 8})
+        return self.model_copy(update={"name": f"debug_{self.name}", "val": val, "logger": logger})
+
+    def notes(self) -> list[str]:
+        """What the user should know about how the file is understood."""
+        wandb = self.logger.wandb.project
+        sent = [f"wandb project {wandb}: nothing is sent; see log.jsonl and curves.png"] if wandb else []
+        return model_note(self.model_type) + sent
+
+    def rules(self) -> str:
+        """What other programs have otherwise, in one line."""
+        train, given = self.train, "manual_seed" in self.model_fields_set
+        rules = [f"manual_seed {self.manual_seed}{'' if given else ', as none was given'}"]
+        if train.ema_decay:
+            rises = (
+                f"at most n / (n + 10) after n iterations, {train.ema_decay} later" if train.ema_warmup else "constant"
+            )
+            rules.append(f"ema_decay {train.ema_decay}, {rises}")
+        if train.warmup_iter > 0:
+            rules.append(f"the full rate is reached at iteration {train.warmup_iter}")
+        return "; ".join([*rules, "no last batch of an epoch is dropped"])
 
     def as_json(self) -> str:
         """All settings."""
@@ -295,4 +392,12 @@ def _without_places(values: Any) -> Any:
     return {key: _without_places(value) for key, value in values.items() if key not in _PLACES}
 
 
-_PLACES = ("dataroot_gt", "dataroot_lq", "meta_info_file", "pretrain_network_g", "resume_state", "weights")
+_PLACES = (
+    "dataroot_gt",
+    "dataroot_lq",
+    "experiments_root",
+    "meta_info_file",
+    "pretrain_network_g",
+    "resume_state",
+    "weights",
+)

@@ -26,6 +26,7 @@ _MAX_DEPTH = 50
 _MAX_LENGTH = 4_000
 _MAX_INTEGER = 2**63 - 1
 _SHOWN = 200  # characters of a wrong option that messages repeat
+_NEAR = 0.75  # how like an unknown key a known one must be to be named, by difflib's ratio
 
 
 class Section(BaseModel):
@@ -220,11 +221,13 @@ def _unknown(keys: list[str], kind: type[Section]) -> str:
     key, beside = keys[-1], _keys_beside(keys, kind)
     sections = dict(_sections(kind))
     elsewhere = [":".join(parents) or "the top" for parents, names in sections.items() if key in names]
-    if near := difflib.get_close_matches(key, beside, n=1):
+    if key in beside:
+        return f"unknown key {key!r} here; it goes with another 'type'"
+    if near := difflib.get_close_matches(key, beside, n=1, cutoff=_NEAR):
         return f"unknown key {key!r}; did you mean {near[0]!r}?"
     if elsewhere:
         return f"unknown key {key!r} here; it belongs below {elsewhere[0]}"
-    if near := difflib.get_close_matches(key, set().union(*sections.values()), n=1):
+    if near := difflib.get_close_matches(key, set().union(*sections.values()), n=1, cutoff=_NEAR):
         return f"unknown key {key!r}; did you mean {near[0]!r}?"
     return f"unknown key {key!r}; known here are {', '.join(sorted(beside))}"
 

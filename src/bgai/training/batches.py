@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
@@ -26,6 +27,9 @@ from bgai.errors import BgaiError, ImageError
 from bgai.evaluation.device_memory import free_bytes
 from bgai.training.patches import Patches, PatchPlan
 from bgai.types import RgbImage, Size
+
+STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""What asks a training to stop; Windows has no SIGHUP."""
 
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
@@ -44,10 +48,12 @@ class FileBatches:
 
     def __init__(self, pairs: PairedImages, plan: PatchPlan, workers: int, device: torch.device) -> None:
         self._dataset = _PatchDataset(pairs, plan)
-        self._workers = workers
+        self._workers = min(workers, _cores())  # more wait for each other, of which PyTorch warns
         self._device = device
 
     def since(self, iteration: int) -> Iterator[Batch]:
+        if self._workers and os.name == "posix":
+            _start_helpers()
         loader: DataLoader[Any] = DataLoader(
             self._dataset,
             batch_size=None,  # an item is a batch
@@ -62,6 +68,26 @@ class FileBatches:
                 raise item
             lr, hr = (side.to(self._device, non_blocking=True) for side in item)
             yield to_floats(lr), to_floats(hr)
+
+
+def _start_helpers() -> None:
+    """Start the processes by which Python starts workers, such that a closed terminal does not end them.
+
+    They ignore SIGINT and SIGTERM by themselves, and what is ignored when a process starts stays ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no other one may set signals
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+        resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 class _PatchDataset(Dataset[Any]):
@@ -95,7 +121,7 @@ def _prepare_worker(_: int) -> None:
     torch.set_num_threads(1)
     end_with_parent()
     # A terminal sends them to all processes; when to stop is the main one's decision.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 

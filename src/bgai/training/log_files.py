@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from bgai.atomic_files import whole_or_nothing
 from bgai.errors import MissingExtraError, OutputError
 from bgai.evaluation.result_folder import mean
+from bgai.types import RgbImage
 
 _logger = logging.getLogger("bgai.training")
 
@@ -40,7 +41,8 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{folder}: cannot be made a folder: {error.strerror or error}") from error
-        kept = [record for record in read_records(self.records) if record["iteration"] <= iteration]
+        records = read_records(self.records) if iteration else []  # of a training that begins, none are kept
+        kept = [record for record in records if record["iteration"] <= iteration]
         with whole_or_nothing(self.records) as partial:
             partial.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
         self._board = _tensorboard(folder / "tb_logger", iteration) if tensorboard else None
@@ -54,6 +56,11 @@ class Journal:
         if self._board:
             for name, value in flattened(values).items():
                 self._board.add_scalar(name, value, iteration)
+
+    def picture(self, iteration: int, name: str, pixels: RgbImage) -> None:
+        """Show a picture, H x W x 3, in TensorBoard."""
+        if self._board:
+            self._board.add_image(name, pixels, iteration, dataformats="HWC")
 
     def close(self) -> None:
         if self._board:
@@ -128,6 +135,8 @@ def _panel(name: str) -> tuple[str, str] | None:
 
 
 _SMOOTHED_POINTS = 100
+LONG_CURVE = 2 * _SMOOTHED_POINTS
+"""Points from which on a curve is drawn smoothed."""
 
 
 def smoothed(iterations: Sequence[int], values: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -157,7 +166,7 @@ def draw_curves(records: Sequence[Record], target: Path, title: str) -> None:
         figure.subplots(1, max(len(panels), 1), squeeze=False)[0], panels.items(), strict=False
     ):
         for curve_name, (iterations, values) in curves.items():
-            if metric == "loss" and len(values) >= 2 * _SMOOTHED_POINTS:
+            if metric == "loss" and len(values) >= LONG_CURVE:
                 (raw,) = panel.plot(iterations, values, alpha=0.2, linewidth=0.5)
                 panel.plot(*smoothed(iterations, values), label=curve_name, color=raw.get_color())
             else:

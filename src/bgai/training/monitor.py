@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 from bgai import provenance
 from bgai.atomic_files import whole_or_nothing
 from bgai.datasets.pairs import PairedImages
+from bgai.evaluation.device_memory import peak_bytes
 from bgai.evaluation.result_folder import mean
 from bgai.evaluation.scores import validate
+from bgai.training.comparison import comparison
 from bgai.training.log_files import Journal, draw_curves, read_records
 from bgai.training.run_folder import Experiment
 from bgai.training.trainer import Trainer
@@ -46,17 +49,22 @@ class Report:
         self.validation, self.description = validation, description
         self.options = trainer.options
         self.journal = Journal(experiment.folder, trainer.iteration, self.options.logger.use_tb_logger)
+        self._keeps = {each.name: each.save_img for each in self.options.datasets.validation.values()}
         self._scores: dict[str, dict[str, float]] = {}
         self._best: float | None = None
         for record in read_records(self.journal.records):
-            self._is_best(record.get("validation", {}))
+            if record["iteration"]:
+                self._is_best(record.get("validation", {}))
         self._logged = (trainer.iteration, trainer.seconds)
+        self._besides = 0.0
+        """Seconds since the last line that went into validating and saving."""
         self._saved = trainer.seconds
         with whole_or_nothing(experiment.folder / "options.json") as partial:
             partial.write_text(self.options.model_dump_json(indent=2), encoding="utf-8")
         parameters = sum(parameter.numel() for parameter in trainer.network.parameters())
         self.journal.line(f"{self.options.name}: ×{self.options.scale}, {parameters:,} parameters, {description}")
         self.journal.line(f"{provenance.machine()}; {provenance.versions('torch')}; commit {provenance.commit()}")
+        self.journal.line(self.options.rules())
         for note in notes:
             self.journal.line(f"note: {note}")
         if trainer.iteration:
@@ -67,21 +75,35 @@ class Report:
         trainer, train = self.trainer, self.options.train
         iterations, seconds = trainer.iteration - self._logged[0], max(trainer.seconds - self._logged[1], 1e-9)
         self._logged = (trainer.iteration, trainer.seconds)
-        speed = iterations * self.options.datasets.train.batch_size_per_gpu * trainer.processes.size / seconds
+        stepping = max(seconds - self._besides, 1e-9)
+        self._besides = 0.0
+        speed = iterations * self.options.datasets.train.batch_size_per_gpu * trainer.processes.size / stepping
         rate = trainer.optimizer.param_groups[0]["lr"]
         if train.minutes is not None:
             total, left = "", 60 * train.minutes - trainer.seconds
         else:
             assert train.total_iter is not None
             total, left = f" of {train.total_iter:,}", (train.total_iter - trainer.iteration) * seconds / iterations
-        loss = sum(terms.values())
+        loss, memory = sum(terms.values()), peak_bytes(trainer.processes.device)
         parts = "".join(f"  {name} {value:.5f}" for name, value in terms.items()) if len(terms) > 1 else ""
         self.journal.line(
             f"iteration {trainer.iteration:,}{total}  loss {loss:.5f}{parts}  lr {rate:.2e}  {speed:.1f} images/s"
-            f"  {timedelta(seconds=max(round(left), 0))} left"
+            f"  {memory >> 20:,} MiB  {timedelta(seconds=max(round(left), 0))} left"
         )
         each = {"terms": terms} if len(terms) > 1 else {}
-        self.journal.record(trainer.iteration, loss=loss, **each, lr=rate, images_per_second=round(speed, 2))
+        self.journal.record(
+            trainer.iteration,
+            loss=loss,
+            **each,
+            lr=rate,
+            images_per_second=round(speed, 2),
+            memory_mib=memory >> 20,
+        )
+
+    def before_first_step(self) -> None:
+        """Validate a new training's first weights, if the options say so."""
+        if self.options.val.val_at_start and self.trainer.iteration == 0:
+            self.validate(over=False)
 
     def after_step(self, over: bool, stopping: bool = False) -> None:
         """Save and validate when that is due: the state first, so that nothing that follows can lose it.
@@ -90,6 +112,7 @@ class Report:
             over: Whether this was the last step.
             stopping: Whether the training was asked to stop.
         """
+        started = time.monotonic()
         iteration, logger = self.trainer.iteration, self.options.logger
         minutes = logger.save_checkpoint_minutes
         late = minutes is not None and self.trainer.seconds - self._saved > 60 * minutes
@@ -103,23 +126,27 @@ class Report:
         if saving:
             self._save_weights()
             self._draw_curves()
+        self._besides += time.monotonic() - started
 
     def validate(self, over: bool) -> None:
         """Measure the averaged weights on the validation sets; keep pictures if asked to, and some at the end."""
         options, iteration = self.options.val, self.trainer.iteration
         for dataset, pairs in self.validation.items():
-            kept = pairs.names if options.save_img else pairs.names[: PICTURES_KEPT if over else 0]
+            keeps_all = options.save_img if self._keeps[dataset] is None else self._keeps[dataset]
+            kept = pairs.names if keeps_all else pairs.names[: PICTURES_KEPT if over else 0]
 
             def show(name: str, *images: RgbImage, dataset: str = dataset, kept: Sequence[str] = kept) -> None:
                 if name in kept:
-                    self.experiment.save_triptych(dataset, f"{name}_{options.suffix or iteration}", *images)
+                    pixels = comparison(*images)
+                    self.experiment.save_picture(dataset, f"{name}_{options.suffix or iteration}", pixels)
+                    self.journal.picture(iteration, f"{dataset}/{name}", pixels)
 
             self._scores[dataset] = validate(self.trainer.average, pairs, options.metrics, show)
             values = "  ".join(f"{name} {value:.4f}" for name, value in self._scores[dataset].items())
             self.journal.line(f"iteration {iteration:,}  {dataset}  {values}")
         if self._scores:
             self.journal.record(iteration, validation=self._scores)
-        if self._is_best(self._scores):
+        if iteration and self._is_best(self._scores):  # the first weights are not this training's
             save_network(self.trainer.average, self.experiment.weights("best"), self._metadata())
 
     def _is_best(self, scores: Scores) -> bool:

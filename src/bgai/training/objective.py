@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from bgai.network.model import BGAI, Group
 
 Maps = Sequence[Sequence[Tensor | None]]
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""How far an enlarged picture is from the true one: both B x 3 x sp x sp, to one number."""
 
 
 class Objective(nn.Module):
@@ -29,7 +31,9 @@ class Objective(nn.Module):
     Args:
         network: What is trained.
         teacher: Not trained, and not part of the state of this module; needed for all terms but `pixels`.
-        pixels: Weight of the mean absolute difference from the true pictures.
+        pixels: Weight of the distance from the true pictures.
+        distance: That distance; the mean absolute difference, unless given.
+        frequencies: Weight of the distance between the pictures' Fourier transforms.
         features: Weight of the parts' relative squared errors.
         maps: Weight of the attention maps' relative squared errors.
         output: Weight of the mean absolute difference from the teacher's pictures.
@@ -42,6 +46,8 @@ class Objective(nn.Module):
         teacher: BGAI | None = None,
         *,
         pixels: float = 1,
+        distance: Distance = F.l1_loss,
+        frequencies: float = 0,
         features: float = 0,
         maps: float = 0,
         output: float = 0,
@@ -51,12 +57,19 @@ class Objective(nn.Module):
         self.network = network
         self._teacher = [teacher] if teacher else []  # in a list, so that its tensors are not this module's
         self._ensemble = ensemble
-        weights = {"pixels": pixels, "features": features, "maps": maps, "output": output}
+        self._distance = distance
+        weights = {
+            "pixels": pixels,
+            "frequencies": frequencies,
+            "features": features,
+            "maps": maps,
+            "output": output,
+        }
         self._weights = {name: weight for name, weight in weights.items() if weight > 0}
 
     @property
     def names(self) -> list[str]:
-        """`pixels`, `features`, `maps` and `output`, those that have a weight."""
+        """`pixels`, `frequencies`, `features`, `maps` and `output`, those that have a weight."""
         return list(self._weights)
 
     def forward(self, lr: Tensor, hr: Tensor, variances: Sequence[Tensor] | None = None) -> Tensor:
@@ -71,9 +84,11 @@ class Objective(nn.Module):
         target = None
         if {"features", "maps"} & self._weights.keys():
             terms["features"], terms["maps"], target = forced_errors(self.network, self._teacher[0], lr, variances)
-        if {"pixels", "output"} & self._weights.keys():
+        if {"pixels", "frequencies", "output"} & self._weights.keys():
             sr = self.network(lr).float()
-            terms["pixels"] = F.l1_loss(sr, hr)
+            terms["pixels"] = self._distance(sr, hr)
+            if "frequencies" in self._weights:
+                terms["frequencies"] = spectral_distance(sr, hr)
             if "output" in self._weights:
                 terms["output"] = F.l1_loss(sr, self._target(lr, target))
         return torch.stack([terms[name] * weight for name, weight in self._weights.items()])
@@ -90,6 +105,23 @@ class Objective(nn.Module):
         if self._ensemble:
             return self_ensemble(self._teacher[0], lr)
         return (self._teacher[0](lr) if known is None else known).float()
+
+
+def charbonnier(sr: Tensor, hr: Tensor, eps: float) -> Tensor:
+    """The mean of the root of the squared difference plus `eps`.
+
+    Source: W.-S. Lai et al., Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution (2017).
+    """
+    return torch.sqrt((sr - hr) ** 2 + eps).mean()
+
+
+def spectral_distance(sr: Tensor, hr: Tensor) -> Tensor:
+    """The mean absolute difference of the real and imaginary parts of two-dimensional Fourier transforms, of which
+    the half that says all is taken, not normalised.
+
+    Source: L. Sun et al., Spatially-Adaptive Feature Modulation for Efficient Image Super-Resolution (2023).
+    """
+    return torch.view_as_real(torch.fft.rfft2(sr - hr)).abs().mean()
 
 
 def forced_errors(

@@ -21,7 +21,7 @@ from bgai.evaluation.image_sets import open_pairs
 from bgai.evaluation.scores import unmeasurable
 from bgai.network.config import GRID
 from bgai.options.training import TrainDataset, TrainOptions
-from bgai.training.batches import Batches, FileBatches, MemoryBatches
+from bgai.training.batches import STOP_SIGNALS, Batches, FileBatches, MemoryBatches
 from bgai.training.distributed import Launcher, ProcessGroup, join
 from bgai.training.monitor import Report
 from bgai.training.patches import PatchPlan
@@ -29,9 +29,12 @@ from bgai.training.run_folder import Experiment, State, load_state
 from bgai.training.trainer import Trainer
 from bgai.types import Size
 
+# `timeout` and a closed terminal send a signal to the process and to its group: that is one request.
+ONE_REQUEST_SECONDS = 1.0
+
 
 def train(
-    options: TrainOptions, auto_resume: bool = False, launcher: Launcher = "none", root: Path = Path("experiments")
+    options: TrainOptions, auto_resume: bool = False, launcher: Launcher = "none", root: Path | None = None
 ) -> Path:
     """Train, and leave everything in `root`/NAME. Progress is logged under the name `bgai.training`.
 
@@ -39,7 +42,7 @@ def train(
         options: A parsed option file.
         auto_resume: Go on from the newest whole state there, if there is one.
         launcher: `pytorch` under torchrun.
-        root: Folder of the experiments.
+        root: Folder of the experiments; None is the option file's, or `experiments`.
 
     Returns:
         The file with the averaged weights.
@@ -47,6 +50,7 @@ def train(
     Raises:
         BgaiError: Images are missing or do not match, the loss is no longer finite, the disk is full, …
     """
+    root = root or options.path.experiments_root or Path("experiments")
     with join(launcher, options.num_gpu, options.dist_params.backend) as processes:
         try:
             return _train(options, auto_resume, processes, root)
@@ -72,7 +76,7 @@ def _train(options: TrainOptions, auto_resume: bool, processes: ProcessGroup, ro
     trainer.compile()
     report = None
     if processes.is_first:
-        report = Report(trainer, experiment, data.validation, data.description, data.notes + notes)
+        report = Report(trainer, experiment, data.validation, data.description, options.notes() + data.notes + notes)
     _loop(trainer, data.batches, report)
     return experiment.weights("latest")
 
@@ -169,6 +173,8 @@ def _loop(trainer: Trainer, batches: Batches, report: Report | None) -> None:
     print_freq = trainer.options.logger.print_freq
     losses = torch.zeros(len(trainer.terms), dtype=torch.float64, device=trainer.processes.device)
     steps = 0
+    if report:
+        report.before_first_step()
     clock = time.monotonic()
     with _stop_signals(trainer.processes) as stopped:
         for lr, hr in batches.since(trainer.iteration) if trainer.progress < 1 else ():
@@ -199,21 +205,27 @@ def _loop(trainer: Trainer, batches: Batches, report: Report | None) -> None:
 
 @contextmanager
 def _stop_signals(processes: ProcessGroup) -> Iterator[list[int]]:
-    """A list that is no longer empty once the process was asked to stop; a second time stops it at once.
+    """A list that is no longer empty once the process was asked to stop; asked again, later, it stops at once.
 
     Several processes cannot agree on an iteration without waiting for each other: they stop as they always do.
     """
     asked: list[int] = []
+    asked_at = 0.0
     if processes.size > 1 or threading.current_thread() is not threading.main_thread():
         yield asked
         return
 
     def ask(number: int, _: object) -> None:
-        if asked:
+        nonlocal asked_at
+        if not asked:
+            asked.append(number)
+            asked_at = time.monotonic()
+        elif time.monotonic() - asked_at > ONE_REQUEST_SECONDS:
             raise KeyboardInterrupt
-        asked.append(number)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    # What is ignored, as by nohup, stays so.
+    numbers = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield asked
     finally:

@@ -18,7 +18,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from bgai.atomic_files import remove_leftovers, set_aside, whole_or_nothing
@@ -97,12 +96,8 @@ class Experiment:
                 complain(f"{error}; trying the one before")
         return None
 
-    def save_triptych(self, dataset: str, name: str, lr: RgbImage, sr: RgbImage, hr: RgbImage) -> None:
-        """A picture of LR, enlarged by repeating pixels, SR and HR beside each other."""
-        scale = hr.shape[0] // lr.shape[0]
-        repeated = lr.repeat(scale, axis=0).repeat(scale, axis=1)
-        gap = np.full((len(hr), 4, 3), 255, np.uint8)
-        pixels = np.concatenate((repeated, gap, sr, gap, hr), axis=1)
+    def save_picture(self, dataset: str, name: str, pixels: RgbImage) -> None:
+        """Keep a validation picture, H x W x 3."""
         target = path_within(self.folder / "visualization" / dataset, f"{name.replace('/', '_')}.png")
         save_rgb_png(target, pixels)
 

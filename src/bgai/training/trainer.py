@@ -6,10 +6,14 @@ Source of the recipe: the paper and its option files; low precision, compilation
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -18,12 +22,12 @@ from bgai.errors import BgaiError, WeightsError
 from bgai.evaluation.device_memory import free_bytes
 from bgai.network.fused_attention import fuse
 from bgai.network.model import BGAI
-from bgai.options.training import OptimizerOptions, TeacherOptions, TrainingOptions, TrainOptions
+from bgai.options.training import OptimizerOptions, PixelLoss, TeacherOptions, TrainingOptions, TrainOptions
 from bgai.training.distributed import ProcessGroup
 from bgai.training.initial_weights import start_from_interpolation, start_from_network
 from bgai.training.learning_rate import learning_rate
 from bgai.training.memory import needed_gib, parts_that_fit, saved_bytes
-from bgai.training.objective import Objective
+from bgai.training.objective import Distance, Objective, charbonnier
 from bgai.training.run_folder import State
 from bgai.training.soap import Soap
 from bgai.weights.checkpoint import load_network
@@ -64,13 +68,17 @@ class Trainer:
         self._compiles = options.train.compile
 
     def _make_objective(self) -> Objective:
-        pixels, teacher = self.options.train.pixel_opt.loss_weight, self.options.train.teacher
-        if teacher is None:
-            return Objective(self.network, pixels=pixels)
+        train = self.options.train
+        pixels, distance = train.pixel_opt.loss_weight, _distance(train.pixel_opt)
+        frequencies = 0 if train.fft_opt is None else train.fft_opt.loss_weight
+        if (teacher := train.teacher) is None:
+            return Objective(self.network, pixels=pixels, distance=distance, frequencies=frequencies)
         return Objective(
             self.network,
             _teacher(teacher, self.network).to(self.processes.device),
             pixels=pixels,
+            distance=distance,
+            frequencies=frequencies,
             features=teacher.features,
             maps=teacher.maps,
             output=teacher.output,
@@ -123,9 +131,10 @@ class Trainer:
         # 1 x 1 kernels have strides that mean nothing.
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         devices = [self.processes.device] if self.processes.device.type == "cuda" else None
-        return DistributedDataParallel(
-            objective, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
-        )
+        # Buffers are constants. PyTorch is about to rename the argument that says so.
+        renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+        constants: dict[str, Any] = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
+        return DistributedDataParallel(objective, device_ids=devices, gradient_as_bucket_view=True, **constants)
 
     def spend(self, seconds: float) -> None:
         """Count time, and agree with the other processes on how far the training is."""
@@ -182,8 +191,9 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        # A short memory at first: the average must not hold on to the untrained network.
-        decay = min(self.options.train.ema_decay, self.iteration / (self.iteration + 10))
+        decay = self.options.train.ema_decay
+        if self.options.train.ema_warmup:  # a short memory at first: the average forgets the untrained network
+            decay = min(decay, self.iteration / (self.iteration + 10))
         torch._foreach_lerp_(self._averages, self._weights, 1 - decay)
 
     def state(self) -> State:
@@ -278,9 +288,23 @@ def _teacher(options: TeacherOptions, student: BGAI) -> BGAI:
     return network.train().requires_grad_(False)
 
 
+def _distance(options: PixelLoss) -> Distance:
+    match options.type:
+        case "L1Loss":
+            return F.l1_loss
+        case "MSELoss":
+            return F.mse_loss
+        case "CharbonnierLoss":
+            return partial(charbonnier, eps=options.eps)
+
+
 def _optimizer(options: OptimizerOptions, network: BGAI) -> torch.optim.Optimizer:
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if options.type == "SOAP":
         return Soap(trained, options.lr, options.betas, options.eps, weight_decay=options.weight_decay)
+    if options.type == "SGD":
+        return torch.optim.SGD(
+            trained, options.lr, options.momentum, weight_decay=options.weight_decay, nesterov=options.nesterov
+        )
     kind = torch.optim.AdamW if options.type == "AdamW" else torch.optim.Adam
     return kind(trained, options.lr, options.betas, options.eps, weight_decay=options.weight_decay, fused=True)

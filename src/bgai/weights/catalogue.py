@@ -11,7 +11,7 @@ from typing import Any
 
 from bgai.errors import UsageError, WeightsError
 from bgai.network.config import SCALES, NetworkConfig
-from bgai.weights.history import Run, read_history
+from bgai.weights.history import Run, parse_history, read_history
 from bgai.weights.reading import read_weights
 from bgai.weights.safetensors_file import read_metadata
 from bgai.weights.shapes import tensor_shapes
@@ -25,6 +25,7 @@ from bgai.weights.sources import (
     official_urls,
     shipped_scales,
 )
+from bgai.weights.state_file import read_state_metadata
 
 NAMES = (*SHIPPED_NAMES, "official")
 
@@ -119,9 +120,11 @@ def describe(path: Path, scale: int | None = None) -> Entry:
 
 def _entry(name: str, weights: Weights, purpose: str | None) -> Entry:
     config, tensors = read_weights(weights.file, weights.key)
-    header = read_metadata(weights.file) if weights.file.suffix == ".safetensors" else {}
+    header = _header(weights.file)
     said = {key: _printable(value) for key, value in header.items()}
-    history = [_printable_run(run) for run in read_history(weights.file)] if header else []
+    history = [_printable_run(run) for run in _history(weights.file, header)]
+    # A state's own training is no part of its history yet.
+    own = 0.0 if history and weights.file.suffix != ".state" else _minutes(said.get("minutes")) or 0.0
     return Entry(
         name,
         config.scale,
@@ -131,11 +134,23 @@ def _entry(name: str, weights: Weights, purpose: str | None) -> Entry:
         purpose=said.get("purpose") or purpose,
         data=said.get("data"),
         teacher=said.get("teacher") or next((run.teacher for run in reversed(history) if run.teacher), None),
-        minutes=sum(run.minutes for run in history) or _minutes(said.get("minutes")),
+        minutes=sum(run.minutes for run in history) + own or None,
         commit=said.get("commit"),
         scores=_scores(weights.file, said.get("scores") or said.get("validation")),
         history=history,
     )
+
+
+def _header(file: Path) -> dict[str, str]:
+    if file.suffix == ".state":
+        return read_state_metadata(file)
+    return read_metadata(file) if file.suffix == ".safetensors" else {}
+
+
+def _history(file: Path, header: Mapping[str, str]) -> list[Run]:
+    if file.suffix == ".state":
+        return parse_history(header["history"])
+    return read_history(file) if header else []
 
 
 def _official(scale: int) -> Entry:

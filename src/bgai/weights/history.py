@@ -83,7 +83,7 @@ def run_of(metadata: Mapping[str, str]) -> Run:
 
 def _loss(train: Mapping[str, Mapping[str, float]]) -> str:
     teacher = train.get("teacher", {})
-    weights = {"pixels": train["pixel_opt"]["loss_weight"]}
+    weights = {"pixels": train["pixel_opt"]["loss_weight"], "frequencies": train.get("fft_opt", {}).get("loss_weight")}
     weights |= {name: teacher.get(name, 0) for name in ("features", "maps", "output")}
     return ", ".join(f"{name} {weight:g}" for name, weight in weights.items() if weight)
 
