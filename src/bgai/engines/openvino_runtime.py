@@ -90,6 +90,8 @@ def read_graph(onnx: Path) -> Model:
         RuntimeError: It is no ONNX graph that OpenVINO understands.
     """
     core()
+    if onnx.stat().st_size == 0:  # which the reader takes as a graph without nodes
+        raise RuntimeError("the file is empty")
     try:
         reader = FrontEndManager().load_by_framework("onnx")
         return reader.convert(reader.load(str(onnx)))
