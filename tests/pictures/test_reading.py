@@ -338,3 +338,16 @@ def test_avif_of_more_than_8_bits_keeps_its_levels(depth: int, tmp_path: Path) -
     assert (found[0] == 0).all()
     assert (found[-1] == 65535).all()
     assert np.abs(found - levels[:, None]).max() < 65535 / 2**depth
+
+
+@pytest.mark.parametrize("place", [1, 5], ids=["type", "data"])
+def test_a_damaged_chunk_before_the_pixels_is_no_opaque_picture(place: int, tmp_path: Path) -> None:
+    palette = Image.fromarray(texture(16, 16, 1)[..., 0]).convert("P")
+    palette.save(tmp_path / "a.png", transparency=3)
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[content.index(b"tRNS") + place] ^= 1
+    (tmp_path / "b.png").write_bytes(content)
+    assert read_picture(tmp_path / "a.png").pixels.shape == (16, 16, 4)
+    with pytest.raises(ImageError, match=r"b\.png: damaged: a checksum in it is wrong"):
+        read_picture(tmp_path / "b.png")
+    assert read_picture(tmp_path / "b.png", lenient=True).notes

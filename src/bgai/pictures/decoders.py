@@ -18,7 +18,7 @@ import pyvips
 from bgai.errors import ImageError
 from bgai.pictures.bmp import read_bmp_header, read_bmp_pixels
 from bgai.pictures.extra_formats import JXL_CODESTREAM, JXL_CONTAINER, load_heic, load_jxl
-from bgai.pictures.png_chunks import is_animated
+from bgai.pictures.png_chunks import has_wrong_checksum, is_animated
 from bgai.pictures.size_limit import check_size
 from bgai.pictures.tiff_exif import read_tags, whole_pages
 
@@ -47,6 +47,10 @@ class Opened:
     kind: Kind
     notes: tuple[str, ...] = ()
     """What of the file is not in the image."""
+
+
+class DamagedError(ImageError):
+    """A picture is damaged, and may be decoded in part."""
 
 
 def open_picture(path: Path) -> BinaryIO:
@@ -89,6 +93,8 @@ def open_stream(
     if len(pages) > 1:
         raise ImageError(f"{name}: a file of {len(pages)} pages; extract them and enlarge those")
     animated = kind == "png" and is_animated(file)
+    if kind == "png" and not lenient and has_wrong_checksum(file):
+        raise DamagedError(f"{name}: damaged: a checksum in it is wrong")
     file.seek(0)
     image = _load(file, kind, name, max_pixels, pages[0] if pages else 0, header_alone, lenient)
     frames = image.get("n-pages") if kind in ("gif", "webp", "heif") and image.get_typeof("n-pages") else 1

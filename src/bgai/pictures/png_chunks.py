@@ -39,6 +39,19 @@ def is_animated(file: BinaryIO) -> bool:
     return False
 
 
+def has_wrong_checksum(file: BinaryIO) -> bool:
+    """Whether a chunk before the pixels differs from its CRC-32; libpng would leave it out and go on."""
+    for kind, length in _heads(file):
+        if kind == b"IDAT":
+            break
+        checksum = zlib.crc32(kind)
+        for start in range(0, length, _BLOCK):
+            checksum = zlib.crc32(file.read(min(_BLOCK, length - start)), checksum)
+        if checksum != int.from_bytes(file.read(4), "big"):
+            return True
+    return False
+
+
 def has_resolution(file: BinaryIO) -> bool:
     """Whether a PNG file says how large its pixels are."""
     return any(kind == b"pHYs" for kind, _ in _heads(file))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bgai.errors import BgaiError, ImageError, OutputError
 from bgai.mapped import forget, mapped_file
-from bgai.pictures.decoders import Opened, explain, open_image, open_stream, reason
+from bgai.pictures.decoders import DamagedError, Opened, explain, open_image, open_stream, reason
 from bgai.pictures.gain_map import GainMap, find_gain_map, mentions_gain_map
 from bgai.pictures.jpeg_segments import comments
 from bgai.pictures.png_chunks import COLOURS, Chunk, has_resolution, read_chunks
@@ -140,7 +140,7 @@ def read_picture(
     try:
         return _read_picture(path, max_pixels, scratch, lenient=False)
     except ImageError as error:
-        if not lenient or not isinstance(error.__cause__, pyvips.Error):
+        if not lenient or not (isinstance(error, DamagedError) or isinstance(error.__cause__, pyvips.Error)):
             raise
         picture = _read_picture(path, max_pixels, scratch, lenient=True)
         words = str(error).removeprefix(f"{path}: ")
