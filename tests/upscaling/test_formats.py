@@ -145,7 +145,7 @@ def test_a_folder_with_one_of_everything(tmp_path: Path) -> None:
         make(folder / name)
     for name, (make, _) in REFUSED.items():
         make(folder / name)
-    upscaler = Upscaler(2, "bgai", engine="openvino", tile=96)
+    upscaler = Upscaler(2, "bgai", engine="openvino", tile=112)
     results = {}
     for name in (*KINDS, *GREYS):  # some have the same stem and would claim one output
         settings = OutputSettings(tmp_path / f"out-{name.replace('.', '-')}")

@@ -87,7 +87,7 @@ def test_pictures_from_the_drop_to_the_saved_result(page: Page, tmp_path: Path) 
     page.check("input[name=scale][value='2']", force=True)
     drop(page, good_jpg=good, broken_png=picture()[:40])
     failed = entry(page, "broken.png", "failed")
-    assert page.inner_text(f"{failed} .state").startswith("broken.png: not a picture, or a damaged one")
+    assert page.inner_text(f"{failed} .state").startswith("broken.png: damaged")
     done = entry(page, "good.jpg", "done")
     assert page.inner_text(f"{done} .state") == "photo weights: JPEG of quality about 60"
     assert "12 × 10" in page.inner_text(f"{done} .sizes")

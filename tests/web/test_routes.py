@@ -157,7 +157,7 @@ def test_all_results_come_in_one_archive(client: Client) -> None:
         ("quality=0", "quality 0: expected 1 to 100"),
         ("weights=/etc/passwd", "weights '/etc/passwd': expected one of auto, bgai, photo, official"),
         ("clean=2", "clean 2: expected 0 to 1"),
-        ("format=gif", "format 'gif': expected one of png, jpeg, jpg, webp, tiff, tif"),
+        ("format=gif", "format 'gif': expected one of png, jpeg, jpg, webp, tiff, tif, avif"),
         ("metadata=maybe", "metadata 'maybe': expected true or false"),
         ("tile=64", "option 'tile': expected one of scale, weights, clean, format, quality, metadata"),
         ("client=a/b", "client: expected 1 to 64 letters, digits and hyphens"),
@@ -173,7 +173,7 @@ def test_options_out_of_range_are_refused_in_one_line(client: Client, query: str
     ("content", "status", "message"),
     [
         (b"hello", 415, "not a picture of a kind that is read; expected PNG, JPEG, WebP, TIFF or AVIF"),
-        (picture()[:40], 422, "photo.png: not a picture, or a damaged one; expected PNG, JPEG, WebP, TIFF or AVIF"),
+        (picture()[:40], 422, "photo.png: damaged: no whole header of PNG"),
         (b"", 422, "no picture in the request; expected one as its body, or as 'picture' of a form"),
     ],
 )

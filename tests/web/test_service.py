@@ -48,7 +48,8 @@ def test_jobs_leave_the_queue_and_its_end_ends_waiting() -> None:
         ("", "picture.png"),
         (" ... ", "picture.png"),
         ("a\x00b\n\u202ec.png", "abc.png"),
-        ("photo.heic", "photo.heic.png"),
+        ("photo.heic", "photo.heic"),
+        ("photo.psd", "photo.psd.png"),
         ("x" * 500 + ".png", "x" * 120 + ".png"),
     ],
 )

@@ -6,12 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from bgai.errors import BgaiError, ImageError, UsageError
 from bgai.web.enlarging import Enlarger
 from bgai.web.fair_queue import FairQueue
-from bgai.web.job import Job
+from bgai.web.job import Job, State
 from bgai.web.job_folder import JobFolder
 from bgai.weights.sources import cache_folder
 
@@ -68,9 +69,9 @@ class EngineThread(threading.Thread):
         job.state, job.started, job.pixels_done = "running", time.monotonic(), 0
         self._changed(job)
         folder = self._folder.of(job.id)
+        state: State = "done"
         try:
             self._enlarge(job, folder)
-            job.state = "done"
         except Exception as error:
             if self._unwanted(job):
                 raise _StoppedError from error
@@ -79,12 +80,14 @@ class EngineThread(threading.Thread):
             else:
                 log.exception("job %s", job.id)
                 job.error, job.error_status = f"{job.name}: the service failed; its log says why", 500
-            job.state = "failed"
-        job.finished = time.time()
+            state = "failed"
+        finished = time.time()
         try:
-            self._folder.save(job)
+            self._folder.save(replace(job, state=state, finished=finished))
         except BgaiError as error:
-            job.state, job.error, job.error_status = "failed", error_text(error, folder, job.name), 503
+            state, job.error, job.error_status = "failed", error_text(error, folder, job.name), 503
+        # The state comes last: whoever sees a finished job may remove its folder, in which nothing is written any more.
+        job.finished, job.state = finished, state
 
     def _enlarge(self, job: Job, folder: Path) -> None:
         def progress(done: int, _: int) -> None:
