@@ -17,6 +17,10 @@ import bgai.weights.sources
 # Tensors this small gain nothing from more threads, and lose much where other work holds the cores.
 torch.set_num_threads(1)
 
+# Below a shell that started the tests in the background Ctrl-C is ignored, and would be by all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 SHARED = Path(__file__).parents[2] / "shared"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -662,8 +661,6 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on(
     train(options(values))
     whole = final_weights(tmp_path)
     step = Trainer.step
-    # Ignored, as it is below a shell that started the tests in the background, it would stay ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def asked(self: Trainer, *batch: torch.Tensor) -> torch.Tensor:
         if self.iteration == 6:
@@ -674,7 +671,6 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Trainer, "step", asked)
         train(options(values))
-    signal.signal(signal.SIGINT, before)
     run = tmp_path / "experiments/run"
     assert "stopped after iteration 7" in (run / "train.log").read_text()
     stopped = load_file(run / "models/net_g_latest.safetensors")
