@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import helper
 from PIL import Image
 
+from bgai.datasets.matlab_resize import imresize
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
 from bgai.weights.pth_export import released_tensors
@@ -130,3 +131,18 @@ def picture(path: Path, height: int = 12, width: int = 18) -> Path:
     """Save a picture."""
     Image.fromarray(texture(height, width)).save(path)
     return path
+
+
+PAIR_SIZES = [(60, 48), (40, 72), (36, 36)]  # high resolution
+
+
+def save_pairs(folder: Path) -> Path:
+    """High-resolution images of `PAIR_SIZES` and their halves, in `hr` and `x2`."""
+    (folder / "hr/deep").mkdir(parents=True)
+    (folder / "x2/deep").mkdir(parents=True)
+    for index, size in enumerate(PAIR_SIZES):
+        name = f"{'deep/' if index else ''}{index}.png"
+        hr = texture(*size, seed=index)
+        Image.fromarray(hr).save(folder / "hr" / name)
+        Image.fromarray(imresize(hr, 1 / 2)).save(folder / "x2" / name)
+    return folder

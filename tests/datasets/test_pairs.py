@@ -8,27 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support import texture
+from support import save_pairs, texture
 
 from bgai.datasets.lmdb_store import pack_lmdb
 from bgai.datasets.matlab_resize import imresize
 from bgai.datasets.pairs import PairedImages, make_lr, read_names
 from bgai.errors import ImageError, UsageError
 
-SIZES = [(60, 48), (40, 72), (36, 36)]  # high resolution
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """High-resolution images and their halves."""
-    (tmp_path / "hr/deep").mkdir(parents=True)
-    (tmp_path / "x2/deep").mkdir(parents=True)
-    for index, size in enumerate(SIZES):
-        name = f"{'deep/' if index else ''}{index}.png"
-        hr = texture(*size, seed=index)
-        Image.fromarray(hr).save(tmp_path / "hr" / name)
-        Image.fromarray(imresize(hr, 1 / 2)).save(tmp_path / "x2" / name)
-    return tmp_path
+    return save_pairs(tmp_path)
 
 
 def pairs(folder: Path, **more: Any) -> PairedImages:

@@ -18,8 +18,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from PIL import Image
-from support import texture
+from support import PAIR_SIZES, save_pairs
 
 from bgai.datasets.degradation import BlurModel, DegradationModel, JpegModel, NoiseModel, WebpModel
 from bgai.datasets.matlab_resize import imresize
@@ -29,7 +28,6 @@ from bgai.training.batches import Batch, FileBatches, MemoryBatches
 from bgai.training.patches import PatchPlan
 
 CPU = torch.device("cpu")
-SIZES = [(60, 48), (40, 72), (36, 36)]  # high resolution
 DEGRADATION = DegradationModel(
     clean=0.2,
     blur=BlurModel((0.3, 1.5), probability=0.5),
@@ -41,15 +39,7 @@ DEGRADATION = DegradationModel(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """High-resolution images and their halves."""
-    (tmp_path / "hr/deep").mkdir(parents=True)
-    (tmp_path / "x2/deep").mkdir(parents=True)
-    for index, size in enumerate(SIZES):
-        name = f"{'deep/' if index else ''}{index}.png"
-        hr = texture(*size, seed=index)
-        Image.fromarray(hr).save(tmp_path / "hr" / name)
-        Image.fromarray(imresize(hr, 1 / 2)).save(tmp_path / "x2" / name)
-    return tmp_path
+    return save_pairs(tmp_path)
 
 
 @pytest.fixture
@@ -58,7 +48,7 @@ def pairs(folder: Path) -> PairedImages:
 
 
 def plan(degradation: DegradationModel | None = None, batch_size: int = 5, **more: Any) -> PatchPlan:
-    lr_sizes = [(height // 2, width // 2) for height, width in SIZES]
+    lr_sizes = [(height // 2, width // 2) for height, width in PAIR_SIZES]
     return PatchPlan(lr_sizes, 16, 2, batch_size, degradation=degradation, **{"seed": 7, **more})
 
 
