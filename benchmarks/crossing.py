@@ -131,9 +131,9 @@ def measure(
 
 
 def average(read: Sequence[Compression]) -> str:
-    if bits := [one.bits for one in read if one.bits is not None]:
+    if bits := [picture.bits for picture in read if picture.bits is not None]:
         return f"{statistics.mean(bits):.2f} bits a pixel"
-    return f"{statistics.mean(one.quality or 0 for one in read):.0f}"
+    return f"{statistics.mean(picture.quality or 0 for picture in read):.0f}"
 
 
 def as_image(pixels: Image) -> pyvips.Image:

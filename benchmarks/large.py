@@ -79,8 +79,8 @@ def table(found: dict[str, Results]) -> str:
     head = "| tiles | PSNR | SSIM | seconds an image | farthest from the whole | samples that differ |"
     lines = [head, "|---|---|---|---|---|---|"]
     for way, results in found.items():
-        scores = means([one.scores for one in results.measurements])
-        seconds = mean([one.seconds for one in results.measurements])
+        scores = means([measurement.scores for measurement in results.measurements])
+        seconds = mean([measurement.seconds for measurement in results.measurements])
         cells = [f"{scores['psnr']:.3f}", f"{scores['ssim']:.4f}", f"{seconds:.1f}", *difference(results, found)]
         lines.append(f"| {NAMES[way]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -91,9 +91,11 @@ def difference(results: Results, found: dict[str, Results]) -> tuple[str, str]:
     if whole is None or whole is results:
         return "", ""
     largest, differing, samples = 0, 0, 0
-    for one in results.measurements:
+    for measurement in results.measurements:
         inner = slice(BORDER * SCALE, -BORDER * SCALE)
-        steps = np.abs(enlarged(results, one.image).astype(int) - enlarged(whole, one.image))[inner, inner]
+        steps = np.abs(enlarged(results, measurement.image).astype(int) - enlarged(whole, measurement.image))[
+            inner, inner
+        ]
         largest = max(largest, int(steps.max()))
         differing += int(np.count_nonzero(steps))
         samples += steps.size
@@ -120,12 +122,12 @@ def picture(found: dict[str, Results], hr: Path) -> RgbImage:
         min(max(at - PART // 2, 0), side - PART) for at, side in ((top, worst.shape[0]), (left, worst.shape[1]))
     )
     part = slice(top, top + PART), slice(left, left + PART)
-    above = [original[part], *(one[part] for one in pixels.values())]
+    above = [original[part], *(enlargement[part] for enlargement in pixels.values())]
     below = [np.full((PART, PART, 3), 255, np.uint8)]
-    for one in pixels.values():
-        steps = one[part].astype(int) - pixels["whole"][part]
+    for enlargement in pixels.values():
+        steps = enlargement[part].astype(int) - pixels["whole"][part]
         below.append(np.clip(128 + AMPLIFIED * steps, 0, 255).astype(np.uint8))
-    rows = [np.concatenate([framed(one) for one in row], axis=1) for row in (above, below)]
+    rows = [np.concatenate([framed(cell) for cell in row], axis=1) for row in (above, below)]
     return np.concatenate(rows).repeat(2, 0).repeat(2, 1)
 
 

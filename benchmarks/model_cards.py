@@ -138,7 +138,7 @@ def pair(found: Mapping[str, float] | None) -> str:
 def rows(scale: int, names: Sequence[str]) -> list[dict[str, Pixels]]:
     """A row of pictures for each input: bicubic, and each of the weights."""
     upscalers = {name: Upscaler(scale, name) for name in (*names, "official")}
-    return [row(scale, upscalers, *one) for one in INPUTS]
+    return [row(scale, upscalers, *given) for given in INPUTS]
 
 
 def row(

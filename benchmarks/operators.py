@@ -53,7 +53,7 @@ def main() -> None:
     print("| operator | implementation | count | ms | share |\n|---|---|---|---|---|")
     for kind, seconds in sorted(totals.items(), key=lambda item: -item[1]):
         if seconds > 0.001 * whole:
-            count = sum(one == kind for one in kinds.values())
+            count = sum(other == kind for other in kinds.values())
             print(f"| {kind} | {count} | {seconds * 1000:.1f} | {seconds / whole:.1%} |")
 
 

@@ -53,9 +53,9 @@ def table(scale: int, rows: dict[str, Results]) -> str:
 
 
 def cell(results: Results, dataset: str, bicubic: bool = False) -> str:
-    found = results.of_set(dataset)
-    scores = means([one.bicubic if bicubic else one.scores for one in found])
-    seconds = mean([one.bicubic_seconds if bicubic else one.seconds for one in found])
+    measurements = results.of_set(dataset)
+    scores = means([measurement.bicubic if bicubic else measurement.scores for measurement in measurements])
+    seconds = mean([measurement.bicubic_seconds if bicubic else measurement.seconds for measurement in measurements])
     return f"{scores['psnr']:.3f} / {scores['ssim']:.4f}, {seconds:.2f} s"
 
 

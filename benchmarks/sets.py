@@ -25,13 +25,13 @@ def benchmark_options(
         name: {"type": f"calculate_{name}", "crop_border": scale, "test_y_channel": True} for name in ("psnr", "ssim")
     }
     datasets = {
-        f"test_{compressed(one, quality)}": {
-            "name": compressed(one, quality),
-            "dataroot_gt": originals(testsets / one, scale),
-            "dataroot_lq": testsets / one / f"X{scale}",
+        f"test_{compressed(tested, quality)}": {
+            "name": compressed(tested, quality),
+            "dataroot_gt": originals(testsets / tested, scale),
+            "dataroot_lq": testsets / tested / f"X{scale}",
             **degradation(quality),
         }
-        for one in sets
+        for tested in sets
         for quality in qualities
     }
     return TestOptions.model_validate(

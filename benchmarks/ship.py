@@ -88,7 +88,7 @@ def scores(results: Results, bicubic: bool = False) -> dict[str, dict[str, float
     """Means over each set, of the weights or of bicubic enlargement."""
     found = {}
     for name in results.datasets:
-        mean = means([one.bicubic if bicubic else one.scores for one in results.of_set(name)])
+        mean = means([measurement.bicubic if bicubic else measurement.scores for measurement in results.of_set(name)])
         found[name] = {metric: round(value, PLACES[metric]) for metric, value in mean.items()}
     return found
 

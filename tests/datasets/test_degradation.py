@@ -160,19 +160,21 @@ def test_coding_at_a_phase_moves_nothing(code: Callable[..., RgbImage]) -> None:
 def test_what_is_drawn_has_its_shares() -> None:
     random = rng()
     drawn = [draw(model(EVERYTHING), random) for _ in range(4000)]
-    clean = [one for one in drawn if one == Degradation()]
+    clean = [degradation for degradation in drawn if degradation == Degradation()]
     expected = 0.2 + 0.8 * 0.5 * 0.6 * 0.75 * 0.2  # or nothing happened to be drawn
     assert len(clean) / 4000 == pytest.approx(expected, abs=0.03)
-    blurs = [one.blur for one in drawn if one.blur]
+    blurs = [degradation.blur for degradation in drawn if degradation.blur]
     assert len(blurs) / 4000 == pytest.approx(0.8 * 0.5, abs=0.03)
-    assert np.mean([one.sigmas[0] == one.sigmas[1] for one in blurs]) == pytest.approx(0.5, abs=0.05)
-    assert {0.3 <= sigma <= 1.5 for one in blurs for sigma in one.sigmas} == {True}
-    noises = [one.noise for one in drawn if one.noise]
+    assert np.mean([degradation.sigmas[0] == degradation.sigmas[1] for degradation in blurs]) == pytest.approx(
+        0.5, abs=0.05
+    )
+    assert {0.3 <= sigma <= 1.5 for degradation in blurs for sigma in degradation.sigmas} == {True}
+    noises = [degradation.noise for degradation in drawn if degradation.noise]
     assert len(noises) / 4000 == pytest.approx(0.8 * 0.4, abs=0.03)
-    assert np.mean([one.grey for one in noises]) == pytest.approx(0.3, abs=0.05)
-    assert np.mean([one.poisson for one in noises]) == pytest.approx(0.6, abs=0.05)
-    jpegs = [one.codings for one in drawn if one.codings and one.codings[0].is_jpeg]
-    webps = [one.codings for one in drawn if one.codings and not one.codings[0].is_jpeg]
+    assert np.mean([degradation.grey for degradation in noises]) == pytest.approx(0.3, abs=0.05)
+    assert np.mean([degradation.poisson for degradation in noises]) == pytest.approx(0.6, abs=0.05)
+    jpegs = [degradation.codings for degradation in drawn if degradation.codings and degradation.codings[0].is_jpeg]
+    webps = [degradation.codings for degradation in drawn if degradation.codings and not degradation.codings[0].is_jpeg]
     assert len(webps) / 4000 == pytest.approx(0.8 * 0.25, abs=0.03)
     assert len(jpegs) / 4000 == pytest.approx(0.8 * 0.75 * 0.8, abs=0.03)
     assert np.mean([len(codings) == 2 for codings in jpegs]) == pytest.approx(0.3, abs=0.05)
@@ -185,7 +187,7 @@ def test_what_is_drawn_has_its_shares() -> None:
 def phases(whole: bool) -> set[tuple[int, int]]:
     random = rng()
     drawn = [draw(model(EVERYTHING), random, whole=whole) for _ in range(4000)]
-    return {coding.phase for one in drawn for coding in one.codings}
+    return {coding.phase for degradation in drawn for coding in degradation.codings}
 
 
 def test_blocks_begin_anywhere_in_patches_and_at_the_corner_of_whole_images() -> None:

@@ -31,13 +31,13 @@ def runs(
         from bgai.training.runs import differing_options, find_runs, write_runs_page
     from rich.table import Table
 
-    found = find_runs(root, names or ())
-    options = differing_options(found)
+    runs_shown = find_runs(root, names or ())
+    options = differing_options(runs_shown)
     table = Table("name", "iterations", "best score", "options that differ")
-    for index, run in enumerate(found):
+    for index, run in enumerate(runs_shown):
         differing = "\n".join(f"{name} {values[index]}" for name, values in options.items() if values[index])
         table.add_row(run.name, f"{run.iterations:,}", run.score, differing)
     out.print(table)
     target = page or root / "runs.html"
-    write_runs_page(found, target)
+    write_runs_page(runs_shown, target)
     tell(str(target))

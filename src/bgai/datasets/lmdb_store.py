@@ -140,9 +140,9 @@ def _read_meta(folder: Path) -> dict[str, tuple[int, int]]:
         raise ImageError(f"{folder}: not an LMDB store of images: its {META} is missing or damaged") from None
     sizes = {}
     for number, line in enumerate(lines, 1):
-        if not (found := _META_LINE.fullmatch(line.strip())):
+        if not (match := _META_LINE.fullmatch(line.strip())):
             raise ImageError(f"{meta}: line {number} is {line[:60]!r}; expected NAME.png (H,W,C) LEVEL")
-        sizes[found[1]] = int(found[2]), int(found[3])
+        sizes[match[1]] = int(match[2]), int(match[3])
     return sizes
 
 
@@ -163,8 +163,8 @@ def _open(folder: Path) -> Environment:
 
     environment = lmdb.open(str(folder), readonly=True, lock=False, create=False, readahead=False)
     expected = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    if (found := (folder / "data.mdb").stat().st_size) < expected:
+    if (size := (folder / "data.mdb").stat().st_size) < expected:
         environment.close()
         # Reading behind the end would not raise an error but kill the process.
-        raise ImageError(f"{folder}: cut short: data.mdb has {found} of {expected} bytes; copy or pack it again")
+        raise ImageError(f"{folder}: cut short: data.mdb has {size} of {expected} bytes; copy or pack it again")
     return environment

@@ -31,16 +31,16 @@ class Published:
 
 def published(scale: int) -> list[Published]:
     """All known networks that have figures at a scale, by number of parameters."""
-    found = []
+    networks = []
     for entry in json.loads(Path(__file__).with_name("published_figures.json").read_text(encoding="utf-8")):
         figures = entry["scales"].get(str(scale)) or {}
         scores = {name: (figures[name][0], figures[name][1]) for name in SETS if figures.get(name)}
         if scores:
             parameters = figures.get("parameters_k")
-            found.append(
+            networks.append(
                 Published(entry["name"], entry["year"], entry["source"], parameters, entry["training"], scores)
             )
-    return sorted(found, key=lambda one: one.parameters or 0)
+    return sorted(networks, key=lambda network: network.parameters or 0)
 
 
 def usual_name(dataset: str) -> str | None:

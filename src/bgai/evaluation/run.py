@@ -195,8 +195,8 @@ def _check_images(sets: Sets, options: TestOptions, results: Results, progress: 
             done += 1
             progress(f"{name}: reading", done, total)
 
-        found = pairs.problems(left, count) or unmeasurable(pairs, options.val.metrics)
-        problems += [f"{name}: {problem}" for problem in found]
+        new = pairs.problems(left, count) or unmeasurable(pairs, options.val.metrics)
+        problems += [f"{name}: {problem}" for problem in new]
     _refuse(problems)
 
 

@@ -184,8 +184,8 @@ def _messages(
 ) -> Iterator[str]:
     for problem in error.errors(include_url=False):
         keys = [str(part) for part in problem["loc"]]
-        line, found = _line(root, keys)
-        where = f"{path}:{line}: {':'.join(found)}".removesuffix(": ")
+        line, present = _line(root, keys)
+        where = f"{path}:{line}: {':'.join(present)}".removesuffix(": ")
         for override in overrides:
             parts = override.partition("=")[0].split(":")
             made_it = problem["type"] == "extra_forbidden" and parts[: len(keys)] == keys
@@ -193,7 +193,7 @@ def _messages(
                 where = f"--force_yml {textwrap.shorten(override, _SHOWN)}"
         match problem["type"]:
             case "extra_forbidden":
-                yield f"{where.removesuffix(':'.join(found)).removesuffix(': ')}: {_unknown(keys, kind)}"
+                yield f"{where.removesuffix(':'.join(present)).removesuffix(': ')}: {_unknown(keys, kind)}"
             case "missing":
                 yield f"{where}: expected {keys[-1]!r} here"
             case "value_error":
@@ -205,15 +205,15 @@ def _messages(
 
 def _line(node: yaml.Node, keys: list[str]) -> tuple[int, list[str]]:
     """The line of the deepest of the keys that the file holds, and those keys."""
-    line, found = node.start_mark.line + 1, []
+    line, present = node.start_mark.line + 1, []
     for key in keys:
         if isinstance(node, yaml.MappingNode):
             for name, value in node.value:
                 if name.value == key:
                     line, node = name.start_mark.line + 1, value
-                    found.append(key)
+                    present.append(key)
                     break
-    return line, found
+    return line, present
 
 
 def _unknown(keys: list[str], kind: type[Section]) -> str:
