@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -37,7 +37,7 @@ class _Command:
     content: Callable[[Path], Any]
 
 
-class _Kills:
+class Kills:
     """The command is stopped once or twice, then run to its end: the outputs are those of a run that was not."""
 
     seconds = 4 * _SECONDS
@@ -60,19 +60,28 @@ class _Kills:
         signals = [random.choice(_SIGNALS) for _ in range(random.choice((1, 1, 2)))]
         for number in signals:
             self._stop(folder, number, random.uniform(0, 1.05) * self._duration)
+        self.finish(folder, f"{signals}")
+        return True
+
+    def finish(self, folder: Path, before: str) -> None:
+        """Run the command to its end after what happened before, and compare all that it leaves."""
         self._run(folder)
         if left := leftovers(folder):
-            raise FaultError(f"after {signals} and a run to the end there is still {left}")
-        found = self._outputs(folder)
-        if found != self._expected:
-            differing = [name for name in self._expected if found.get(name) != self._expected[name]]
-            more = sorted(found.keys() - self._expected.keys())
-            raise FaultError(f"after {signals} other outputs: {differing}, and more: {more}")
-        return True
+            raise FaultError(f"after {before} and a run to the end there is still {left}")
+        outputs = self._outputs(folder)
+        if differing := [name for name in self._expected if outputs.get(name) != self._expected[name]]:
+            raise FaultError(f"after {before} other outputs: {differing}")
+        if more := sorted(outputs.keys() - self._expected.keys()):
+            raise FaultError(f"after {before} more outputs: {more}")
+
+    def wrong_outputs(self, folder: Path) -> list[str]:
+        """Outputs that are there and are not those of an undisturbed run."""
+        outputs = {name: content for name, content in self._outputs(folder).items() if ".bgai-" not in name}
+        return [name for name, content in outputs.items() if content != self._expected.get(name)]
 
     def _stop(self, folder: Path, number: signal.Signals, delay: float) -> None:
         before = set(leftovers(folder))
-        process = self._start(folder)
+        process = self.start(folder)
         try:
             messages = process.communicate(timeout=delay)[1]
         except subprocess.TimeoutExpired:
@@ -87,15 +96,16 @@ class _Kills:
             raise FaultError(f"{number.name} after {delay:.2f} s leaves {left}")
 
     def _run(self, folder: Path) -> None:
-        process = self._start(folder)
+        process = self.start(folder)
         messages = process.communicate(timeout=_SECONDS)[1]
         if process.returncode != 0 or "Traceback" in messages:
             raise FaultError(f"run to the end: exit code {process.returncode}: {messages[-300:]}")
 
-    def _start(self, folder: Path) -> subprocess.Popen[str]:
+    def start(self, folder: Path, tracer: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """Run the command in a folder, under the command of a tracer."""
         arguments = [argument.replace("INPUTS", str(self._inputs)) for argument in self._command.arguments]
         return subprocess.Popen(
-            [sys.executable, "-m", "bgai", *arguments],
+            [*tracer, sys.executable, "-m", "bgai", *arguments],
             cwd=folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -126,7 +136,7 @@ def _options(folder: Path, values: dict[str, Any]) -> None:
     (folder / "options.yml").write_text(json.dumps(values))  # JSON is YAML
 
 
-class Enlarging(_Kills):
+class Enlarging(Kills):
     """A folder of pictures is enlarged."""
 
     title = "kills and signals while enlarging a folder"
@@ -138,7 +148,7 @@ class Enlarging(_Kills):
         super().__init__(folder, _Command(arguments, "out/**/*", Path.read_bytes))
 
 
-class Preparing(_Kills):
+class Preparing(Kills):
     """Photographs are cut into sub-images and packed."""
 
     title = "kills and signals while preparing a data set"
@@ -149,7 +159,7 @@ class Preparing(_Kills):
         super().__init__(folder, _Command((*arguments, "--workers", "1"), "out/**/*.png", Path.read_bytes))
 
 
-class Testing(_Kills):
+class Testing(Kills):
     """Weights are measured on a set of images."""
 
     title = "kills and signals while testing"
@@ -181,7 +191,7 @@ def _without_times(path: Path) -> Any:
     return {name: {key: value for key, value in each.items() if key != "seconds"} for name, each in metrics.items()}
 
 
-class Training(_Kills):
+class Training(Kills):
     """A training, on one core, with a state every few iterations."""
 
     title = "kills and signals while training"

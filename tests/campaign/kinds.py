@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from campaign.caches import GraphCaches, LmdbStores, Records
 from campaign.disks import Disks
+from campaign.failing_calls import FailingCalls
 from campaign.kills import Enlarging, Preparing, Testing, Training
 from campaign.option_files import OptionFiles
 from campaign.pictures import Pictures
@@ -19,6 +20,7 @@ KINDS: dict[str, MakeKind] = {
     "records": Records,
     "lmdb": LmdbStores,
     "disks": Disks,
+    "failing-calls": FailingCalls,
     "kills-enlarging": Enlarging,
     "kills-preparing": Preparing,
     "kills-testing": Testing,
