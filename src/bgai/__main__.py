@@ -30,7 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from bgai.cli.app import app
     from bgai.cli.console import complain
 
-    interrupts.stop_in_order()
     try:
         app(arguments, prog_name="bgai")
     except SystemExit as end:

@@ -83,6 +83,7 @@ main()
 def test_an_interrupt_that_was_dropped_is_remembered(tmp_path: Path) -> None:
     code = f"""{LOST}
 from bgai.cli import interrupts
+interrupts.end_at_once()
 interrupts.stop_in_order()
 Lost()
 print("went on")
@@ -129,10 +130,41 @@ main(["weights"])
 
 
 @posix
+def test_an_interrupt_before_the_command_runs_is_silent(tmp_path: Path) -> None:
+    code = """
+import os, signal
+import typer.main
+from bgai.__main__ import main
+get_command = typer.main.get_command
+def interrupted(app):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return get_command(app)
+typer.main.get_command = interrupted
+main(["weights"])
+"""
+    result = python(code, tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGTERM, "", "")
+
+
+@posix
+def test_a_command_in_another_program_leaves_its_signals_alone(tmp_path: Path) -> None:
+    code = """
+import signal
+before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+from typer.testing import CliRunner
+from bgai.cli.app import app
+CliRunner().invoke(app, ["weights"])
+print((signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before)
+"""
+    assert python(code, tmp_path).stdout == "True\n"
+
+
+@posix
 def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
     code = """
 import time
 from bgai.cli import interrupts
+interrupts.end_at_once()
 interrupts.stop_in_order()
 with interrupts.deferred():
     print("ready", flush=True)

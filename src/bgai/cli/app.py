@@ -31,6 +31,7 @@ class _Messages(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            interrupts.stop_in_order()
             super().invoke(ctx)
             interrupts.check()
         except KeyboardInterrupt:

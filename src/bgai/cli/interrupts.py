@@ -17,18 +17,25 @@ _NUMBERS = [
 # `timeout` signals a process and then its group, a closed terminal likewise: that is one request.
 _ONE_REQUEST_SECONDS = 1.0
 
+_own_process = False
 _asked_at: float | None = None
 _deferring = False
 
 
 def end_at_once() -> None:
     """Let signals end the process at once and silently, while there is nothing to tidy up yet, or no longer."""
+    global _own_process
+    _own_process = True
     _handle(signal.SIG_DFL)
 
 
 def stop_in_order() -> None:
-    """Turn the first signal into a KeyboardInterrupt; another one, a second later or more, ends the process at once."""
-    _handle(_stop)
+    """Turn the first signal into a KeyboardInterrupt; another one, a second later or more, ends the process at once.
+
+    Only after `end_at_once`: a program that runs a command within its own process keeps its own handling of signals.
+    """
+    if _own_process:
+        _handle(_stop)
 
 
 def asked() -> bool:
