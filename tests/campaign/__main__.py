@@ -4,7 +4,7 @@
 .venv/bin/python tests/campaign --only pictures --seed 1 --case 1234
 
 Each kind gets an equal share of the time; what one does not need goes to the next. The exit code is 1 if there were
-faults. Needs the extra `dev`; Linux, and root for full disks.
+faults. Needs the extra `dev`; Linux, root for full disks, and strace for failing system calls.
 """
 
 from __future__ import annotations

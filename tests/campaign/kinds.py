@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from campaign.caches import GraphCaches, LmdbStores, Records
 from campaign.disks import Disks
 from campaign.failing_calls import FailingCalls
@@ -20,9 +22,10 @@ KINDS: dict[str, MakeKind] = {
     "records": Records,
     "lmdb": LmdbStores,
     "disks": Disks,
-    "failing-calls": FailingCalls,
     "kills-enlarging": Enlarging,
     "kills-preparing": Preparing,
     "kills-testing": Testing,
     "kills-training": Training,
 }
+if shutil.which("strace"):
+    KINDS["failing-calls"] = FailingCalls
