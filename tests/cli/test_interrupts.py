@@ -96,6 +96,28 @@ except KeyboardInterrupt:
 
 
 @posix
+def test_a_library_that_is_being_loaded_meets_no_interrupt(tmp_path: Path) -> None:
+    """One in C++ may end the process when it does."""
+    code = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == ("openvino" if "upscale" in sys.argv else "torch"):
+            os.kill(os.getpid(), signal.SIGINT)
+            print(name, "went on", flush=True)
+sys.meta_path.insert(0, Interrupting())
+from bgai.__main__ import main
+main()
+"""
+    picture(tmp_path / "a.png")
+    result = python(code, tmp_path, "upscale", "a.png", "-o", "b.png")
+    assert (result.returncode, result.stdout) == (130, "openvino went on\n")
+    (tmp_path / "options.yml").write_text("name: a")
+    result = python(code, tmp_path, "train", "-opt", "options.yml")
+    assert (result.returncode, result.stdout) == (130, "torch went on\n")
+
+
+@posix
 def test_an_error_that_a_library_makes_of_an_interrupt_is_none(tmp_path: Path) -> None:
     code = """
 import os, signal, sys

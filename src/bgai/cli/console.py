@@ -61,13 +61,14 @@ def explain(error: BgaiError | MemoryError, command: Any) -> str:
 
 @contextmanager
 def needing_extra(extra: str, what: str) -> Iterator[None]:
-    """Turn a failed import in the block into an error that names the extra to install.
+    """Turn a failed import in the block into an error that names the extra to install; signals wait for its end.
 
     Raises:
         MissingExtraError: A library is not installed.
     """
     try:
-        yield
+        with interrupts.deferred():
+            yield
     except ModuleNotFoundError as error:
         raise MissingExtraError(extra, what) from error
 

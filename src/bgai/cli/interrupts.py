@@ -55,14 +55,17 @@ def check() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within the block, signals stop the command only at the next `check`, so that no file is left half done."""
+    """Within the block, signals stop the command only at the next `check`.
+
+    So no file is left half done, and no library written in C++ meets an exception where it would end the process.
+    """
     global _deferring
     check()
-    _deferring = True
+    before, _deferring = _deferring, True
     try:
         yield
     finally:
-        _deferring = False
+        _deferring = before
     check()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bgai.choices import EngineName
+from bgai.cli import interrupts
 from bgai.cli.console import needing_extra, note, out, progress_bar, tell
 from bgai.cli.option_file import ForceYml, More, OptionFile, TryOut, read_options
 from bgai.errors import UsageError
@@ -51,7 +52,7 @@ def run_test(
     options = read_options(opt, TestOptions, force_yml, more)
     if debug:
         options = options.model_copy(update={"name": f"debug_{options.name}"})
-    with progress_bar(transient=True) as advance:
+    with interrupts.deferred(), progress_bar(transient=True) as advance:
         results = run.run_test(
             options, engine=engine, device=device, only=only or (), overwrite=overwrite, progress=advance
         )

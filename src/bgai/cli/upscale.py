@@ -250,18 +250,19 @@ def upscale(
     )
 
     def open_upscaler(scale: int | None, weights: WeightsName, clean: float | None) -> Upscaler:
-        found = find_weights(weights, scale, clean)
-        return Upscaler(
-            scale,
-            found,
-            engine,
-            device,
-            tile=tile,
-            halo=halo,
-            precision=precision,
-            compile=compile,
-            memory=COMMAND_MEMORY,
-        )
+        chosen = find_weights(weights, scale, clean)
+        with interrupts.deferred():
+            return Upscaler(
+                scale,
+                chosen,
+                engine,
+                device,
+                tile=tile,
+                halo=halo,
+                precision=precision,
+                compile=compile,
+                memory=COMMAND_MEMORY,
+            )
 
     upscaler = open_upscalers(open_upscaler, scale, weights, clean, sized=size is not None)
     if STREAM in inputs or output == STREAM:
