@@ -88,9 +88,9 @@ class Kills:
             process.send_signal(number)
             messages = process.communicate(timeout=_SECONDS)[1]
         if "Traceback" in messages and ", in main\n" in messages:  # before that, Python is starting
-            raise FaultError(f"{number.name} after {delay:.2f} s: {messages[-200:]}")
+            raise FaultError(f"{number.name} after {delay:.2f} s: {messages[-1500:]}")
         if process.returncode not in (0, 130, -number) and "Traceback" not in messages:
-            raise FaultError(f"{number.name} after {delay:.2f} s: exit code {process.returncode}: {messages[-200:]}")
+            raise FaultError(f"{number.name} after {delay:.2f} s: exit code {process.returncode}: {messages[-1500:]}")
         left = set(leftovers(folder)) - before  # of an earlier SIGKILL
         if left and process.returncode not in (-number, -signal.SIGKILL):
             raise FaultError(f"{number.name} after {delay:.2f} s leaves {left}")
@@ -99,7 +99,7 @@ class Kills:
         process = self.start(folder)
         messages = process.communicate(timeout=_SECONDS)[1]
         if process.returncode != 0 or "Traceback" in messages:
-            raise FaultError(f"run to the end: exit code {process.returncode}: {messages[-300:]}")
+            raise FaultError(f"run to the end: exit code {process.returncode}: {messages[-1500:]}")
 
     def start(self, folder: Path, tracer: Sequence[str] = ()) -> subprocess.Popen[str]:
         """Run the command in a folder, under the command of a tracer."""
