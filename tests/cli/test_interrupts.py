@@ -103,6 +103,7 @@ import os, signal, sys
 class Interrupting:
     def find_spec(self, name, path, target=None):
         if name == ("openvino" if "upscale" in sys.argv else "torch"):
+            sys.meta_path.remove(self)
             os.kill(os.getpid(), signal.SIGINT)
             print(name, "went on", flush=True)
 sys.meta_path.insert(0, Interrupting())
