@@ -22,6 +22,7 @@ from bgai.cli.settings_file import forget_replaced, read_settings
 from bgai.cli.test import run_test
 from bgai.cli.train import train
 from bgai.cli.upscale import upscale
+from bgai.cli.video import video
 from bgai.cli.weights import weights
 from bgai.errors import BgaiError
 
@@ -77,9 +78,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-_PICTURES, _MACHINE, _TRAINING = "Pictures", "Weights and engines", "Training and testing"
+_PICTURES, _MACHINE, _TRAINING = "Pictures and videos", "Weights and engines", "Training and testing"
 for _name, _command, _panel in (
     ("upscale", upscale, _PICTURES),
+    ("video", video, _PICTURES),
     ("serve", serve, _PICTURES),
     ("weights", weights, _MACHINE),
     ("export", export, _MACHINE),
