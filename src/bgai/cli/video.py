@@ -45,7 +45,7 @@ def video(
         VideoCodec | None,
         typer.Option(
             help="How frames are compressed. 'ffv1' loses nothing and makes very large files; 'prores' is for editing.",
-            show_default="h264; hevc from 10 bits; vp9 in .webm",
+            show_default="h264, or hevc from 10 bits; in .webm vp9 or av1",
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
@@ -60,8 +60,8 @@ def video(
     weights: Annotated[
         str,
         typer.Option(
-            help="'photo' for compressed or noisy videos, 'bgai' for clean ones, 'auto' for 'photo', or 'bgai' where the"
-            " video was compressed without loss, 'official' for the authors' weights (downloaded once), or a"
+            help="'photo' for compressed or noisy videos, 'bgai' for clean ones, 'auto' for 'bgai' if the video was"
+            " compressed without loss and 'photo' if not, 'official' for the authors' weights (downloaded once), or a"
             " .safetensors, .pth or .onnx file.",
             rich_help_panel=_WEIGHTS,
         ),

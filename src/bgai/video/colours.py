@@ -74,12 +74,13 @@ class Converter:
     """Converts the frames of one video.
 
     Args:
-        colours: Of the video.
+        source: Of the frames that are read.
+        target: Of the frames that are made.
         deep: Whether arrays have 16 bits a sample, instead of 8.
     """
 
-    def __init__(self, colours: Colours, deep: bool) -> None:
-        self._colours = colours
+    def __init__(self, source: Colours, target: Colours, deep: bool) -> None:
+        self._source, self._target = source, target
         self._rgb = "rgb48le" if deep else "rgb24"
         self._reader, self._writer = VideoReformatter(), VideoReformatter()
 
@@ -90,7 +91,7 @@ class Converter:
             VideoError: swscale cannot convert the format.
         """
         if not frame.format.is_rgb:
-            frame.colorspace, frame.color_range = self._colours.matrix, self._colours.range
+            frame.colorspace, frame.color_range = self._source.matrix, self._source.range
         try:
             return self._reader.reformat(frame, format=self._rgb, interpolation=_EXACT).to_ndarray()
         except (av.FFmpegError, ValueError) as error:
@@ -98,7 +99,7 @@ class Converter:
 
     def from_rgb(self, pixels: NDArray[Any], format: str) -> av.VideoFrame:
         """A frame of pixels in a format of FFmpeg's; arguments as `to_rgb` returns them."""
-        colours = self._colours
+        colours = self._target
         frame = av.VideoFrame.from_ndarray(pixels, self._rgb)
         if av.VideoFormat(format).is_rgb:
             return self._writer.reformat(frame, format=format, interpolation=_EXACT)

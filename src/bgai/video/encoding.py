@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,14 +15,15 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from bgai.choices import VideoCodec
-from bgai.errors import UsageError
+from bgai.errors import OutputError, UsageError
 from bgai.types import Size
-from bgai.video.colours import Colours, is_deep
+from bgai.video.colours import LIMITED, Colours, is_deep
 from bgai.video.source import Scan
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """FFmpeg's name of the container for each ending that an output may have."""
 _APPLE = ("mp4", "mov")
+_SHAPE_IN_FRAMES = ("h264", "hevc")
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to standard error, by itself: nothing but errors
 
 
@@ -120,19 +121,29 @@ def choose_encoding(
         scale: How many times as wide and high it gets.
         colours: What its samples are to mean.
         target: The output, whose ending says what codecs fit.
-        codec: None for VP9 in WebM, HEVC for more than 8 bits, and H.264 for all else.
+        codec: None for H.264 or, for more than 8 bits a sample, HEVC; in WebM for VP9 or AV1.
         crf: The quality; None for the codec's default.
 
     Raises:
         UsageError: `crf` is outside its range.
+        OutputError: The output could not say what shape its pixels have.
     """
     if codec is None:
-        codec = "vp9" if target.suffix.lower() == ".webm" else "hevc" if is_deep(source.format) else "h264"
+        web, deep = target.suffix.lower() == ".webm", is_deep(source.format)
+        codec = ("av1" if deep else "vp9") if web else ("hevc" if deep else "h264")
     encoder = _ENCODERS[codec]
     if crf is not None and encoder.crf is None:
         raise UsageError(f"crf {crf}: {codec} has no such setting", parameter="crf")
     if crf is not None and not 0 <= crf <= encoder.worst:
         raise UsageError(f"crf {crf}: expected 0 to {encoder.worst} for {codec}", parameter="crf")
+    if source.aspect not in (None, 1) and not _says_shape(codec, target):
+        raise OutputError(
+            f"{target}: pixels of the source are {source.aspect} times as wide as high, which {codec} in such a file"
+            " cannot say; choose another codec or an output named .mp4",
+            parameter="codec",
+        )
+    if codec == "prores":  # which knows no other
+        colours = replace(colours, range=LIMITED)
     format, notes = _choose_format(encoder, source.format)
     height, width = source.size[0] * scale, source.size[1] * scale
     if encoder.even and (height % 2 or width % 2):
@@ -145,23 +156,35 @@ def choose_encoding(
     return VideoEncoding(codec, quality, (height, width), format, source.rate, source.aspect, colours), notes
 
 
+def _says_shape(codec: VideoCodec, target: Path) -> bool:
+    """Whether an output can say that pixels are not square; FFmpeg's muxers of Matroska and WebM do not."""
+    return codec in _SHAPE_IN_FRAMES or CONTAINERS[target.suffix.lower()] in _APPLE
+
+
 def _choose_format(encoder: _Encoder, source: str) -> tuple[str, tuple[str, ...]]:
     """The format nearest to the source's among those of the encoder, and what is lost."""
     formats = [each.name for each in Codec(encoder.name, "w").video_formats or ()]
     # Players know no grey video; yuvj formats are others' names for full range.
-    known = [each for each in formats if _is_opaque(each) and (each.startswith("yuv4") or encoder.name == "ffv1")]
-    best, loss = find_best_pix_fmt_of_list(known, source.replace("yuvj", "yuv"), False)
+    suitable = [
+        each
+        for each in formats
+        if not _has_alpha(each) and "yuvj" not in each and (each.startswith("yuv4") or encoder.name == "ffv1")
+    ]
+    wanted = source.replace("yuvj", "yuv")
+    if wanted.startswith("gray") and wanted not in suitable:
+        wanted = wanted.replace("gray", "yuv420p")
+    best, loss = find_best_pix_fmt_of_list(suitable, wanted, False)
     assert best is not None
     notes = []
-    if not _is_opaque(source) and not av.VideoFormat(source).has_palette:
+    if _has_alpha(source) and not av.VideoFormat(source).has_palette:
         notes.append("transparency is left out")
     if loss & PixFmtLoss.DEPTH:
         notes.append(f"{_bits(source)} bits a sample become {_bits(best.name)}")
     return best.name, tuple(notes)
 
 
-def _is_opaque(format: str) -> bool:
-    return not format.startswith("yuvj") and not any(each.is_alpha for each in av.VideoFormat(format).components)
+def _has_alpha(format: str) -> bool:
+    return any(each.is_alpha for each in av.VideoFormat(format).components)
 
 
 def _bits(format: str) -> int:

@@ -21,7 +21,7 @@ from bgai.errors import InWorkError, OutputError, UsageError, VideoError
 from bgai.types import Progress
 from bgai.upscaling.recipe import file_digest, weights_digest
 from bgai.upscaling.upscaler import Upscaler
-from bgai.video.colours import Converter, choose_colours, is_deep
+from bgai.video.colours import Colours, Converter, choose_colours, is_deep
 from bgai.video.encoding import CONTAINERS, VideoEncoding, choose_encoding
 from bgai.video.muxing import check_target, write_container
 from bgai.video.segments import FRAMES, EncodedFrame, Segments
@@ -35,6 +35,8 @@ class VideoPlan:
     source: Path
     target: Path
     scanned: Scan
+    colours: Colours
+    """Of the source."""
     encoding: VideoEncoding
     overwrite: bool
     notes: tuple[str, ...]
@@ -75,7 +77,7 @@ def plan_video(
         source: A video file.
         target: The output; its ending chooses between MP4, MOV, Matroska and WebM.
         scale: 2, 3 or 4.
-        codec: Of the output; None for VP9 in WebM, HEVC for more than 8 bits a sample, and H.264 for all else.
+        codec: Of the output; None for H.264 or, for more than 8 bits a sample, HEVC; in WebM for VP9 or AV1.
         crf: Quality, lower is better; None for the codec's default.
         overwrite: Whether a file that exists may be replaced.
         lenient: Whether a damaged source is enlarged as far as it can be decoded.
@@ -110,7 +112,7 @@ def plan_video(
             "interlaced: each frame holds two moments line by line, which are enlarged as one picture; deinterlace it"
             " before, for better results",
         )
-    return VideoPlan(source, target, scanned, encoding, overwrite, notes)
+    return VideoPlan(source, target, scanned, colours, encoding, overwrite, notes)
 
 
 def suits_photo(scanned: Scan) -> bool:
@@ -177,7 +179,8 @@ class _Work:
     _converter: Converter = field(init=False)
 
     def __post_init__(self) -> None:
-        self._converter = Converter(self.plan.encoding.colours, is_deep(self.plan.scanned.format))
+        plan = self.plan
+        self._converter = Converter(plan.colours, plan.encoding.colours, is_deep(plan.scanned.format))
 
     def make_segments(self) -> None:
         """Decode, enlarge and encode."""
@@ -225,6 +228,6 @@ class _Work:
             self.progress(self.plan.source.name, min(done, total), total)
 
 
-def _as_encoded(packet: av.Packet) -> EncodedFrame:
+def _as_encoded(packet: av.Packet[Any]) -> EncodedFrame:
     assert packet.pts is not None
     return EncodedFrame(packet.pts, packet.is_keyframe, bytes(packet))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -149,7 +150,8 @@ def scan(path: Path, progress: Progress | None = None) -> Scan:
                     f"{path}: changes its size after frame {len(times)}, from {first.width} x {first.height} to"
                     f" {frame.width} x {frame.height}; cut it there"
                 )
-            times.append(_next_time(frame, times, step))
+            time = frame.dts if frame.pts is None else frame.pts
+            times.append(_after(times, step) if time is None else time)
             duration = frame.duration
             interlaced += frame.interlaced_frame
             if progress:
@@ -159,7 +161,7 @@ def scan(path: Path, progress: Progress | None = None) -> Scan:
         if stream.frames > len(times):
             damage.append(f"{len(times)} of {stream.frames} frames are there")
         return Scan(
-            tuple(times),
+            _ascending(times),
             duration or step,
             time_base,
             rate,
@@ -181,20 +183,21 @@ def _estimated_frames(container: InputContainer, stream: VideoStream, rate: Frac
     return int((container.duration or 0) * rate / 1_000_000)
 
 
-def _next_time(frame: VideoFrame, times: list[int], step: int) -> int:
-    """When a frame is shown: as it says, if that is later than the frame before."""
-    time = frame.dts if frame.pts is None else frame.pts
-    if not times:
-        return time or 0
-    return times[-1] + step if time is None else max(time, times[-1] + 1)
+def _after(times: list[int], step: int) -> int:
+    return times[-1] + step if times else 0
+
+
+def _ascending(times: list[int]) -> tuple[int, ...]:
+    """Times in order, each later than the one before: AVI says when frames are decoded and not when they are shown."""
+    ordered: list[int] = []
+    for time in sorted(times):
+        ordered.append(max(time, ordered[-1] + 1) if ordered else time)
+    return tuple(ordered)
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None or len(bytes(data)) < _MATRIX_BYTES:
-        return None
-    matrix: tuple[int, ...] = struct.unpack("=9i", bytes(data)[:_MATRIX_BYTES])
-    return matrix
+    side_data: Any = frame.side_data.get("DISPLAYMATRIX")
+    return None if side_data is None else struct.unpack("=9i", bytes(side_data)[:_MATRIX_BYTES])
 
 
 def _counted(damage: list[str]) -> str:
