@@ -38,6 +38,10 @@ def upscale(
     recursive: Annotated[
         bool, typer.Option("-r", "--recursive", help="Include the pictures in subfolders of folders.")
     ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Go on with pictures that appear in the folders, until Ctrl-C."),
+    ] = False,
     max_megapixels: Annotated[float, typer.Option(help="Refuse inputs that are larger than this.")] = 200,
     lenient: Annotated[
         bool,
@@ -220,6 +224,7 @@ def upscale(
         bgai upscale photo.jpg --width 1920           any size: photo_w1920.jpg
         bgai upscale holiday -r -o big --format webp  a folder and its subfolders
         bgai upscale - --format png <a.jpg >b.png     from and to other programs
+        bgai upscale inbox -o outbox --watch          pictures as they appear
 
     A file bgai.toml, in the current folder or else in that of your configuration, has other defaults for options: in
     its table 'upscale', the line 'scale = 2' stands for --scale 2.
@@ -265,11 +270,16 @@ def upscale(
 
     upscaler = open_upscalers(open_upscaler, scale, weights, clean, sized=size is not None)
     if STREAM in inputs or output == STREAM:
-        if dry_run or json or name:
-            raise UsageError("standard input and output know no --dry-run, --json and --name")
+        if dry_run or json or name or watch:
+            raise UsageError("standard input and output know no --dry-run, --json, --name and --watch")
         enlarge_stream(inputs, upscaler, settings, quiet)
         return
     report = _Report(ctx.command, upscaler, json, quiet)
+    if watch and dry_run:
+        raise UsageError("--watch and --dry-run: leave one of them out")
+    if watch:
+        _watch(inputs, recursive, upscaler, settings, report)
+        return
     plan = plan_jobs(inputs, upscaler.scale, settings, recursive, weights=lambda scale: used_weights(upscaler, scale))
     for failure in plan.failures:
         report.failed(failure)
@@ -306,6 +316,37 @@ def _target_size(
     return TargetSize(factor=factor, width=width, height=height, long_edge=long_edge, megapixels=megapixels)
 
 
+def _watch(
+    folders: Sequence[Path], recursive: bool, upscaler: AnyUpscaler, settings: OutputSettings, report: _Report
+) -> None:
+    """Enlarge what is in folders and what appears there, until a signal ends it."""
+    from bgai.upscaling.batch import Plan, plan_jobs
+    from bgai.upscaling.fitting import used_weights
+    from bgai.upscaling.watching import new_pictures
+
+    whole = Plan()
+    if not report.quiet:
+        note(f"watching {', '.join(map(str, folders))}; Ctrl-C ends it")
+    try:
+        for new in new_pictures(folders, recursive, settings.out):
+            if not new:
+                continue
+            plan = plan_jobs(
+                folders,
+                upscaler.scale,
+                settings,
+                recursive,
+                weights=lambda scale: used_weights(upscaler, scale),
+                only=set(new),
+            )
+            whole.finished += plan.finished
+            for failure in plan.failures:
+                report.failed(failure)
+            _run_jobs(plan.jobs, upscaler, settings, report)
+    finally:
+        report.summarise(whole, False, [])
+
+
 def _run_jobs(jobs: Sequence[Job], upscaler: AnyUpscaler, settings: OutputSettings, report: _Report) -> None:
     """Do the jobs under one progress bar."""
     from bgai.upscaling.batch import run_job
@@ -339,6 +380,7 @@ class _Report:
     upscaler: AnyUpscaler
     json: bool
     quiet: bool
+    enlarged: int = 0
     failures: int = 0
     elsewhere: int = 0
 
@@ -352,6 +394,7 @@ class _Report:
 
     def done(self, job: Job, done: EnlargedFile, seconds: float) -> None:
         """Name the output, and what could not be kept as it was."""
+        self.enlarged += 1
         if self.json:
             used = done.weights or self._weights(job.plan.scale)
             _print_json(**self._facts(job), weights=used, seconds=round(seconds, 3), notes=done.notes)
@@ -380,8 +423,7 @@ class _Report:
 
     def summarise(self, plan: Plan, dry_run: bool, left_out: Sequence[str]) -> None:
         """Count what was done and what was not."""
-        done = len(plan.jobs) + len(plan.failures) - self.failures - self.elsewhere
-        parts = [f"{done} {'to be enlarged' if dry_run else 'enlarged'}"]
+        parts = [f"{len(plan.jobs)} to be enlarged" if dry_run else f"{self.enlarged} enlarged"]
         if plan.finished:
             parts.append(f"{len(plan.finished)} finished before")
         if self.elsewhere:
