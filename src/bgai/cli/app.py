@@ -45,8 +45,30 @@ class _Messages(TyperGroup):
             raise typer.Exit(1) from None
 
 
+_KINDS = {"bool": "", "int": "NUMBER", "int range": "NUMBER", "float": "NUMBER", "path": "PATH", "Path": "PATH"}
+_KINDS |= {"str": "TEXT"}
+
+
 class _Command(TyperCommand):
-    """Takes defaults from the settings file."""
+    """Takes defaults from the settings file, and names values of options in words instead of Python's types."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)
+        for each in params:
+            if not hasattr(each, "display_type"):  # an older typer, which names them in words by itself
+                continue
+            if each.param_type_name == "argument":
+                vars(each)["display_type_rich"] = lambda ctx: None
+            elif each.metavar is None:
+                kind = each.display_type(ctx).strip("<>").removeprefix("list[").removesuffix("]")
+                each.metavar = _KINDS.get(kind, kind)
+        return params
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        unseen = [each for each in self.params if getattr(each, "hidden", False)]
+        hidden = {piece for each in unseen for piece in each.get_usage_pieces(ctx)}
+        pieces = [piece for piece in super().collect_usage_pieces(ctx) if piece not in hidden]
+        return [piece.replace("{", "").replace("}", "") for piece in pieces]
 
     def invoke(self, ctx: Any) -> Any:
         forget_replaced(ctx)

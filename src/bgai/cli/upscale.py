@@ -40,9 +40,9 @@ def upscale(
     ] = False,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Go on with pictures that appear in the folders, until Ctrl-C."),
+        typer.Option("--watch", help="Go on afterwards: enlarge pictures as they appear in the folders, until Ctrl-C."),
     ] = False,
-    max_megapixels: Annotated[float, typer.Option(help="Refuse inputs that are larger than this.")] = 200,
+    max_megapixels: Annotated[float, typer.Option(help="Refuse inputs of more million pixels than this.")] = 200,
     lenient: Annotated[
         bool,
         typer.Option(
@@ -52,34 +52,35 @@ def upscale(
     scale: Annotated[
         int | None,
         typer.Option(
-            help="2, 3 or 4 times the width and height.",
+            help="How many times the width and height: 2, 3 or 4.",
             show_default="that of the weights, or 4",
             rich_help_panel=_SIZE,
         ),
     ] = None,
     factor: Annotated[
         float | None,
-        typer.Option(help="Any number of times the width and height, from 1 to 16.", rich_help_panel=_SIZE),
+        typer.Option(help="How many times the width and height: any number from 1 to 16.", rich_help_panel=_SIZE),
     ] = None,
     width: Annotated[
-        int | None, typer.Option(help="So many pixels wide; the height follows.", rich_help_panel=_SIZE)
+        int | None, typer.Option(help="Width in pixels; the height follows.", rich_help_panel=_SIZE)
     ] = None,
     height: Annotated[
-        int | None, typer.Option(help="So many pixels high; the width follows.", rich_help_panel=_SIZE)
+        int | None, typer.Option(help="Height in pixels; the width follows.", rich_help_panel=_SIZE)
     ] = None,
     fit: Annotated[
         str | None,
         typer.Option(
             metavar="WxH",
-            help="As large as fits into so many pixels, such as 1920x1080; the same as --width and --height together.",
+            help="The largest size within a width and a height in pixels, such as 1920x1080; the same as --width and"
+            " --height together.",
             rich_help_panel=_SIZE,
         ),
     ] = None,
     long_edge: Annotated[
-        int | None, typer.Option(help="So many pixels along the longer side.", rich_help_panel=_SIZE)
+        int | None, typer.Option(help="Length of the longer side in pixels.", rich_help_panel=_SIZE)
     ] = None,
     megapixels: Annotated[
-        float | None, typer.Option(help="So many million pixels in all, at most.", rich_help_panel=_SIZE)
+        float | None, typer.Option(help="Million pixels in all, at most.", rich_help_panel=_SIZE)
     ] = None,
     output: Annotated[
         Path | None,
@@ -97,7 +98,7 @@ def upscale(
     format: Annotated[
         str | None,
         typer.Option(
-            help="png, jpeg, webp, tiff or avif.",
+            help="Format of results: png, jpeg, webp, tiff or avif.",
             show_default="by --output, else that of the input",
             rich_help_panel=_OUTPUT,
         ),
@@ -114,9 +115,11 @@ def upscale(
     ] = None,
     keep_dates: Annotated[
         bool,
-        typer.Option("--keep-dates", help="Give results the date of change of their input.", rich_help_panel=_OUTPUT),
+        typer.Option("--keep-dates", help="Give each result the date of its original.", rich_help_panel=_OUTPUT),
     ] = False,
-    quality: Annotated[int, typer.Option(help="JPEG, WebP and AVIF quality, 1 to 100.", rich_help_panel=_OUTPUT)] = 95,
+    quality: Annotated[
+        int, typer.Option(help="Quality of JPEG, WebP and AVIF, 1 to 100.", rich_help_panel=_OUTPUT)
+    ] = 95,
     lossless: Annotated[
         bool, typer.Option("--lossless", help="Write WebP and AVIF without loss.", rich_help_panel=_OUTPUT)
     ] = False,
