@@ -201,7 +201,7 @@ def decoding_times(numbers: Sequence[int], times: Sequence[int]) -> list[int]:
 
     Example:
         >>> decoding_times([0, 3, 1, 2], [0, 10, 20, 30])
-        [-20, -10, 0, 10]
+        [-10, 0, 10, 20]
     """
     delay = max((place - number for place, number in enumerate(numbers)), default=0)
     step = times[1] - times[0] if len(times) > 1 else 1
