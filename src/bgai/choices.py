@@ -6,3 +6,4 @@ from typing import Literal
 
 EngineName = Literal["auto", "openvino", "torch"]
 Precision = Literal["float32", "half"]
+VideoCodec = Literal["h264", "hevc", "av1", "vp9", "ffv1", "prores"]

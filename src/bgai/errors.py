@@ -27,6 +27,10 @@ class ImageError(BgaiError):
     """A picture cannot be read or is of a kind that is not supported."""
 
 
+class VideoError(BgaiError):
+    """A video cannot be read or is of a kind that is not supported."""
+
+
 class OutputError(BgaiError):
     """An output cannot be written."""
 

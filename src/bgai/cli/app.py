@@ -22,6 +22,7 @@ from bgai.cli.settings_file import forget_replaced, read_settings
 from bgai.cli.test import run_test
 from bgai.cli.train import train
 from bgai.cli.upscale import upscale
+from bgai.cli.video import video
 from bgai.cli.weights import weights
 from bgai.errors import BgaiError
 
@@ -45,8 +46,30 @@ class _Messages(TyperGroup):
             raise typer.Exit(1) from None
 
 
+_KINDS = {"bool": "", "int": "NUMBER", "int range": "NUMBER", "float": "NUMBER", "path": "PATH", "Path": "PATH"}
+_KINDS |= {"str": "TEXT"}
+
+
 class _Command(TyperCommand):
-    """Takes defaults from the settings file."""
+    """Takes defaults from the settings file, and names values of options in words instead of Python's types."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)
+        for each in params:
+            if not hasattr(each, "display_type"):  # an older typer, which names them in words by itself
+                continue
+            if each.param_type_name == "argument":
+                vars(each)["display_type_rich"] = lambda ctx: None
+            elif each.metavar is None:
+                kind = each.display_type(ctx).strip("<>").removeprefix("list[").removesuffix("]")
+                each.metavar = _KINDS.get(kind, kind)
+        return params
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        unseen = [each for each in self.params if getattr(each, "hidden", False)]
+        hidden = {piece for each in unseen for piece in each.get_usage_pieces(ctx)}
+        pieces = [piece for piece in super().collect_usage_pieces(ctx) if piece not in hidden]
+        return [piece.replace("{", "").replace("}", "") for piece in pieces]
 
     def invoke(self, ctx: Any) -> Any:
         forget_replaced(ctx)
@@ -78,9 +101,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-_PICTURES, _MACHINE, _TRAINING = "Pictures", "Weights and engines", "Training and testing"
+_PICTURES, _MACHINE, _TRAINING = "Pictures and videos", "Weights and engines", "Training and testing"
 for _name, _command, _panel in (
     ("upscale", upscale, _PICTURES),
+    ("video", video, _PICTURES),
     ("serve", serve, _PICTURES),
     ("weights", weights, _MACHINE),
     ("export", export, _MACHINE),

@@ -12,7 +12,7 @@ from bgai.cli.console import needing_extra, out, tell
 
 def runs(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="The trainings to list.", show_default="all")
+        list[str] | None, typer.Argument(metavar="NAME", help="The trainings to list.", show_default="all")
     ] = None,
     root: Annotated[Path, typer.Option(help="Folder of the trainings.")] = Path("experiments"),
     page: Annotated[Path | None, typer.Option(help="Write the page here.", show_default="runs.html in it")] = None,
@@ -21,9 +21,8 @@ def runs(
 
     A page shows the same, and their curves beside each other.
 
-        bgai runs
-
-        bgai runs photographs_X4 prepared_X4 --page comparison.html
+        bgai runs                                     all in experiments
+        bgai runs photographs_X4 prepared_X4          two of them
 
     Needs the extra 'train'.
     """

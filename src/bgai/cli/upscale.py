@@ -38,7 +38,11 @@ def upscale(
     recursive: Annotated[
         bool, typer.Option("-r", "--recursive", help="Include the pictures in subfolders of folders.")
     ] = False,
-    max_megapixels: Annotated[float, typer.Option(help="Refuse inputs that are larger than this.")] = 200,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Go on afterwards: enlarge pictures as they appear in the folders, until Ctrl-C."),
+    ] = False,
+    max_megapixels: Annotated[float, typer.Option(help="Refuse inputs of more million pixels than this.")] = 200,
     lenient: Annotated[
         bool,
         typer.Option(
@@ -48,34 +52,35 @@ def upscale(
     scale: Annotated[
         int | None,
         typer.Option(
-            help="2, 3 or 4 times the width and height.",
+            help="How many times the width and height: 2, 3 or 4.",
             show_default="that of the weights, or 4",
             rich_help_panel=_SIZE,
         ),
     ] = None,
     factor: Annotated[
         float | None,
-        typer.Option(help="Any number of times the width and height, from 1 to 16.", rich_help_panel=_SIZE),
+        typer.Option(help="How many times the width and height: any number from 1 to 16.", rich_help_panel=_SIZE),
     ] = None,
     width: Annotated[
-        int | None, typer.Option(help="So many pixels wide; the height follows.", rich_help_panel=_SIZE)
+        int | None, typer.Option(help="Width in pixels; the height follows.", rich_help_panel=_SIZE)
     ] = None,
     height: Annotated[
-        int | None, typer.Option(help="So many pixels high; the width follows.", rich_help_panel=_SIZE)
+        int | None, typer.Option(help="Height in pixels; the width follows.", rich_help_panel=_SIZE)
     ] = None,
     fit: Annotated[
         str | None,
         typer.Option(
             metavar="WxH",
-            help="As large as fits into so many pixels, such as 1920x1080; the same as --width and --height together.",
+            help="The largest size within a width and a height in pixels, such as 1920x1080; the same as --width and"
+            " --height together.",
             rich_help_panel=_SIZE,
         ),
     ] = None,
     long_edge: Annotated[
-        int | None, typer.Option(help="So many pixels along the longer side.", rich_help_panel=_SIZE)
+        int | None, typer.Option(help="Length of the longer side in pixels.", rich_help_panel=_SIZE)
     ] = None,
     megapixels: Annotated[
-        float | None, typer.Option(help="So many million pixels in all, at most.", rich_help_panel=_SIZE)
+        float | None, typer.Option(help="Million pixels in all, at most.", rich_help_panel=_SIZE)
     ] = None,
     output: Annotated[
         Path | None,
@@ -93,7 +98,7 @@ def upscale(
     format: Annotated[
         str | None,
         typer.Option(
-            help="png, jpeg, webp, tiff or avif.",
+            help="Format of results: png, jpeg, webp, tiff or avif.",
             show_default="by --output, else that of the input",
             rich_help_panel=_OUTPUT,
         ),
@@ -110,9 +115,11 @@ def upscale(
     ] = None,
     keep_dates: Annotated[
         bool,
-        typer.Option("--keep-dates", help="Give results the date of change of their input.", rich_help_panel=_OUTPUT),
+        typer.Option("--keep-dates", help="Give each result the date of its original.", rich_help_panel=_OUTPUT),
     ] = False,
-    quality: Annotated[int, typer.Option(help="JPEG, WebP and AVIF quality, 1 to 100.", rich_help_panel=_OUTPUT)] = 95,
+    quality: Annotated[
+        int, typer.Option(help="Quality of JPEG, WebP and AVIF, 1 to 100.", rich_help_panel=_OUTPUT)
+    ] = 95,
     lossless: Annotated[
         bool, typer.Option("--lossless", help="Write WebP and AVIF without loss.", rich_help_panel=_OUTPUT)
     ] = False,
@@ -220,6 +227,7 @@ def upscale(
         bgai upscale photo.jpg --width 1920           any size: photo_w1920.jpg
         bgai upscale holiday -r -o big --format webp  a folder and its subfolders
         bgai upscale - --format png <a.jpg >b.png     from and to other programs
+        bgai upscale inbox -o outbox --watch          pictures as they appear
 
     A file bgai.toml, in the current folder or else in that of your configuration, has other defaults for options: in
     its table 'upscale', the line 'scale = 2' stands for --scale 2.
@@ -266,11 +274,16 @@ def upscale(
 
     upscaler = open_upscalers(open_upscaler, scale, weights, clean, sized=size is not None)
     if STREAM in inputs or output == STREAM:
-        if dry_run or json or name:
-            raise UsageError("standard input and output know no --dry-run, --json and --name")
+        if dry_run or json or name or watch:
+            raise UsageError("standard input and output know no --dry-run, --json, --name and --watch")
         enlarge_stream(inputs, upscaler, settings, quiet)
         return
     report = _Report(ctx.command, upscaler, json, quiet)
+    if watch and dry_run:
+        raise UsageError("--watch and --dry-run: leave one of them out")
+    if watch:
+        _watch(inputs, recursive, upscaler, settings, report)
+        return
     plan = plan_jobs(inputs, upscaler.scale, settings, recursive, weights=lambda scale: used_weights(upscaler, scale))
     for failure in plan.failures:
         report.failed(failure)
@@ -307,6 +320,37 @@ def _target_size(
     return TargetSize(factor=factor, width=width, height=height, long_edge=long_edge, megapixels=megapixels)
 
 
+def _watch(
+    folders: Sequence[Path], recursive: bool, upscaler: AnyUpscaler, settings: OutputSettings, report: _Report
+) -> None:
+    """Enlarge what is in folders and what appears there, until a signal ends it."""
+    from bgai.upscaling.batch import Plan, plan_jobs
+    from bgai.upscaling.fitting import used_weights
+    from bgai.upscaling.watching import new_pictures
+
+    whole = Plan()
+    if not report.quiet:
+        note(f"watching {', '.join(map(str, folders))}; Ctrl-C ends it")
+    try:
+        for new in new_pictures(folders, recursive, settings.out):
+            if not new:
+                continue
+            plan = plan_jobs(
+                folders,
+                upscaler.scale,
+                settings,
+                recursive,
+                weights=lambda scale: used_weights(upscaler, scale),
+                only=set(new),
+            )
+            whole.finished += plan.finished
+            for failure in plan.failures:
+                report.failed(failure)
+            _run_jobs(plan.jobs, upscaler, settings, report)
+    finally:
+        report.summarise(whole, False, [])
+
+
 def _run_jobs(jobs: Sequence[Job], upscaler: AnyUpscaler, settings: OutputSettings, report: _Report) -> None:
     """Do the jobs under one progress bar."""
     from bgai.upscaling.batch import run_job
@@ -340,6 +384,7 @@ class _Report:
     upscaler: AnyUpscaler
     json: bool
     quiet: bool
+    enlarged: int = 0
     failures: int = 0
     elsewhere: int = 0
 
@@ -353,6 +398,7 @@ class _Report:
 
     def done(self, job: Job, done: EnlargedFile, seconds: float) -> None:
         """Name the output, and what could not be kept as it was."""
+        self.enlarged += 1
         if self.json:
             used = done.weights or self._weights(job.plan.scale)
             _print_json(**self._facts(job), weights=used, seconds=round(seconds, 3), notes=done.notes)
@@ -381,8 +427,7 @@ class _Report:
 
     def summarise(self, plan: Plan, dry_run: bool, left_out: Sequence[str]) -> None:
         """Count what was done and what was not."""
-        done = len(plan.jobs) + len(plan.failures) - self.failures - self.elsewhere
-        parts = [f"{done} {'to be enlarged' if dry_run else 'enlarged'}"]
+        parts = [f"{len(plan.jobs)} to be enlarged" if dry_run else f"{self.enlarged} enlarged"]
         if plan.finished:
             parts.append(f"{len(plan.finished)} finished before")
         if self.elsewhere:

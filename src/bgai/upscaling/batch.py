@@ -122,6 +122,7 @@ def plan_jobs(
     recursive: bool = False,
     *,
     weights: Callable[[int], str],
+    only: Set[Path] | None = None,
 ) -> Plan:
     """Find the pictures and name their outputs, looking at headers alone.
 
@@ -136,6 +137,7 @@ def plan_jobs(
         settings: How outputs are named and written.
         recursive: Whether to look into folders of folders.
         weights: Gives for a scale the hash that `bgai.upscaling.fitting.used_weights` does.
+        only: Pictures in the folders, none of them an output; None for all pictures there.
 
     Raises:
         UsageError: One output was named for several pictures.
@@ -143,7 +145,7 @@ def plan_jobs(
     single = len(inputs) == 1 and not inputs[0].is_dir()
     if settings.out and settings.out.suffix.lower() in OUTPUT_SUFFIXES and not settings.out.is_dir() and not single:
         raise UsageError(f"{settings.out}: one output for several pictures; give a folder", parameter="output")
-    return _Planner(scale, settings, weights).plan(inputs, recursive, single)
+    return _Planner(scale, settings, weights, only).plan(inputs, recursive, single)
 
 
 def run_job(
@@ -214,8 +216,10 @@ class _Named:
 class _Planner:
     """Collects the plan of one call."""
 
-    def __init__(self, scale: int | None, settings: OutputSettings, weights: Callable[[int], str]) -> None:
-        self._scale, self._settings = scale, settings
+    def __init__(
+        self, scale: int | None, settings: OutputSettings, weights: Callable[[int], str], only: Set[Path] | None
+    ) -> None:
+        self._scale, self._settings, self._only = scale, settings, only
         self._weights = functools.cache(weights)
         self._label = str(settings.size or f"x{scale}")
         self._plan = Plan()
@@ -276,16 +280,19 @@ class _Planner:
             raise UsageError(f"{given}: no folder can lie beside it; choose one", parameter="output")
         folder = self._settings.out or whole.with_name(f"{whole.name}_{self._label}")
         sources = sorted(self._walk(given, folder, recursive))
-        for source in sources:
+        for source in sources if self._only is None else filter(self._wanted, sources):
             with self._failing(source):
                 name = source.stem if self._settings.name is None else self._formatted(source)
                 target = folder / source.relative_to(given).with_name(name + self._suffix(source))
                 self._named.append(_Named(source, target))
-        if not sources:
+        if not sources and self._only is None:
             raise ImageError(
                 f"{given}: no pictures in this folder" + ("" if recursive else "; subfolders are left out"),
                 parameter="" if recursive else "recursive",
             )
+
+    def _wanted(self, source: Path) -> bool:
+        return source in (self._only or ()) and not _is_ours(source)
 
     def _walk(self, folder: Path, outputs: Path, recursive: bool) -> Iterator[Path]:
         """The pictures in a folder, without those in the folder of outputs; what cannot be read is a failure."""

@@ -1,0 +1,1 @@
+"""From a video file to an enlarged one, frame by frame."""
