@@ -11,6 +11,7 @@ import torch
 from support import filled_network, golden_input
 
 from bgai.errors import WeightsError
+from bgai.integrations.spandrel import install
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
 from bgai.weights.checkpoint import load_network, save_network
@@ -23,8 +24,6 @@ spandrel = pytest.importorskip("spandrel")
 @pytest.fixture
 def registry() -> Any:
     """All of spandrel's networks, and ours behind them."""
-    from bgai.integrations.spandrel import install
-
     registry = spandrel.MAIN_REGISTRY.copy()
     install(registry)
     return registry
@@ -62,8 +61,6 @@ def test_the_authors_files_are_detected(registry: Any, shared: Path, scale: int)
 
 
 def test_the_main_registry_is_the_default_and_a_second_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bgai.integrations.spandrel import install
-
     monkeypatch.setattr(spandrel, "MAIN_REGISTRY", spandrel.MAIN_REGISTRY.copy())
     before = len(spandrel.MAIN_REGISTRY)
     install()

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-try:
-    import spandrel
-except ModuleNotFoundError as error:
-    from bgai.errors import MissingExtraError
-
-    raise MissingExtraError("spandrel", "bgai.integrations.spandrel") from error
-from torch import Tensor
-
-from bgai.errors import UsageError, WeightsError
+from bgai.errors import MissingExtraError, UsageError, WeightsError
 from bgai.network.config import NetworkConfig
-from bgai.network.model import BGAI
 from bgai.weights.reading import from_released
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # One tensor that the first layer has, and one that no other network has, in our files and in the authors'.
 _OURS = ("shallow.weight", "groups.0.blocks.0.gates.0.candidate.weight")
@@ -33,44 +27,60 @@ def install(registry: Any = None) -> None:
 
     Args:
         registry: A `spandrel.ArchRegistry`; None for `spandrel.MAIN_REGISTRY`, which all programs use.
+
+    Raises:
+        MissingExtraError: spandrel is missing.
     """
-    support = spandrel.ArchSupport.from_architecture(BgaiArchitecture())
+    try:
+        import spandrel
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("spandrel", "bgai.integrations.spandrel") from error
+
+    class BgaiArchitecture(spandrel.Architecture):  # type: ignore[misc]
+        """How spandrel detects and loads this network."""
+
+        def load(self, state_dict: Mapping[str, Tensor]) -> Any:
+            return load(state_dict, self)
+
+    support = spandrel.ArchSupport.from_architecture(BgaiArchitecture(id="BGAI", detect=is_ours))
     (spandrel.MAIN_REGISTRY if registry is None else registry).add(support, ignore_duplicates=True)
 
 
-class BgaiArchitecture(spandrel.Architecture):  # type: ignore[misc]
-    """How spandrel detects and loads this network."""
+def load(state_dict: Mapping[str, Tensor], architecture: Any) -> Any:
+    """The network with these tensors, as a `spandrel.ImageModelDescriptor`.
 
-    def __init__(self) -> None:
-        super().__init__(id="BGAI", detect=is_ours)
+    The network takes pictures of any size from 1 x 1, so that spandrel has nothing to pad. In float16 its results are
+    off by 0.05 of 255 levels on average and by 3 at most, in bfloat16 by 0.4 and by 27 (ten pictures of Set14, ×4):
+    only the former is allowed.
 
-    def load(self, state_dict: Mapping[str, Tensor]) -> Any:
-        """A `spandrel.ImageModelDescriptor` of the network with these tensors.
+    Args:
+        state_dict: With our names or the authors'.
+        architecture: The `spandrel.Architecture` that the descriptor names.
 
-        The network takes pictures of any size from 1 x 1, so that spandrel has nothing to pad. In float16 its results
-        are off by 0.05 of 255 levels on average and by 3 at most, in bfloat16 by 0.4 and by 27 (ten pictures of
-        Set14, ×4): only the former is allowed.
+    Raises:
+        WeightsError: The tensors are not those of this network.
+    """
+    from spandrel import ImageModelDescriptor
 
-        Raises:
-            WeightsError: The tensors are not those of this network.
-        """
-        tensors = dict(state_dict) if _OURS[0] in state_dict else from_released(state_dict)
-        config = infer_config(tensors)
-        try:
-            return spandrel.ImageModelDescriptor(
-                BGAI(config),
-                tensors,
-                self,
-                purpose="SR",
-                tags=[f"{config.channels}dim", f"{config.groups}x{config.blocks} blocks"],
-                supports_half=True,
-                supports_bfloat16=False,
-                scale=config.scale,
-                input_channels=3,
-                output_channels=3,
-            )
-        except RuntimeError as error:  # PyTorch lists the tensors that are missing, unknown or of another shape
-            raise WeightsError(f"not the tensors of a BGAI network: {' '.join(str(error).split())[:300]}") from error
+    from bgai.network.model import BGAI
+
+    tensors = dict(state_dict) if _OURS[0] in state_dict else from_released(state_dict)
+    config = infer_config(tensors)
+    try:
+        return ImageModelDescriptor(
+            BGAI(config),
+            tensors,
+            architecture,
+            purpose="SR",
+            tags=[f"{config.channels}dim", f"{config.groups}x{config.blocks} blocks"],
+            supports_half=True,
+            supports_bfloat16=False,
+            scale=config.scale,
+            input_channels=3,
+            output_channels=3,
+        )
+    except RuntimeError as error:  # PyTorch lists the tensors that are missing, unknown or of another shape
+        raise WeightsError(f"not the tensors of a BGAI network: {' '.join(str(error).split())[:300]}") from error
 
 
 def is_ours(state_dict: Mapping[str, Tensor]) -> bool:
