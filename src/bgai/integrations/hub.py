@@ -6,7 +6,7 @@ A repository holds `model.safetensors`, which is one of our files of weights (`b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,10 @@ class HubNetwork(BGAI, PyTorchModelHubMixin, library_name="bgai"):  # type: igno
         >>> HubNetwork.from_pretrained(folder).config.scale  # doctest: +SKIP
         2
     """
+
+    # Of the mixin: type checkers would look for them among the parts of a module.
+    save_pretrained: Callable[..., Any]
+    push_to_hub: Callable[..., Any]
 
     def __init__(self, config: NetworkConfig, metadata: Mapping[str, str] | None = None) -> None:
         super().__init__(config)
