@@ -8,6 +8,7 @@ import torch
 
 import bgai.tensors
 from bgai.errors import UsageError
+from bgai.upscaling.sizes import TargetSize
 from bgai.upscaling.upscaler import Upscaler
 
 
@@ -37,6 +38,11 @@ def test_progress_counts_the_batch(upscaler: Upscaler) -> None:
     calls: list[tuple[int, int]] = []
     bgai.tensors.upscale(torch.rand(3, 3, 5, 4), upscaler, lambda *done: calls.append(done))
     assert calls == [(80, 240), (160, 240), (240, 240)]
+
+
+def test_a_size_of_its_own(upscaler: Upscaler) -> None:
+    enlarged = bgai.tensors.upscale(torch.rand(2, 3, 10, 20), upscaler, size=TargetSize(width=30))
+    assert enlarged.shape == (2, 3, 15, 30)
 
 
 @pytest.mark.parametrize(
