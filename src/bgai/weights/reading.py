@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from bgai.weights.safetensors_file import read_safetensors
 from bgai.weights.shapes import tensor_shapes
 from bgai.weights.sources import Weights
 from bgai.weights.state_file import read_state_weights
+
+_Tensor = TypeVar("_Tensor", bound=Any)
 
 # Names in the authors' checkpoints -> names in `bgai.network.model`, applied in this order.
 RELEASED_NAMES = (
@@ -84,7 +86,7 @@ def read_weights(path: str | Path, key: str = "params_ema") -> tuple[NetworkConf
     elif path.suffix == ".state":
         config, tensors = read_state_weights(path)
     else:
-        tensors = {_our_name(name): _as_convolution(tensor) for name, tensor in read_pth(path, key).items()}
+        tensors = from_released(read_pth(path, key))
         config = _config_of(tensors, path)
     _check_shapes(tensors, config, path)
     for name, tensor in tensors.items():
@@ -107,6 +109,11 @@ def blended_weights(weights: Weights) -> tuple[NetworkConfig, Tensors]:
         raise WeightsError(f"{weights.other}: not of the same network as {weights.file}")
     clean = np.float32(weights.clean)
     return config, {name: (1 - clean) * tensor + clean * others[name] for name, tensor in tensors.items()}
+
+
+def from_released(tensors: Mapping[str, _Tensor]) -> dict[str, _Tensor]:
+    """Tensors of numpy or PyTorch, named and shaped as in the authors' checkpoints, by our names and in our shapes."""
+    return {_our_name(name): _as_convolution(tensor) for name, tensor in tensors.items()}
 
 
 def _stored_config(text: str, path: Path) -> NetworkConfig:
@@ -132,9 +139,10 @@ def _our_name(released: str) -> str:
     return released
 
 
-def _as_convolution(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+def _as_convolution(tensor: _Tensor) -> _Tensor:
     """The authors' linear layers are 1 x 1 convolutions here."""
-    return tensor[:, :, None, None] if tensor.ndim == 2 else tensor
+    convolution: _Tensor = tensor[:, :, None, None] if tensor.ndim == 2 else tensor
+    return convolution
 
 
 def _config_of(tensors: Mapping[str, Any], path: Path) -> NetworkConfig:
