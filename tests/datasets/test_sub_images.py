@@ -434,10 +434,10 @@ def test_images_of_one_name_in_several_folders_are_kept_apart(hr: Path) -> None:
     folders = run(hr, scales=(2,), lmdb=True).folders
     for name in ("0001", "a/0001", "a/b/0001"):
         image = np.array(Image.open(hr / f"{name}.png"))
-        for folder, scale, pixels in ((folders[0], 1, image), (folders[1], 2, imresize(image, 1 / 2))):
+        for made, scale, pixels in ((folders[0], 1, image), (folders[1], 2, imresize(image, 1 / 2))):
             for file, square in expected("0001", scale, pixels).items():
                 place = (Path(name).parent / file).as_posix()
-                np.testing.assert_array_equal(read_rgb8(folder / place), square)
+                np.testing.assert_array_equal(read_rgb8(made / place), square)
                 store = LmdbImages(folders[1 + scale])
                 np.testing.assert_array_equal(store.read(place.removesuffix(".png")), square)
     assert list(FolderImages(folders[0]).keys) == list(LmdbImages(folders[2]).keys)

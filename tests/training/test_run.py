@@ -21,6 +21,7 @@ from support import save_repeating_graph, texture
 from bgai.errors import BgaiError, EngineError, ImageError, OutputError, UsageError, WeightsError
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
+from bgai.network.vgg import VggFeatures
 from bgai.options.training import TrainOptions
 from bgai.provenance import commit
 from bgai.training.batches import STOP_SIGNALS
@@ -838,3 +839,58 @@ def test_two_processes_train_as_one_with_twice_the_batch(values: dict[str, Any],
     assert len(two) == 12
     assert two == pytest.approx(one, rel=1e-4)
     assert len(list((tmp_path / "experiments").glob("run*"))) == 1
+
+
+def perceptual(tmp_path: Path, **settings: Any) -> dict[str, Any]:
+    """The section `perceptual_opt`, of a network of random weights."""
+    torch.manual_seed(1)
+    torch.save(VggFeatures("vgg11", ["relu1_1"]).state_dict(), tmp_path / "vgg.pth")
+    shape = {"vgg_type": "vgg11", "layer_weights": {"relu1_1": 1}, "weights": str(tmp_path / "vgg.pth")}
+    return {"type": "PerceptualLoss", **shape, "perceptual_weight": 0.5, "style_weight": 2, **settings}
+
+
+def test_a_perceptual_loss_is_two_terms_with_their_weights(values: dict[str, Any], tmp_path: Path) -> None:
+    batch = torch.rand(5, 3, 16, 16), torch.rand(5, 3, 32, 32)
+    trainer, plain = (
+        Trainer(options(values, train={"perceptual_opt": perceptual(tmp_path, **weights)}), CPU)
+        for weights in ({}, {"perceptual_weight": 1, "style_weight": 1})
+    )
+    assert trainer.terms == ["pixels", "perceptual", "style"]
+    terms, unweighted = trainer.step(*batch), plain.step(*batch)
+    torch.testing.assert_close(terms, unweighted * torch.tensor([1, 0.5, 2]))
+    assert len(trainer.state()["network"]) == len(trainer.network.state_dict())  # nothing of the other network
+    parts = Trainer(options(values, train={"perceptual_opt": perceptual(tmp_path), "accumulate": 3}), CPU)
+    torch.testing.assert_close(parts.step(*batch), terms, rtol=2e-5, atol=1e-6)
+
+
+def test_a_norm_of_the_whole_batch_takes_no_parts(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = perceptual(tmp_path, criterion="fro")
+    monkeypatch.setattr("bgai.training.trainer.free_bytes", lambda _: 1)
+    assert Trainer(options(values, train={"perceptual_opt": section}), CPU).fit_memory() is None
+    with pytest.raises(ValueError, match="accumulate: expected 1 with perceptual_opt"):
+        options(values, train={"perceptual_opt": section, "accumulate": 2})
+
+
+def test_weights_that_are_held_anyway_are_no_part_of_a_patch(values: dict[str, Any], tmp_path: Path) -> None:
+    trainer = Trainer(options(values, train={"perceptual_opt": perceptual(tmp_path)}), CPU)
+    held = trainer._objective.held_tensors()
+    assert len(held) == len(list(trainer.network.parameters())) + 2
+    assert saved_bytes(trainer._forward_of_one_patch, held) < saved_bytes(trainer._forward_of_one_patch) - 4 * 64 * 27
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layer_weights": {"conv9_9": 1}}, "vgg11 has no 'conv9_9'"),
+        ({"layer_weights": {}}, "at least 1 item"),
+        ({"perceptual_weight": 0, "style_weight": 0}, "expected a 'perceptual_weight' or a 'style_weight' above 0"),
+        ({"weights": None}, "expected the file of vgg11"),
+    ],
+)
+def test_what_a_perceptual_loss_cannot_be(
+    values: dict[str, Any], tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        options(values, train={"perceptual_opt": perceptual(tmp_path, **changes)})
