@@ -329,10 +329,12 @@ class ValidationOptions(Section):
 
 
 class WandbOptions(Section):
-    """Accepted, with a note: nothing is sent; the curves are in TensorBoard's files, `log.jsonl` and `curves.png`."""
+    """Weights & Biases, with the extra `wandb`; without it a note says that nothing is sent."""
 
     project: str | None = None
+    """To which records and validation pictures are sent; None sends nothing."""
     resume_id: str | None = None
+    """Of the run to continue; None is the training's own."""
 
 
 class LoggerOptions(Section):
@@ -402,9 +404,7 @@ class TrainOptions(Section):
 
     def notes(self) -> list[str]:
         """What the user should know about how the file is understood."""
-        wandb = self.logger.wandb.project
-        sent = [f"wandb project {wandb}: nothing is sent; see log.jsonl and curves.png"] if wandb else []
-        return model_note(self.model_type) + sent
+        return model_note(self.model_type)
 
     def rules(self) -> str:
         """What other programs have otherwise, in one line."""

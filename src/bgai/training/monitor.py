@@ -14,6 +14,7 @@ from bgai.datasets.pairs import PairedImages
 from bgai.evaluation.device_memory import peak_bytes
 from bgai.evaluation.result_folder import mean
 from bgai.evaluation.scores import validate
+from bgai.training.boards import open_boards
 from bgai.training.comparison import comparison
 from bgai.training.log_files import Journal, draw_curves, read_records
 from bgai.training.run_folder import Experiment
@@ -48,7 +49,8 @@ class Report:
         self.trainer, self.experiment = trainer, experiment
         self.validation, self.description = validation, description
         self.options = trainer.options
-        self.journal = Journal(experiment.folder, trainer.iteration, self.options.logger.use_tb_logger)
+        boards, more_notes = open_boards(self.options, experiment.folder, trainer.iteration)
+        self.journal = Journal(experiment.folder, trainer.iteration, boards)
         self._keeps = {each.name: each.save_img for each in self.options.datasets.validation.values()}
         self._scores: dict[str, dict[str, float]] = {}
         self._best: float | None = None
@@ -65,7 +67,7 @@ class Report:
         self.journal.line(f"{self.options.name}: ×{self.options.scale}, {parameters:,} parameters, {description}")
         self.journal.line(f"{provenance.machine()}; {provenance.versions('torch')}; commit {provenance.commit()}")
         self.journal.line(self.options.rules())
-        for note in notes:
+        for note in (*notes, *more_notes):
             self.journal.line(f"note: {note}")
         if trainer.iteration:
             self.journal.line(f"going on after iteration {trainer.iteration:,}")
