@@ -84,7 +84,7 @@ class Records:
         kept = [record for number, record in enumerate(self._records) if number != at]
         if [record for record in read_records(path) if record in kept] != kept:
             raise FaultError("a damaged line of log.jsonl costs others")
-        Journal(folder, 100, tensorboard=False).record(30, loss=0.1)
+        Journal(folder, 100).record(30, loss=0.1)
         if read_records(path)[-1]["iteration"] != 30:
             raise FaultError("a record behind a damaged line is lost")
         return True

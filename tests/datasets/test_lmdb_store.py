@@ -83,7 +83,7 @@ def test_a_forked_process_reads_what_its_parent_reads(store: Path) -> None:
     queue = context.Queue()
     process = context.Process(target=child, args=(images, queue), daemon=True)
     process.start()
-    assert queue.get(timeout=20) == expected
+    assert queue.get(timeout=300) == expected
     process.join()
     assert int(images.read("a").sum()) == expected
 

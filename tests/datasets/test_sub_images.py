@@ -19,6 +19,7 @@ from support import texture
 import bgai.datasets.sub_images
 from bgai.datasets.lmdb_store import LmdbImages
 from bgai.datasets.matlab_resize import imresize
+from bgai.datasets.pairs import FolderImages
 from bgai.datasets.sub_images import Prepared, PrepareSettings, prepare, sub_image_name, sub_image_starts
 from bgai.errors import ImageError, OutputError, UsageError
 from bgai.pictures.reading import read_rgb8
@@ -422,3 +423,30 @@ def test_the_record_says_what_was_made_of_what(hr: Path) -> None:
     state = (hr / "0001.png").stat()
     assert record["sources"]["0001.png"] == [state.st_size, state.st_mtime_ns]
     assert (record["crop"], record["step"], record["scale"]) == (48, 24, 1)
+
+
+def test_images_of_one_name_in_several_folders_are_kept_apart(hr: Path) -> None:
+    for folder, seed in (("a", 20), ("a/b", 21)):
+        (hr / folder).mkdir()
+        Image.fromarray(texture(96, 120, seed=seed)).save(hr / folder / "0001.png")
+    (hr / ".hidden").mkdir()
+    Image.fromarray(texture(96, 120)).save(hr / ".hidden/0001.png")
+    folders = run(hr, scales=(2,), lmdb=True).folders
+    for name in ("0001", "a/0001", "a/b/0001"):
+        image = np.array(Image.open(hr / f"{name}.png"))
+        for made, scale, pixels in ((folders[0], 1, image), (folders[1], 2, imresize(image, 1 / 2))):
+            for file, square in expected("0001", scale, pixels).items():
+                place = (Path(name).parent / file).as_posix()
+                np.testing.assert_array_equal(read_rgb8(made / place), square)
+                store = LmdbImages(folders[1 + scale])
+                np.testing.assert_array_equal(store.read(place.removesuffix(".png")), square)
+    assert list(FolderImages(folders[0]).keys) == list(LmdbImages(folders[2]).keys)
+    before = snapshot(hr.parent)
+    assert run(hr, scales=(2,), lmdb=True).finished == 5
+    assert snapshot(hr.parent) == before
+
+
+def test_what_a_call_made_within_the_folder_is_not_cut_again(hr: Path) -> None:
+    assert run(hr, output=hr / "prepared", scales=(2,)).cut == 3
+    again = run(hr, output=hr / "prepared", scales=(2,))
+    assert (again.cut, again.finished) == (0, 3)

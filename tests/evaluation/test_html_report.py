@@ -32,7 +32,8 @@ def test_small_images_are_examples_as_a_whole() -> None:
 
 def test_names_that_would_cover_each_other_are_left_out() -> None:
     points = {"low": (100.0, 30.0), "far": (900.0, 30.0), "near": (110.0, 30.01), "top": (500.0, 32.0)}
-    assert _readable(points) == ["top", "near", "far"]
+    assert _readable(points, (500.0, 31.0)) == ["top", "near", "far"]
+    assert _readable(points, (890.0, 30.01)) == ["top", "near"]
 
 
 def test_every_value_is_escaped(tmp_path: Path) -> None:

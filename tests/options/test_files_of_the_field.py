@@ -74,10 +74,8 @@ def test_a_training(tmp_path: Path) -> None:
     assert (options.train.precision, options.path.experiments_root) == ("half", Path("elsewhere"))
     assert (options.train.optim_g.type, options.train.optim_g.momentum) == ("SGD", 0.9)
     assert (options.train.pixel_opt.type, options.train.pixel_opt.eps) == ("CharbonnierLoss", 1e-9)
-    assert options.notes() == [
-        "model_type HATModel: taken as SRModel",
-        "wandb project hat: nothing is sent; see log.jsonl and curves.png",
-    ]
+    assert options.notes() == ["model_type HATModel: taken as SRModel"]
+    assert options.logger.wandb.project == "hat"
     assert "elsewhere" not in options.without_places()
 
 

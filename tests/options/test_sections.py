@@ -300,7 +300,7 @@ def test_an_override_with_null_is_the_default(path: Path) -> None:
         ("train:teacher={features: 1, ensemble: true}", "expected a weight 'output' above 0"),
         ("train:teacher={output: -1}", "greater than or equal to 0; found -1"),
         ("train:teacher={outputs: 1}", "unknown key 'outputs'; did you mean 'output'?"),
-        ("train:pixel_opt:loss_weight=0", "pixel_opt.loss_weight: expected more than 0 without a teacher"),
+        ("train:pixel_opt:loss_weight=0", "pixel_opt.loss_weight: expected more than 0 without another term"),
         ("train:optim_g:type=Lion", "'Adam', 'AdamW', 'SGD' or 'SOAP'; found 'Lion'"),
         ("train", "expected keys and a value"),
         ("scale:a=1", "'scale' is a value, not a section"),

@@ -156,12 +156,12 @@ def test_workers_end_when_their_parent_is_killed(folder: Path) -> None:
     process = subprocess.Popen([sys.executable, str(script), str(folder)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "loading\n"
-    time.sleep(3)  # until all workers wait for room in their queues
+    time.sleep(3)  # by then, most often, all workers wait for room in their queues
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 3  # two workers and what starts them
     process.send_signal(signal.SIGKILL)
     process.wait()
-    _, alive = psutil.wait_procs(children, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=300)
     for child in alive:
         child.kill()
     assert not alive

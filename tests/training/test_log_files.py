@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support import texture
 
 from bgai.errors import OutputError
 from bgai.training.log_files import Journal, draw_curves, flattened, read_records, show_messages, smoothed
@@ -20,7 +19,7 @@ def test_lines_and_records(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "bgai")
-    journal = Journal(tmp_path, 0, tensorboard=False)
+    journal = Journal(tmp_path, 0)
     journal.line("iteration 1, 100 %s")
     journal.record(1, loss=0.5, validation={"Set5": {"psnr": 30.0}})
     assert capsys.readouterr().out == ""
@@ -37,7 +36,7 @@ def test_lines_and_records(
 
 
 def test_messages_are_shown_on_request_alone(tmp_path: Path) -> None:
-    journal, stream = Journal(tmp_path, 0, tensorboard=False), io.StringIO()
+    journal, stream = Journal(tmp_path, 0), io.StringIO()
     journal.line("before")
     with show_messages(stream):
         journal.line("within")
@@ -53,49 +52,22 @@ def test_a_damaged_line_is_left_out(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"iteration": 1, "loss": 0.5}\n' + damage + b'\n{"iteration": 3, "loss": 0.5}\n')
     assert [record["iteration"] for record in read_records(path)] == [1, 3]
-    Journal(tmp_path, 3, tensorboard=False).record(4, loss=0.5)
+    Journal(tmp_path, 3).record(4, loss=0.5)
     assert len(path.read_bytes().splitlines()) == 3
 
 
 def test_what_came_after_the_state_is_dropped(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, 0, tensorboard=False)
+    journal = Journal(tmp_path, 0)
     for iteration in (10, 20, 30):
         journal.record(iteration, loss=1.0)
     with journal.records.open("a") as file:
         file.write('{"iteration": 40, "lo')  # the process was killed
-    Journal(tmp_path, 20, tensorboard=False).record(25, loss=2.0)
+    Journal(tmp_path, 20).record(25, loss=2.0)
     assert [record["iteration"] for record in read_records(journal.records)] == [10, 20, 25]
 
 
 def test_nested_values_get_paths_for_names() -> None:
     assert flattened({"loss": 1, "validation": {"Set5": {"psnr": 2}}}) == {"loss": 1, "validation/Set5/psnr": 2}
-
-
-def test_tensorboard_shows_pictures(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
-        EventAccumulator,
-    )
-
-    journal = Journal(tmp_path, 0, tensorboard=True)
-    journal.picture(4, "Set5/bird", texture(20, 30))
-    journal.close()
-    events = EventAccumulator(str(tmp_path / "tb_logger"))
-    events.Reload()
-    (picture,) = events.Images("Set5/bird")
-    assert (picture.step, picture.height, picture.width) == (4, 20, 30)
-
-
-def test_tensorboard_gets_the_same(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import (
-        EventAccumulator,
-    )
-
-    journal = Journal(tmp_path, 0, tensorboard=True)
-    journal.record(7, loss=0.25)
-    journal.close()
-    events = EventAccumulator(str(tmp_path / "tb_logger")).Reload()
-    (event,) = events.Scalars("loss")
-    assert (event.step, event.value) == (7, 0.25)
 
 
 @pytest.mark.parametrize("records", [0, 3])
@@ -122,4 +94,4 @@ def test_many_points_are_drawn(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be made a folder"):
-        Journal(tmp_path / "file/below", 0, tensorboard=False)
+        Journal(tmp_path / "file/below", 0)

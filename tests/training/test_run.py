@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -21,6 +22,7 @@ from support import save_repeating_graph, texture
 from bgai.errors import BgaiError, EngineError, ImageError, OutputError, UsageError, WeightsError
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
+from bgai.network.vgg import VggFeatures
 from bgai.options.training import TrainOptions
 from bgai.provenance import commit
 from bgai.training.batches import STOP_SIGNALS
@@ -102,7 +104,7 @@ def test_a_training_leaves_weights_curves_and_pictures(values: dict[str, Any], t
     assert {file.name for file in (run / "models").iterdir()} == {
         f"net_g_{name}.safetensors" for name in (5, 10, 12, "latest", "best")
     }
-    assert [file.name for file in (run / "visualization/validation").iterdir()] == ["0_12.png"]
+    assert [file.name for file in (run / "visualization/validation").iterdir()] == ["0_latest.png"]
     assert (run / "curves.png").stat().st_size > 10_000
     assert json.loads((run / "options.json").read_text())["train"]["total_iter"] == 12
     records = read_records(run / "log.jsonl")
@@ -265,14 +267,26 @@ def test_the_first_weights_are_not_the_best_of_a_training(
 def test_validation_is_no_part_of_the_speed(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slowly(*_: object) -> dict[str, float]:
-        time.sleep(3)
+    seconds = 0.0
+    step = Trainer.step
+
+    def stepping(self: Trainer, *batch: torch.Tensor) -> torch.Tensor:
+        nonlocal seconds
+        seconds += 0.5
+        return step(self, *batch)
+
+    def validating(*_: object) -> dict[str, float]:
+        nonlocal seconds
+        seconds += 30
         return {"psnr": 30.0}
 
-    monkeypatch.setattr("bgai.training.monitor.validate", slowly)
+    for module in ("run", "monitor"):
+        monkeypatch.setattr(f"bgai.training.{module}.time", SimpleNamespace(monotonic=lambda: seconds))
+    monkeypatch.setattr(Trainer, "step", stepping)
+    monkeypatch.setattr("bgai.training.monitor.validate", validating)
     train(options(values, train={"total_iter": 6}, val={"val_freq": 1}, logger={"print_freq": 6}))
     (record,) = (record for record in read_records(tmp_path / "experiments/run/log.jsonl") if "loss" in record)
-    assert record["images_per_second"] > 12 / (6 * 3) * 1.5
+    assert record["images_per_second"] == 2 / 0.5
 
 
 def test_gradients_are_clipped_to_a_norm(values: dict[str, Any]) -> None:
@@ -385,8 +399,8 @@ def test_settings_of_the_optimizer_are_those_of_the_file_not_of_the_state(values
 def test_pictures_are_kept_and_named_as_asked(values: dict[str, Any], tmp_path: Path) -> None:
     train(options(values, val={"save_img": True}))
     pictures = tmp_path / "experiments/run/visualization/validation"
-    assert {path.name for path in pictures.iterdir()} == {"0_6.png", "0_12.png"}
-    train(options(values, name="named", val={"suffix": "mine"}))
+    assert {path.name for path in pictures.iterdir()} == {"0_6.png", "0_12.png", "0_latest.png"}
+    train(options(values, name="named", val={"suffix": "mine", "save_img": True}))
     assert (tmp_path / "experiments/named/visualization/validation/0_mine.png").exists()
 
 
@@ -668,10 +682,14 @@ def test_a_training_that_is_asked_to_stop_saves_and_goes_on(
             os.kill(os.getpid(), number)  # as a closed terminal does: to the process, and to its group
         return step(self, *batch)
 
+    run = tmp_path / "experiments/run"
+    picture = run / "visualization/validation/0_latest.png"
+    picture.unlink()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("bgai.training.run.ONE_REQUEST_SECONDS", 3600)  # however slow this machine is
         patch.setattr(Trainer, "step", asked)
         train(options(values))
-    run = tmp_path / "experiments/run"
+    assert picture.exists()
     assert "stopped after iteration 7" in (run / "train.log").read_text()
     stopped = load_file(run / "models/net_g_latest.safetensors")
     assert_equal_weights(stopped, load_file(run / "models/net_g_7.safetensors"))
@@ -712,10 +730,10 @@ def test_workers_leave_signals_to_the_training(values: dict[str, Any], tmp_path:
     values["datasets"]["train"] |= {"in_memory": False, "num_worker_per_gpu": 1}
     values["train"]["total_iter"] = 10_000
     process = subprocess.Popen(command(values), env=ENVIRONMENT, start_new_session=True, stderr=subprocess.PIPE)
-    while not read_records(tmp_path / "experiments/run/log.jsonl"):
+    while process.poll() is None and not read_records(tmp_path / "experiments/run/log.jsonl"):
         time.sleep(0.05)
     os.killpg(process.pid, number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 130
     assert errors.decode().strip() == "bgai: stopped; what was finished is kept"
     assert "--auto_resume goes on from there" in (tmp_path / "experiments/run/train.log").read_text()
@@ -808,6 +826,19 @@ def test_images_smaller_than_a_patch_are_named(values: dict[str, Any], tmp_path:
         train(options(values))
 
 
+def test_a_kill_in_the_last_validation_costs_no_scores(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("bgai.training.monitor.validate", Mock(side_effect=KeyboardInterrupt))
+        train(options(values, val={"val_freq": 100}))
+    run = tmp_path / "experiments/run"
+    assert "validation" not in read_metadata(run / "models/net_g_12.safetensors")  # the weights are there before it
+    train(options(values, val={"val_freq": 100}), auto_resume=True)
+    assert "validation" in read_metadata(run / "models/net_g_latest.safetensors")
+    assert (run / "models/net_g_best.safetensors").exists()
+
+
 def test_a_validation_that_fails_loses_nothing(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -838,3 +869,58 @@ def test_two_processes_train_as_one_with_twice_the_batch(values: dict[str, Any],
     assert len(two) == 12
     assert two == pytest.approx(one, rel=1e-4)
     assert len(list((tmp_path / "experiments").glob("run*"))) == 1
+
+
+def perceptual(tmp_path: Path, **settings: Any) -> dict[str, Any]:
+    """The section `perceptual_opt`, of a network of random weights."""
+    torch.manual_seed(1)
+    torch.save(VggFeatures("vgg11", ["relu1_1"]).state_dict(), tmp_path / "vgg.pth")
+    shape = {"vgg_type": "vgg11", "layer_weights": {"relu1_1": 1}, "weights": str(tmp_path / "vgg.pth")}
+    return {"type": "PerceptualLoss", **shape, "perceptual_weight": 0.5, "style_weight": 2, **settings}
+
+
+def test_a_perceptual_loss_is_two_terms_with_their_weights(values: dict[str, Any], tmp_path: Path) -> None:
+    batch = torch.rand(5, 3, 16, 16), torch.rand(5, 3, 32, 32)
+    trainer, plain = (
+        Trainer(options(values, train={"perceptual_opt": perceptual(tmp_path, **weights)}), CPU)
+        for weights in ({}, {"perceptual_weight": 1, "style_weight": 1})
+    )
+    assert trainer.terms == ["pixels", "perceptual", "style"]
+    terms, unweighted = trainer.step(*batch), plain.step(*batch)
+    torch.testing.assert_close(terms, unweighted * torch.tensor([1, 0.5, 2]))
+    assert len(trainer.state()["network"]) == len(trainer.network.state_dict())  # nothing of the other network
+    parts = Trainer(options(values, train={"perceptual_opt": perceptual(tmp_path), "accumulate": 3}), CPU)
+    torch.testing.assert_close(parts.step(*batch), terms, rtol=2e-5, atol=1e-6)
+
+
+def test_a_norm_of_the_whole_batch_takes_no_parts(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = perceptual(tmp_path, criterion="fro")
+    monkeypatch.setattr("bgai.training.trainer.free_bytes", lambda _: 1)
+    assert Trainer(options(values, train={"perceptual_opt": section}), CPU).fit_memory() is None
+    with pytest.raises(ValueError, match="accumulate: expected 1 with perceptual_opt"):
+        options(values, train={"perceptual_opt": section, "accumulate": 2})
+
+
+def test_weights_that_are_held_anyway_are_no_part_of_a_patch(values: dict[str, Any], tmp_path: Path) -> None:
+    trainer = Trainer(options(values, train={"perceptual_opt": perceptual(tmp_path)}), CPU)
+    held = trainer._objective.held_tensors()
+    assert len(held) == len(list(trainer.network.parameters())) + 2
+    assert saved_bytes(trainer._forward_of_one_patch, held) < saved_bytes(trainer._forward_of_one_patch) - 4 * 64 * 27
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layer_weights": {"conv9_9": 1}}, "vgg11 has no 'conv9_9'"),
+        ({"layer_weights": {}}, "at least 1 item"),
+        ({"perceptual_weight": 0, "style_weight": 0}, "expected a 'perceptual_weight' or a 'style_weight' above 0"),
+        ({"weights": None}, "expected the file of vgg11"),
+    ],
+)
+def test_what_a_perceptual_loss_cannot_be(
+    values: dict[str, Any], tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        options(values, train={"perceptual_opt": perceptual(tmp_path, **changes)})

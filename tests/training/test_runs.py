@@ -43,6 +43,15 @@ def test_runs_have_their_best_score_and_the_options_that_differ(tmp_path: Path) 
     }
 
 
+def test_a_section_that_a_run_leaves_out_is_told_by_its_options(tmp_path: Path) -> None:
+    leave(tmp_path, "a", [30], teacher=None)
+    leave(tmp_path, "b", [30], teacher={"weights": "official", "features": 1})
+    assert differing_options(find_runs(tmp_path)) == {
+        "train.teacher.weights": ["", "official"],
+        "train.teacher.features": ["", "1"],
+    }
+
+
 def test_the_first_weights_are_no_result_of_a_training(tmp_path: Path) -> None:
     leave(tmp_path, "a", [33, 30, 31], start=True)
     leave(tmp_path, "b", [33], start=True)

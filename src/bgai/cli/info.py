@@ -30,16 +30,15 @@ def info(
     from rich.table import Table
 
     from bgai.engines.selection import choose, torch_accelerator
+    from bgai.free_memory import free_memory
     from bgai.weights.sources import cache_folder, find_weights, shipped_scales
 
     table = Table(show_header=False, box=None)
     table.add_row(
         "bgai", f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     )
-    memory = psutil.virtual_memory()
-    table.add_row(
-        "machine", f"{os.cpu_count()} CPUs, {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"
-    )
+    total = psutil.virtual_memory().total
+    table.add_row("machine", f"{os.cpu_count()} CPUs, {free_memory() / 2**30:.1f} of {total / 2**30:.1f} GiB free")
     table.add_row("weights", _weights_here())
     table.add_row("cache", str(cache_folder()))
     table.add_row("openvino", _version("openvino"))

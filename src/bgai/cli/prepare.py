@@ -12,7 +12,10 @@ from bgai.cli.console import complain, note, progress_bar, tell
 
 def prepare(
     hr: Annotated[
-        Path, typer.Argument(metavar="HR_FOLDER", help="Folder of high-resolution images.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="HR_FOLDER", help="Folder of high-resolution images, searched to any depth.", show_default=False
+        ),
     ],
     scale: Annotated[
         list[int] | None, typer.Option(help="2, 3 or 4; may be given several times.", show_default="all three")

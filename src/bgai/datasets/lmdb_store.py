@@ -1,7 +1,8 @@
 """BasicSR's LMDB layout: a folder of PNG images in one file, with a text file that lists them.
 
-NAME.lmdb holds data.mdb, lock.mdb and meta_info.txt. The key of an image is its file name without `.png`, the value
-the bytes of its file; its line of meta_info.txt is `KEY.png (H,W,C) LEVEL`, LEVEL being that of the PNG compression.
+NAME.lmdb holds data.mdb, lock.mdb and meta_info.txt. The key of an image is its path below the folder without `.png`,
+the value the bytes of its file; its line of meta_info.txt is `KEY.png (H,W,C) LEVEL`, LEVEL being that of the PNG
+compression.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def require_lmdb() -> None:
 
 
 def pack_lmdb(folder: Path, target: Path, progress: Callable[[int, int], None] | None = None) -> None:
-    """Pack the PNG images of a folder, in the order of their names; the store appears whole or not at all.
+    """Pack the PNG images below a folder, in the order of their names; the store appears whole or not at all.
 
     Args:
         target: A folder that is not there yet, named NAME.lmdb.
@@ -59,31 +60,32 @@ def pack_lmdb(folder: Path, target: Path, progress: Callable[[int, int], None] |
 
     if target.suffix != ".lmdb":
         raise UsageError(f"{target}: expected a name that ends in .lmdb")
-    sources = sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
+    sources = sorted(path for path in folder.rglob("*.png") if not path.name.startswith("."))
     if not sources:
         raise ImageError(f"{folder}: no PNG images in this folder")
     with whole_folder(target) as partial:
         try:
-            _pack(sources, partial, progress)
+            _pack(folder, sources, partial, progress)
         except lmdb.Error as error:
             raise OutputError(f"{target}: cannot be written: {error}") from error
 
 
-def _pack(sources: Sequence[Path], folder: Path, progress: Callable[[int, int], None] | None) -> None:
+def _pack(root: Path, sources: Sequence[Path], store: Path, progress: Callable[[int, int], None] | None) -> None:
     import lmdb
 
     lines = []
-    with lmdb.open(str(folder), map_size=_map_size(sources), sync=False) as environment:
+    with lmdb.open(str(store), map_size=_map_size(sources), sync=False) as environment:
         for done, source in enumerate(sources, 1):
             height, width, channels = read_size(source)
-            lines.append(f"{source.name} ({height},{width},{channels}) {PNG_LEVEL}\n")
+            key = source.relative_to(root).with_suffix("").as_posix()
+            lines.append(f"{key}.png ({height},{width},{channels}) {PNG_LEVEL}\n")
             # One transaction each: LMDB keeps in memory what a transaction writes.
             with environment.begin(write=True) as transaction:
-                transaction.put(source.stem.encode(), source.read_bytes())
+                transaction.put(key.encode(), source.read_bytes())
             if progress:
                 progress(done, len(sources))
         environment.sync(True)
-    with whole_or_nothing(folder / META) as partial:
+    with whole_or_nothing(store / META) as partial:
         partial.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 

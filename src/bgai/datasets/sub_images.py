@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class PrepareSettings:
     """What is cut, how, and where to."""
 
     hr: Path
-    """Folder of HR images, called NAME_HR or NAME."""
+    """Folder of HR images, called NAME_HR or NAME, searched to any depth."""
     scales: tuple[int, ...] = SCALES
     lr: Path | None = None
     """Folder that holds LR images in X2, X3 and X4; None takes NAME_LR_bicubic beside `hr`, as far as it is there."""
@@ -87,7 +87,8 @@ def prepare(settings: PrepareSettings, progress: Progress | None = None) -> Prep
     """Cut HR images and their LR images into sub-images; called again, it goes on where it was stopped.
 
     Sub-images start every `step` pixels, and one more ends at the edge where something is left over; a side shorter
-    than `crop` stays whole. Those of 0001.png are 0001_s001.png and so on, row by row, at every scale. HR images are
+    than `crop` stays whole. Those of 0001.png are 0001_s001.png and so on, row by row, at every scale, in folders like
+    those of the HR images. HR images are
     first cut, right and bottom, to multiples of all scales; LR images that are not given are made of them, by MATLAB's
     `imresize`.
 
@@ -122,7 +123,7 @@ def prepare(settings: PrepareSettings, progress: Progress | None = None) -> Prep
 
 
 def sub_image_name(stem: str) -> str:
-    """What the sub-images of a file are called after: its stem without the scale that LR files have in theirs."""
+    """A stem without the scale that LR files have in theirs."""
     return re.sub("x[2348]$", "", stem)
 
 
@@ -173,7 +174,7 @@ def _find_outputs(settings: PrepareSettings) -> list[_Output]:
         given = settings.lr is not None or lr_folder.is_dir()
         outputs.append(_output(settings, folder, store, scale, _images(lr_folder) if given else hr, given))
     missing = [
-        f"{source.name} at ×{output.scale}"
+        f"{source.relative_to(settings.hr)} at ×{output.scale}"
         for output in outputs
         for name, source in hr.items()
         if name not in output.sources
@@ -184,27 +185,36 @@ def _find_outputs(settings: PrepareSettings) -> list[_Output]:
 
 
 def _images(folder: Path) -> dict[str, Path]:
-    """The pictures in a folder by the name of their sub-images."""
+    """The pictures below a folder, but for those that an earlier call made, by the name of their sub-images."""
     if not folder.is_dir():
         raise ImageError(f"{folder}: no such folder of images")
+    made = {record.parent for record in folder.rglob(RECORD)}
     images: dict[str, Path] = {}
     clashes = []
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in INPUT_SUFFIXES and path.is_file() and not path.name.startswith("."):
-            first = images.setdefault(sub_image_name(path.stem), path)
-            if first != path:
-                clashes.append(f"{first.name} and {path.name}")
+    for path in sorted(folder.rglob("*")):
+        place = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in place.parts)
+        if hidden or path.suffix.lower() not in INPUT_SUFFIXES or not path.is_file() or made & set(path.parents):
+            continue
+        first = images.setdefault(_name_of(place), path)
+        if first != path:
+            clashes.append(f"{first.relative_to(folder)} and {place}")
     if clashes:
         raise ImageError(f"{folder}: sub-images would have the same names: {listed(clashes)}; rename or remove one")
     if not images:
-        raise ImageError(f"{folder}: no pictures in this folder itself; folders below it are not searched")
+        raise ImageError(f"{folder}: no pictures in this folder")
     return images
+
+
+def _name_of(place: PurePath) -> str:
+    """What the sub-images of a file are called after: its path within its folder."""
+    return sub_image_name(place.with_suffix("").as_posix())
 
 
 def _output(
     settings: PrepareSettings, folder: Path, store: Path, scale: int, sources: Mapping[str, Path], given: bool
 ) -> _Output:
-    facts = {path.name: path.stat() for path in sources.values()}
+    facts = {(PurePath(name).parent / path.name).as_posix(): path.stat() for name, path in sources.items()}
     record = {
         "crop": settings.crop,
         "step": settings.step,
@@ -225,7 +235,8 @@ def _existing(output: _Output) -> set[str]:
         OutputError: The folder holds something else.
     """
     folder = output.folder
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.is_dir() else set()
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    names = {path.relative_to(folder).as_posix() for path in files}
     if not names:
         return names
     advice = "remove it, or choose another --output"
@@ -239,7 +250,7 @@ def _existing(output: _Output) -> set[str]:
     changed = [
         name
         for name, fingerprint in earlier["sources"].items()
-        if sources.get(name) != fingerprint and _file_name(sub_image_name(Path(name).stem), 1) in names
+        if sources.get(name) != fingerprint and _file_name(_name_of(PurePath(name)), 1) in names
     ]
     if changed:
         raise OutputError(f"{folder}: was made from other files: {listed(changed)} changed or gone; {advice}")

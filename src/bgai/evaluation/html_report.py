@@ -156,20 +156,20 @@ def _parameters_plot(known: Sequence[Published], results: Results, dataset: str,
     panel.plot(*zip(*points.values(), strict=True), "o", color="tab:gray", markersize=5)
     panel.plot(*ours, "*", color="tab:red", markersize=14, label=f"{results.run['weights']}, measured")
     panel.legend(loc="lower right")
-    for name in _readable(points):
+    for name in _readable(points, ours):
         panel.annotate(name, points[name], xytext=(4, 3), textcoords="offset points", fontsize=7)
     panel.set(title=f"{dataset}, ×{results.run['scale']}", xlabel="parameters, thousands", ylabel="PSNR, dB")
     panel.grid(alpha=0.3)
     return figure
 
 
-def _readable(points: Mapping[str, tuple[float, float]]) -> list[str]:
-    """The names to write: of those that would cover each other, the one of the highest point."""
+def _readable(points: Mapping[str, tuple[float, float]], own: tuple[float, float]) -> list[str]:
+    """The names to write: none beside our own point, and of those that would cover each other, the highest point's."""
     wide, high = (np.ptp(side) for side in zip(*points.values(), strict=True))
     chosen: list[str] = []
     for name in sorted(points, key=lambda name: -points[name][1]):
         x, y = points[name]
-        beside = [points[other] for other in chosen]
+        beside = [own, *(points[other] for other in chosen)]
         if not any(abs(x - left) < 0.17 * wide and abs(y - up) < 0.05 * high for left, up in beside):
             chosen.append(name)
     return chosen

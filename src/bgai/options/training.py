@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from bgai.errors import BgaiError
+from bgai.network.vgg import vgg_layers
 from bgai.options.sections import (
     AnyPath,
     Fraction,
@@ -179,6 +180,37 @@ class FrequencyLoss(Section):
     reduction: Literal["mean"] = "mean"
 
 
+class PerceptualLoss(Section):
+    """The distance of pictures in the features of a VGG network, and of their styles: the features' Gram matrices."""
+
+    type: Literal["PerceptualLoss"]
+    layer_weights: Annotated[dict[str, PositiveFloat], Field(min_length=1)]
+    """Of layers such as `conv5_4`, which is before `relu5_4`."""
+    vgg_type: Literal["vgg11", "vgg13", "vgg16", "vgg19"] = "vgg19"
+    use_input_norm: bool = True
+    """Normalise colours as for ImageNet."""
+    range_norm: bool = False
+    """Take samples from [-1, 1] to [0, 1] first; ours lie in [0, 1]."""
+    perceptual_weight: NotNegative = 1
+    style_weight: NotNegative = 0
+    criterion: Literal["l1", "l2", "fro"] = "l1"
+    """The mean absolute or squared difference, or the root of the sum of squares."""
+    weights: AnyPath | None = None
+    """The network's weights as torchvision publishes them; None is `experiments/pretrained_models/vgg19-dcbb9e9d.pth`,
+    as in BasicSR."""
+
+    @model_validator(mode="after")
+    def _known_layers(self) -> PerceptualLoss:
+        layers = vgg_layers(self.vgg_type)
+        if unknown := [name for name in self.layer_weights if name not in layers]:
+            raise ValueError(f"layer_weights: {self.vgg_type} has no {unknown[0]!r}; expected names such as 'conv5_1'")
+        if not (self.perceptual_weight or self.style_weight):
+            raise ValueError("expected a 'perceptual_weight' or a 'style_weight' above 0")
+        if self.weights is None and self.vgg_type != "vgg19":
+            raise ValueError(f"weights: expected the file of {self.vgg_type}")
+        return self
+
+
 class TeacherOptions(Section):
     """A trained network to learn from: what counts how much in the loss beside `pixel_opt`."""
 
@@ -214,6 +246,8 @@ class TrainingOptions(Section):
     pixel_opt: PixelLoss = PixelLoss()
     fft_opt: FrequencyLoss | None = None
     """A term of the loss beside `pixel_opt`, of SAFMN."""
+    perceptual_opt: PerceptualLoss | None = None
+    """Terms of the loss beside `pixel_opt`."""
     teacher: TeacherOptions | None = None
     total_iter: PositiveInt | None = None
     minutes: PositiveFloat | None = None
@@ -252,13 +286,21 @@ class TrainingOptions(Section):
             raise ValueError(
                 f"scheduler: the periods end after {sum(self.scheduler.periods)} iterations; expected {self.total_iter}"
             )
-        if self.teacher is None and self.fft_opt is None and self.pixel_opt.loss_weight == 0:
-            raise ValueError("pixel_opt.loss_weight: expected more than 0 without a teacher")
+        others = self.teacher or self.fft_opt or self.perceptual_opt
+        if others is None and self.pixel_opt.loss_weight == 0:
+            raise ValueError("pixel_opt.loss_weight: expected more than 0 without another term")
+        if self.takes_whole_batches and self.accumulate not in (None, 1):
+            raise ValueError("accumulate: expected 1 with perceptual_opt.criterion 'fro', no mean over the batch")
         if self.fused and self.teacher and self.teacher.maps:
             raise ValueError(
                 "fused: attentions without stored maps have none to compare; leave it out, or teacher.maps"
             )
         return self
+
+    @property
+    def takes_whole_batches(self) -> bool:
+        """Whether the loss of a batch is no mean of that of its parts."""
+        return self.perceptual_opt is not None and self.perceptual_opt.criterion == "fro"
 
 
 class ValidationOptions(Section):
@@ -287,10 +329,12 @@ class ValidationOptions(Section):
 
 
 class WandbOptions(Section):
-    """Accepted, with a note: nothing is sent; the curves are in TensorBoard's files, `log.jsonl` and `curves.png`."""
+    """Weights & Biases, with the extra `wandb`; without it a note says that nothing is sent."""
 
     project: str | None = None
+    """To which records and validation pictures are sent; None sends nothing."""
     resume_id: str | None = None
+    """Of the run to continue; None is the training's own."""
 
 
 class LoggerOptions(Section):
@@ -360,9 +404,7 @@ class TrainOptions(Section):
 
     def notes(self) -> list[str]:
         """What the user should know about how the file is understood."""
-        wandb = self.logger.wandb.project
-        sent = [f"wandb project {wandb}: nothing is sent; see log.jsonl and curves.png"] if wandb else []
-        return model_note(self.model_type) + sent
+        return model_note(self.model_type)
 
     def rules(self) -> str:
         """What other programs have otherwise, in one line."""

@@ -17,7 +17,6 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -25,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from bgai.datasets.pairs import PairedImages, in_parallel
 from bgai.errors import BgaiError, ImageError
 from bgai.evaluation.device_memory import free_bytes
+from bgai.free_memory import free_memory
 from bgai.training.patches import Patches, PatchPlan
 from bgai.types import RgbImage, Size
 
@@ -200,7 +200,7 @@ class MemoryBatches:
 
 
 def _check_memory(needed: int, device: torch.device) -> None:
-    free = min(psutil.virtual_memory().available, free_bytes(device))
+    free = min(free_memory(), free_bytes(device))
     if needed > free:
         raise ImageError(
             f"in_memory: the images take {needed / 2**30:.1f} GiB, of which {free / 2**30:.1f} are free; set"

@@ -1,4 +1,4 @@
-"""The course of a training: lines for people, records for programs, TensorBoard, and curves.
+"""The course of a training: lines for people, records for programs and boards, and curves.
 
 Lines go to `train.log`, with time stamps, and to Python's `logging` under the name `bgai.training`, at the level INFO.
 """
@@ -16,8 +16,9 @@ from typing import Any, TextIO
 from matplotlib.figure import Figure
 
 from bgai.atomic_files import whole_or_nothing
-from bgai.errors import MissingExtraError, OutputError
+from bgai.errors import OutputError
 from bgai.evaluation.result_folder import mean
+from bgai.training.boards import Board
 from bgai.types import RgbImage
 
 _logger = logging.getLogger("bgai.training")
@@ -26,15 +27,15 @@ Record = Mapping[str, Any]
 
 
 class Journal:
-    """Writes `train.log` and `log.jsonl` in a folder, and TensorBoard's files below it.
+    """Writes `train.log` and `log.jsonl` in a folder, and shows the same on boards.
 
     Args:
         folder: Of the experiment.
         iteration: Records of later iterations, from before the training was stopped, are dropped.
-        tensorboard: Whether TensorBoard's files are written.
+        boards: What else shows the records, and pictures.
     """
 
-    def __init__(self, folder: Path, iteration: int, tensorboard: bool) -> None:
+    def __init__(self, folder: Path, iteration: int, boards: Sequence[Board] = ()) -> None:
         self._log = folder / "train.log"
         self.records = folder / "log.jsonl"
         try:
@@ -45,7 +46,7 @@ class Journal:
         kept = [record for record in records if record["iteration"] <= iteration]
         with whole_or_nothing(self.records) as partial:
             partial.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        self._board = _tensorboard(folder / "tb_logger", iteration) if tensorboard else None
+        self._boards = boards
 
     def line(self, text: str) -> None:
         _logger.info("%s", text)
@@ -53,18 +54,17 @@ class Journal:
 
     def record(self, iteration: int, **values: Any) -> None:
         self._append(self.records, json.dumps({"iteration": iteration, **values}))
-        if self._board:
-            for name, value in flattened(values).items():
-                self._board.add_scalar(name, value, iteration)
+        for board in self._boards:
+            board.numbers(iteration, flattened(values))
 
     def picture(self, iteration: int, name: str, pixels: RgbImage) -> None:
-        """Show a picture, H x W x 3, in TensorBoard."""
-        if self._board:
-            self._board.add_image(name, pixels, iteration, dataformats="HWC")
+        """Show a picture, H x W x 3, on the boards."""
+        for board in self._boards:
+            board.picture(iteration, name, pixels)
 
     def close(self) -> None:
-        if self._board:
-            self._board.close()
+        for board in self._boards:
+            board.close()
 
     def _append(self, path: Path, text: str) -> None:
         try:
@@ -88,14 +88,6 @@ def show_messages(stream: TextIO) -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
-
-
-def _tensorboard(folder: Path, iteration: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtraError("train", "use_tb_logger") from error
-    return SummaryWriter(str(folder), purge_step=iteration + 1)
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
@@ -14,13 +14,15 @@ _OVERHEAD = 1.5  # gradients and temporary tensors beside those that are kept fo
 _SHARE = 0.8  # of the free memory; the rest is for the optimizer and other processes
 
 
-def saved_bytes(forward: Callable[[], Tensor]) -> int:
-    """Bytes that are kept for the backward pass of what `forward` computes."""
+def saved_bytes(forward: Callable[[], Tensor], held: Iterable[Tensor] = ()) -> int:
+    """Bytes that are kept for the backward pass of what `forward` computes, but for tensors that are held anyway."""
+    places = {tensor.untyped_storage().data_ptr() for tensor in held}
     storages: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in places:
+            storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with saved_tensors_hooks(note, lambda tensor: tensor):

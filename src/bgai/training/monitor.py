@@ -13,7 +13,8 @@ from bgai.atomic_files import whole_or_nothing
 from bgai.datasets.pairs import PairedImages
 from bgai.evaluation.device_memory import peak_bytes
 from bgai.evaluation.result_folder import mean
-from bgai.evaluation.scores import validate
+from bgai.evaluation.scores import enlarge, validate
+from bgai.training.boards import open_boards
 from bgai.training.comparison import comparison
 from bgai.training.log_files import Journal, draw_curves, read_records
 from bgai.training.run_folder import Experiment
@@ -21,6 +22,7 @@ from bgai.training.trainer import Trainer
 from bgai.types import RgbImage
 from bgai.weights.checkpoint import save_network
 from bgai.weights.history import as_json, run_of
+from bgai.weights.safetensors_file import read_metadata
 
 PICTURES_KEPT = 5
 
@@ -48,7 +50,8 @@ class Report:
         self.trainer, self.experiment = trainer, experiment
         self.validation, self.description = validation, description
         self.options = trainer.options
-        self.journal = Journal(experiment.folder, trainer.iteration, self.options.logger.use_tb_logger)
+        boards, more_notes = open_boards(self.options, experiment.folder, trainer.iteration)
+        self.journal = Journal(experiment.folder, trainer.iteration, boards)
         self._keeps = {each.name: each.save_img for each in self.options.datasets.validation.values()}
         self._scores: dict[str, dict[str, float]] = {}
         self._best: float | None = None
@@ -65,7 +68,7 @@ class Report:
         self.journal.line(f"{self.options.name}: ×{self.options.scale}, {parameters:,} parameters, {description}")
         self.journal.line(f"{provenance.machine()}; {provenance.versions('torch')}; commit {provenance.commit()}")
         self.journal.line(self.options.rules())
-        for note in notes:
+        for note in (*notes, *more_notes):
             self.journal.line(f"note: {note}")
         if trainer.iteration:
             self.journal.line(f"going on after iteration {trainer.iteration:,}")
@@ -117,28 +120,43 @@ class Report:
         minutes = logger.save_checkpoint_minutes
         late = minutes is not None and self.trainer.seconds - self._saved > 60 * minutes
         saving = iteration % logger.save_checkpoint_freq == 0 or late or over or stopping
+        self._scores = {}
         if saving:
             self.experiment.save_state(iteration, self.trainer.state())
             self._saved = self.trainer.seconds
-        self._scores = {}
+            self._save_weights()
         if iteration % self.options.val.val_freq == 0 or over:
             self.validate(over)
+            if saving:
+                self._save_weights()  # once more, with their scores
+        elif saving:
+            self._refresh_pictures()
         if saving:
-            self._save_weights()
             self._draw_curves()
         self._besides += time.monotonic() - started
 
     def validate(self, over: bool) -> None:
-        """Measure the averaged weights on the validation sets; keep pictures if asked to, and some at the end."""
+        """Measure the averaged weights on the validation sets; keep some pictures, and all if asked to."""
         options, iteration = self.options.val, self.trainer.iteration
         for dataset, pairs in self.validation.items():
             keeps_all = options.save_img if self._keeps[dataset] is None else self._keeps[dataset]
-            kept = pairs.names if keeps_all else pairs.names[: PICTURES_KEPT if over else 0]
+            some = pairs.names[:PICTURES_KEPT]
 
-            def show(name: str, *images: RgbImage, dataset: str = dataset, kept: Sequence[str] = kept) -> None:
-                if name in kept:
-                    pixels = comparison(*images)
+            def show(
+                name: str,
+                *images: RgbImage,
+                dataset: str = dataset,
+                keeps_all: bool | None = keeps_all,
+                some: Sequence[str] = some,
+            ) -> None:
+                if not keeps_all and name not in some:
+                    return
+                pixels = comparison(*images)
+                if name in some:
+                    self.experiment.save_picture(dataset, f"{name}_latest", pixels)
+                if keeps_all:
                     self.experiment.save_picture(dataset, f"{name}_{options.suffix or iteration}", pixels)
+                if keeps_all or over:
                     self.journal.picture(iteration, f"{dataset}/{name}", pixels)
 
             self._scores[dataset] = validate(self.trainer.average, pairs, options.metrics, show)
@@ -148,6 +166,14 @@ class Report:
             self.journal.record(iteration, validation=self._scores)
         if iteration and self._is_best(self._scores):  # the first weights are not this training's
             save_network(self.trainer.average, self.experiment.weights("best"), self._metadata())
+
+    def _refresh_pictures(self) -> None:
+        """Enlarge the first images of the validation sets, and measure none."""
+        for dataset, pairs in self.validation.items():
+            for index, name in enumerate(pairs.names[:PICTURES_KEPT]):
+                lr, hr = pairs.read(index)
+                pixels = comparison(lr, enlarge(self.trainer.average, lr), hr)
+                self.experiment.save_picture(dataset, f"{name}_latest", pixels)
 
     def _is_best(self, scores: Scores) -> bool:
         """Compare scores with the best so far, of which a note is taken."""
@@ -172,7 +198,9 @@ class Report:
 
     def finish(self) -> None:
         last = self.experiment.weights(self.trainer.iteration)
-        if not last.exists():  # the process was killed between its last state and its weights
+        # The process may have been killed between its last state and its last validation.
+        if not last.exists() or (self.validation and "validation" not in read_metadata(last)):
+            self.validate(over=True)
             self._save_weights()
             self._draw_curves()
         self._copy_to_latest()

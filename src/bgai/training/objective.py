@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bgai.network.model import BGAI, Group
+from bgai.training.perceptual import PerceptualDistance
 
 Maps = Sequence[Sequence[Tensor | None]]
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -30,10 +31,11 @@ class Objective(nn.Module):
 
     Args:
         network: What is trained.
-        teacher: Not trained, and not part of the state of this module; needed for all terms but `pixels`.
+        teacher: Not trained, and not part of the state of this module; needed for `features`, `maps` and `output`.
         pixels: Weight of the distance from the true pictures.
         distance: That distance; the mean absolute difference, unless given.
         frequencies: Weight of the distance between the pictures' Fourier transforms.
+        perceptual: Compares the pictures in the features of another network, with weights of its own.
         features: Weight of the parts' relative squared errors.
         maps: Weight of the attention maps' relative squared errors.
         output: Weight of the mean absolute difference from the teacher's pictures.
@@ -48,6 +50,7 @@ class Objective(nn.Module):
         pixels: float = 1,
         distance: Distance = F.l1_loss,
         frequencies: float = 0,
+        perceptual: PerceptualDistance | None = None,
         features: float = 0,
         maps: float = 0,
         output: float = 0,
@@ -55,12 +58,16 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        self._teacher = [teacher] if teacher else []  # in a list, so that its tensors are not this module's
+        # In lists, so that their tensors are not this module's.
+        self._teacher = [teacher] if teacher else []
+        self._perceptual = [perceptual] if perceptual else []
         self._ensemble = ensemble
         self._distance = distance
         weights = {
             "pixels": pixels,
             "frequencies": frequencies,
+            "perceptual": perceptual.options.perceptual_weight if perceptual else 0,
+            "style": perceptual.options.style_weight if perceptual else 0,
             "features": features,
             "maps": maps,
             "output": output,
@@ -69,7 +76,7 @@ class Objective(nn.Module):
 
     @property
     def names(self) -> list[str]:
-        """`pixels`, `frequencies`, `features`, `maps` and `output`, those that have a weight."""
+        """`pixels`, `frequencies`, `perceptual`, `style`, `features`, `maps` and `output`, those that have a weight."""
         return list(self._weights)
 
     def forward(self, lr: Tensor, hr: Tensor, variances: Sequence[Tensor] | None = None) -> Tensor:
@@ -84,14 +91,21 @@ class Objective(nn.Module):
         target = None
         if {"features", "maps"} & self._weights.keys():
             terms["features"], terms["maps"], target = forced_errors(self.network, self._teacher[0], lr, variances)
-        if {"pixels", "frequencies", "output"} & self._weights.keys():
+        if {"pixels", "frequencies", "perceptual", "style", "output"} & self._weights.keys():
             sr = self.network(lr).float()
             terms["pixels"] = self._distance(sr, hr)
             if "frequencies" in self._weights:
                 terms["frequencies"] = spectral_distance(sr, hr)
+            for distance in self._perceptual:
+                terms["perceptual"], terms["style"] = distance(sr, hr)
             if "output" in self._weights:
                 terms["output"] = F.l1_loss(sr, self._target(lr, target))
         return torch.stack([terms[name] * weight for name, weight in self._weights.items()])
+
+    def held_tensors(self) -> list[Tensor]:
+        """The weights of all networks here, which take memory once, however large the batch is."""
+        networks: list[nn.Module] = [self, *self._teacher, *self._perceptual]
+        return [parameter for network in networks for parameter in network.parameters()]
 
     def variances(self, parts: Sequence[Tensor]) -> list[Tensor] | None:
         """What `forward` needs to know of the whole batch where it is given one part at a time; None is nothing."""

@@ -103,6 +103,9 @@ def _flat(values: Any, name: str = "") -> dict[str, str]:
 def differing_options(runs: Sequence[TrainingRun]) -> dict[str, list[str]]:
     """The options in which runs differ, each with the value of each run; empty where a run has no such option."""
     names = dict.fromkeys(name for run in runs for name in run.options if name not in _NOT_COMPARED)
+    # A section that a run leaves out is told by the options in it that others have.
+    sections = {name for name in names for longer in names if longer.startswith(f"{name}.")}
+    names = dict.fromkeys(name for name in names if name not in sections)
     values = {name: [run.options.get(name, "") for run in runs] for name in names}
     return {name: row for name, row in values.items() if len(set(row)) > 1}
 

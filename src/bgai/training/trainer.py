@@ -28,6 +28,7 @@ from bgai.training.initial_weights import start_from_interpolation, start_from_n
 from bgai.training.learning_rate import learning_rate
 from bgai.training.memory import needed_gib, parts_that_fit, saved_bytes
 from bgai.training.objective import Distance, Objective, charbonnier
+from bgai.training.perceptual import PerceptualDistance
 from bgai.training.run_folder import State
 from bgai.training.soap import Soap
 from bgai.weights.checkpoint import load_network
@@ -68,21 +69,19 @@ class Trainer:
         self._compiles = options.train.compile
 
     def _make_objective(self) -> Objective:
-        train = self.options.train
-        pixels, distance = train.pixel_opt.loss_weight, _distance(train.pixel_opt)
-        frequencies = 0 if train.fft_opt is None else train.fft_opt.loss_weight
-        if (teacher := train.teacher) is None:
-            return Objective(self.network, pixels=pixels, distance=distance, frequencies=frequencies)
+        train, device = self.options.train, self.processes.device
+        teacher = train.teacher
         return Objective(
             self.network,
-            _teacher(teacher, self.network).to(self.processes.device),
-            pixels=pixels,
-            distance=distance,
-            frequencies=frequencies,
-            features=teacher.features,
-            maps=teacher.maps,
-            output=teacher.output,
-            ensemble=teacher.ensemble,
+            _teacher(teacher, self.network).to(device) if teacher else None,
+            pixels=train.pixel_opt.loss_weight,
+            distance=_distance(train.pixel_opt),
+            frequencies=train.fft_opt.loss_weight if train.fft_opt else 0,
+            perceptual=PerceptualDistance(train.perceptual_opt).to(device) if train.perceptual_opt else None,
+            features=teacher.features if teacher else 0,
+            maps=teacher.maps if teacher else 0,
+            output=teacher.output if teacher else 0,
+            ensemble=teacher is not None and teacher.ensemble,
         )
 
     def fit_memory(self) -> str | None:
@@ -95,10 +94,10 @@ class Trainer:
             BgaiError: Not even one patch fits.
         """
         train, data = self.options.train, self.options.datasets.train
-        if train.accumulate is not None:
+        if train.accumulate is not None or train.takes_whole_batches:
             return None
         B, free = data.batch_size_per_gpu, free_bytes(self.processes.device)
-        patch_bytes = saved_bytes(self._forward_of_one_patch)
+        patch_bytes = saved_bytes(self._forward_of_one_patch, self._objective.held_tensors())
         fitting = parts_that_fit(B, patch_bytes, free)
         self.parts = max(self.parts, fitting)
         if fitting == 1:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from bgai.evaluation import device_memory
-from bgai.evaluation.device_memory import _left_in_containers, free_bytes
+from bgai import free_memory as module
+from bgai.engines.openvino_engine import OpenVinoEngine
+from bgai.evaluation.device_memory import free_bytes
+from bgai.free_memory import _left_in_containers, free_memory
 
 
 def group(folder: Path, limit: str, used: int, cached: int, names: tuple[str, str]) -> None:
@@ -37,11 +39,25 @@ def test_the_limits_of_all_groups_around_a_process_count(
     assert min(_left_in_containers(root, own)) == 350
 
 
+def test_the_groups_below_one_count_in_version_1(tmp_path: Path) -> None:
+    (own := tmp_path / "own").write_text("5:memory:/\n")
+    group(tmp_path / "memory", "1000", 700, 50, ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+    with (tmp_path / "memory/memory.stat").open("a") as file:
+        file.write("total_inactive_file 80\n")
+    assert _left_in_containers(tmp_path, own) == [380]
+
+
 def test_free_memory_is_what_a_limit_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_memory, "_left_in_containers", lambda: [12_345, 99_999])
-    assert free_bytes(torch.device("cpu")) == 12_345
-    monkeypatch.setattr(device_memory, "_left_in_containers", list)
-    assert free_bytes(torch.device("cpu")) > 12_345
+    monkeypatch.setattr(module, "_left_in_containers", lambda: [12_345, 99_999])
+    assert free_memory() == free_bytes(torch.device("cpu")) == 12_345
+    monkeypatch.setattr(module, "_left_in_containers", list)
+    assert free_memory() > 12_345
+
+
+def test_engines_keep_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_left_in_containers", lambda: [12_345])
+    engine = OpenVinoEngine.__new__(OpenVinoEngine)  # no weights are needed to ask for the memory
+    assert engine.free_memory() == 12_345
 
 
 def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
