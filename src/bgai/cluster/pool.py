@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ MOST_BLOCKS = 20_000
 """Of pictures that go to a process together: each costs the driver some milliseconds."""
 _RETRIES = 2  # of a block, after its process has ended
 _OBJECT_STORE_BYTES = 80 * 2**20  # of a cluster that is this machine alone; names of pictures are all that it holds
+_CONNECT_SECONDS = 10.0
 _WORKER_BYTES = COMMAND_MEMORY + COMMAND_MEMORY // 4  # with Ray's own
 
 
@@ -175,26 +178,24 @@ def _run(
     import ray.data
 
     rows = [{"index": index, "picture": pickle.dumps(picture)} for index, picture in pictures.items()]
-    outcomes = ray.data.from_items(rows, override_num_blocks=blocks).map(
-        _Worker,
-        fn_constructor_args=(__version__, opening, settings, pool.cpus),
-        # A pool of fixed size waits for ever for processes of a machine that is gone.
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=blocks, max_tasks_in_flight_per_actor=1),
-        num_cpus=pool.cpus,
-        num_gpus=pool.gpus,
-        memory=_WORKER_BYTES,
-        ray_remote_args_fn=_restarts,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the last two arguments, which have no successor yet
+        outcomes = ray.data.from_items(rows, override_num_blocks=blocks).map(
+            _Worker,
+            fn_constructor_args=(__version__, opening, settings, pool.cpus),
+            # A pool of fixed size waits for ever for processes of a machine that is gone.
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=blocks, max_tasks_in_flight_per_actor=1),
+            num_cpus=pool.cpus,
+            num_gpus=pool.gpus,
+            memory=_WORKER_BYTES,
+            max_restarts=-1,
+            max_task_retries=_RETRIES,
+        )
     for row in outcomes.iter_rows():
         outcome = pickle.loads(row["outcome"])
         if isinstance(outcome, BgaiError):
             raise outcome
         yield row["index"], outcome
-
-
-def _restarts() -> dict[str, int]:
-    """Processes are started again as often as it takes; not so a block that ends them."""
-    return {"max_restarts": -1, "max_task_retries": _RETRIES}
 
 
 @contextmanager
@@ -224,6 +225,8 @@ def _connected(pool: Pool) -> Iterator[None]:
 def _connect(ray: Any, address: str) -> None:
     quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     try:
+        if address != "auto":
+            _check_answers(address)
         ray.init(address=address, **quiet)
     except Exception as error:
         if address == "auto" and isinstance(error, ConnectionError):
@@ -231,3 +234,16 @@ def _connect(ray: Any, address: str) -> None:
             return
         why = str(error).strip().partition("\n")[0] or type(error).__name__
         raise EngineError(f"cluster {address}: cannot be reached: {why}", parameter="cluster") from error
+
+
+def _check_answers(address: str) -> None:
+    """Find out at once that nothing listens there: Ray tries for minutes.
+
+    Raises:
+        OSError: Nothing does.
+        ValueError: The address has no port.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError("expected auto, or a host and a port such as 10.0.0.1:6379")
+    socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
