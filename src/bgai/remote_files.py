@@ -45,6 +45,11 @@ class RemotePath:
         return self._at(self.path / name)
 
     @property
+    def is_web(self) -> bool:
+        """Whether it is that of a web server, which takes no outputs."""
+        return self.scheme in _WEB
+
+    @property
     def name(self) -> str:
         return self.path.name
 
@@ -78,7 +83,7 @@ class RemotePath:
         """
         if self.is_folder is not None:
             return self.is_folder
-        if self.scheme in _WEB:
+        if self.is_web:
             return False
         with _failing(self):
             return bool(_storage(self).isdir(self._inner))
@@ -89,7 +94,7 @@ class RemotePath:
     @property
     def _inner(self) -> str:
         """What the storage takes."""
-        if self.scheme not in _WEB:
+        if not self.is_web:
             return str(self.path)
         user, query = self.secret
         return f"{self.scheme}://{user}{self.path}{'/' if self.is_folder else ''}{query}"
@@ -135,7 +140,7 @@ def list_folder(folder: RemotePath) -> Iterator[RemotePath]:
         entries = _storage(folder).ls(folder._inner, detail=True)
     for entry in sorted(entries, key=lambda entry: str(entry["name"])):
         name = entry["name"].rstrip("/") if entry["type"] == "directory" else entry["name"]
-        if folder.scheme in _WEB:
+        if folder.is_web:
             name = name.partition("://")[2].partition("?")[0].rpartition("@")[2].rstrip("/")
             if PurePosixPath(name).parent != folder.path:  # a link to elsewhere
                 continue
@@ -200,7 +205,7 @@ def check_writable(target: RemotePath) -> None:
     Raises:
         UsageError: It is that of a web server.
     """
-    if target.scheme in _WEB:
+    if target.is_web:
         raise UsageError(f"{target}: a web server takes no outputs; choose a folder or s3://, gs:// or az://")
 
 
@@ -224,7 +229,7 @@ def _storage(path: RemotePath) -> Any:
     try:
         import fsspec
 
-        if path.scheme in _WEB:
+        if path.is_web:
             import aiohttp  # noqa: F401  fsspec's own message names another package
         return fsspec.filesystem(path.scheme)
     except ImportError as error:
@@ -249,6 +254,8 @@ def _failing(path: RemotePath, kind: type[BgaiError] = ImageError) -> Iterator[N
     except Exception as error:
         if type(error).__name__ in _NO_CREDENTIALS:
             raise kind(f"{path}: no credentials for {path.scheme}://; docs/scale.md says where to put them") from error
+        if "Connect" in type(error).__name__ or isinstance(error, TimeoutError):
+            raise kind(f"{path}: cannot be {doing}: its server does not answer") from error
         code = _code(error)
         why = f"{type(error).__name__}{f' ({code})' if code else ''}"
         raise kind(f"{path}: cannot be {doing}: {why}") from error

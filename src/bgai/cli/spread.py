@@ -80,7 +80,7 @@ def _check(inputs: Sequence[AnyPath], settings: OutputSettings) -> None:
         check_writable(settings.out)
     if settings.keep_dates and any(isinstance(each, RemotePath) for each in (*inputs, settings.out)):
         raise UsageError("dates are kept for files on this machine alone", parameter="keep_dates")
-    if settings.out is None and any(isinstance(each, RemotePath) and each.scheme == "https" for each in inputs):
+    if settings.out is None and any(isinstance(each, RemotePath) and each.is_web for each in inputs):
         raise UsageError("a web server takes no outputs: name a folder for them", parameter="output")
 
 

@@ -1,11 +1,16 @@
-"""Lists of pictures: text files with one path or address a line."""
+"""Lists of pictures: text files with one path or address a line.
+
+Storage is not asked whether an address in a list is that of a folder: it is taken for a picture, unless it ends with a
+slash.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from bgai.errors import ImageError
-from bgai.remote_files import AnyPath, parse_path
+from bgai.remote_files import AnyPath, RemotePath, parse_path
 from bgai.upscaling.batch import local_copy
 
 SUFFIX = ".txt"
@@ -29,4 +34,8 @@ def _read(path: AnyPath) -> Iterator[AnyPath]:
         raise ImageError(f"{path}: cannot be read as a list of pictures in UTF-8: {error}") from error
     if not any(lines):
         raise ImageError(f"{path}: names no pictures; expected one path or address on each line")
-    return (parse_path(line) for line in lines if line)
+    return map(_known, (parse_path(line) for line in lines if line))
+
+
+def _known(path: AnyPath) -> AnyPath:
+    return replace(path, is_folder=bool(path.is_folder)) if isinstance(path, RemotePath) else path
