@@ -22,10 +22,12 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import ray
 from ray.cluster_utils import Cluster
+from storage_support import BUCKET, keys, s3_server
 
 from bgai.cluster.picture import Outcome, enlarge_picture
 from bgai.cluster.pool import Opening, Pool, enlarge_on_cluster
 from bgai.pictures.writing import save_rgb_png
+from bgai.remote_files import parse_path
 from bgai.types import PixelProgress
 from bgai.upscaling.batch import NamedPicture, OutputSettings, name_outputs
 from bgai.upscaling.pixels import Image
@@ -233,6 +235,45 @@ def driver_killed(folder: Path) -> None:
     work.compare()
 
 
+def driver_interrupted(folder: Path) -> None:
+    work = Work(folder)
+    with nodes(1) as cluster:
+        command = [sys.executable, "-m", "bgai", "upscale", str(work.source), "-o", str(work.out)]
+        command += ["--scale", "2", "--weights", "bgai", "--cluster", cluster.address]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
+            assert driver.stdout
+            driver.stdout.readline()
+            driver.send_signal(signal.SIGTERM)
+            _, messages = driver.communicate()
+        assert driver.returncode == 130, messages
+        assert messages == "bgai: stopped; what was finished is kept\n", messages
+
+
+def s3_storage(folder: Path) -> None:
+    """Pictures and outputs in S3, a worker killed in the middle: no part of an output is left."""
+    with s3_server() as (client, environment):
+        os.environ.update(environment)
+        work = Work(folder)
+        for file in work.source.iterdir():
+            client.upload_file(str(file), BUCKET, f"in/{file.name}")
+        source, target = parse_path(f"s3://{BUCKET}/in"), parse_path(f"s3://{BUCKET}/out")
+        settings = OutputSettings(target)
+        pictures, _ = name_outputs([source], 2, settings)
+        with nodes(2) as cluster:
+            running = enlarge_on_cluster(pictures, Opening(2, "bgai"), settings, Pool(cluster.address))
+            outcomes = [next(running)]
+            _workers()[0].kill()
+            outcomes += running
+        assert len(outcomes) == COUNT
+        assert {outcome.state for outcome in outcomes} <= {"enlarged", "finished"}, outcomes
+        work.out.mkdir()
+        for key in keys(client):
+            if key.startswith("out/"):
+                client.download_file(BUCKET, key, str(work.out / Path(key).name))
+        assert not client.list_multipart_uploads(Bucket=BUCKET).get("Uploads")
+        work.compare()
+
+
 def weights_missing_on_a_node(folder: Path) -> None:
     """One line for all pictures."""
     from bgai.errors import WeightsError
@@ -258,6 +299,8 @@ SCENARIOS = {
         process_ended_by_picture,
         out_of_memory,
         driver_killed,
+        driver_interrupted,
+        s3_storage,
         weights_missing_on_a_node,
     )
 }

@@ -26,6 +26,8 @@ SCENARIOS = [
     "process_ended_by_picture",
     "out_of_memory",
     "driver_killed",
+    "driver_interrupted",
+    "s3_storage",
     "weights_missing_on_a_node",
 ]
 
@@ -43,7 +45,8 @@ def test_faults(scenario: str, tmp_path: Path) -> None:
     if not has_namespaces():
         pytest.skip("needs the right to make network namespaces (unshare --net)")
     script = Path(__file__).with_name("scenarios.py")
-    environment = {**os.environ, "RAY_TMPDIR": "/tmp"}  # names of its sockets have to be short
+    search = os.pathsep.join([str(script.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "RAY_TMPDIR": "/tmp", "PYTHONPATH": search}  # names of Ray's sockets have to be short
     result = subprocess.run(
         [*UNSHARE, sys.executable, str(script), scenario, str(tmp_path)],
         capture_output=True,
