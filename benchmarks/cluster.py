@@ -4,8 +4,8 @@ Needs the extra [cluster]. Where this machine's network must not be used, run it
 
 unshare --net sh -c 'ip link set lo up && python benchmarks/cluster.py --pictures 24 --side 192'
 
-Each case runs in a process of its own, and rounds alternate. Start-up is left out: the clock runs from the first outcome
-to the last. CPU seconds are those of all processes of the case, Ray's too.
+Each case runs in a process of its own, and rounds alternate. Start-up is left out: the clock runs from the first
+outcome to the last. CPU seconds are those of all processes of the case, Ray's too.
 """
 
 from __future__ import annotations
@@ -56,9 +56,8 @@ def main() -> None:
         print(f" {_spread(rounds, 'start', '.0f')} |")
     empty = _in_process(2, arguments.overhead, 0)
     checked = _in_process(2, arguments.pictures, -arguments.side)
-    print(
-        f"\nA picture that is not there: {1000 * empty['cpu']:.1f} ms of CPU, of the driver {1000 * empty['driver']:.1f};"
-    )
+    missing, driver = 1000 * empty["cpu"], 1000 * empty["driver"]
+    print(f"\nA picture that is not there: {missing:.1f} ms of CPU, of these {driver:.1f} of the driver;")
     print(f"{empty['speed']:.0f} pictures a second. One that is finished: {1000 * checked['cpu']:.0f} ms of CPU.")
 
 
@@ -80,11 +79,10 @@ def _measure(nodes: int, count: int, side: int) -> dict[str, float]:
         source, settings = Path(scratch, "in"), OutputSettings(Path(scratch, "out"))
         source.mkdir()
         random = np.random.default_rng(0)
-        for number in range(count if side else 0):
-            save_rgb_png(source / f"{number}.png", random.integers(0, 256, (abs(side), abs(side), 3), np.uint8))
-        pictures = [
-            NamedPicture(source / f"{number}.png", Path(scratch, "out", f"{number}.png")) for number in range(count)
-        ]
+        names = [f"{number}.png" for number in range(count)]
+        for name in names if side else ():
+            save_rgb_png(source / name, random.integers(0, 256, (abs(side), abs(side), 3), np.uint8))
+        pictures = [NamedPicture(source / name, Path(scratch, "out", name)) for name in names]
         if side < 0:
             list(_here(pictures, settings))
         start = time.perf_counter()
