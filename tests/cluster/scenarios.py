@@ -245,7 +245,7 @@ def driver_interrupted(folder: Path) -> None:
             driver.stdout.readline()
             driver.send_signal(signal.SIGTERM)
             _, messages = driver.communicate()
-        assert driver.returncode == 130, messages
+        assert driver.returncode == 130, (driver.returncode, messages)
         assert messages == "bgai: stopped; what was finished is kept\n", messages
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
 import socket
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -211,7 +213,8 @@ def _connected(pool: Pool) -> Iterator[None]:
         raise MissingExtraError("cluster", "a cluster") from error
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    _connect(ray, pool.address)
+    with _signals_kept():
+        _connect(ray, pool.address)
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
@@ -220,6 +223,18 @@ def _connected(pool: Pool) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Let signals do after the block what they did before: Ray ends the process at SIGTERM."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 def _connect(ray: Any, address: str) -> None:
