@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from bgai.upscaling.pixels import Image
 from bgai.upscaling.upscaler import Upscaler
 
 COUNT = 8
+MANY = 200
+"""Pictures that a command is not done with before it gets a signal."""
 _MEMORY = 4 * 2**30  # of each node, for Ray to plan with
 _ODD_WIDTH = 31  # of the picture that has a fault
 
@@ -55,6 +58,23 @@ class FaultyOpening(Opening):
         return Faulty(2, "bgai")
 
 
+class Gate:
+    """Holds all pictures but the first until it is opened, so that a fault comes while there is work."""
+
+    def __init__(self, folder: Path) -> None:
+        self._first, self._open = folder / "first", folder / "open"
+
+    def __call__(self, width: int) -> None:
+        try:
+            self._first.touch(exist_ok=False)
+        except FileExistsError:
+            while not self._open.exists():
+                time.sleep(0.05)
+
+    def open(self) -> None:
+        self._open.touch()
+
+
 @contextmanager
 def nodes(count: int) -> Iterator[Cluster]:
     """A cluster of nodes of one core each, and a head without."""
@@ -72,11 +92,12 @@ def nodes(count: int) -> Iterator[Cluster]:
 class Work:
     """Pictures in a folder, and the outputs that one machine makes of them."""
 
-    def __init__(self, folder: Path, odd: bool = False) -> None:
+    def __init__(self, folder: Path, count: int = COUNT, odd: bool = False) -> None:
+        self.count = count
         self.source, self.out, self.expected = folder / "in", folder / "out", folder / "expected"
         self.source.mkdir()
         random = np.random.default_rng(0)
-        for number in range(COUNT):
+        for number in range(count):
             width = _ODD_WIDTH if odd and number == 1 else 40
             save_rgb_png(self.source / f"{number}.png", random.integers(0, 256, (48, width, 3), np.uint8))
 
@@ -85,6 +106,10 @@ class Work:
 
     def run(self, cluster: Cluster, opening: Opening) -> Iterator[Outcome]:
         return enlarge_on_cluster(self.pictures(), opening, OutputSettings(self.out), Pool(cluster.address))
+
+    def command(self, cluster: Cluster) -> list[str]:
+        command = [sys.executable, "-m", "bgai", "upscale", str(self.source), "-o", str(self.out)]
+        return [*command, "--scale", "2", "--weights", "bgai", "--cluster", cluster.address]
 
     def check(self, outcomes: list[Outcome], failed: int = 0, finished: int = 0) -> None:
         """Each picture has one outcome, and each output is that of one machine."""
@@ -127,12 +152,13 @@ def undisturbed(folder: Path) -> None:
 
 def node_killed(folder: Path) -> None:
     """A block that was done but not told of is found finished when it is tried again."""
-    work = Work(folder)
+    work, gate = Work(folder), Gate(folder)
     with nodes(2) as cluster:
-        running = work.run(cluster, Opening(2, "bgai"))
+        running = work.run(cluster, FaultyOpening(fault=gate))
         outcomes = [next(running)]
         lost = next(node for node in cluster.worker_nodes if _has_worker(node))
         cluster.remove_node(lost, allow_graceful=False)
+        gate.open()
         outcomes += running
     work.check(outcomes, finished=1)
 
@@ -145,30 +171,30 @@ def _has_worker(node: Any) -> bool:
 
 def only_node_replaced(folder: Path) -> None:
     """The pool waits for a machine when the last one has gone."""
-    work = Work(folder)
+    work, gate = Work(folder), Gate(folder)
     with nodes(1) as cluster:
-        running = work.run(cluster, Opening(2, "bgai"))
+        running = work.run(cluster, FaultyOpening(fault=gate))
         outcomes = [next(running)]
         cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
         cluster.add_node(num_cpus=1, memory=_MEMORY, object_store_memory=80 * 2**20)
+        gate.open()
         outcomes += running
     work.check(outcomes, finished=1)
 
 
 def worker_killed(folder: Path) -> None:
-    work = Work(folder)
+    work, gate = Work(folder), Gate(folder)
     with nodes(2) as cluster:
-        running = work.run(cluster, Opening(2, "bgai"))
+        running = work.run(cluster, FaultyOpening(fault=gate))
         outcomes = [next(running)]
         _workers()[0].kill()
+        gate.open()
         outcomes += running
     work.check(outcomes, finished=1)
 
 
 def slow_node(folder: Path) -> None:
     """A slow node keeps none of the pictures that another one could do."""
-    import time
-
     work = Work(folder)
     marker = folder / "slow"
 
@@ -217,10 +243,9 @@ def out_of_memory(folder: Path) -> None:
 
 def driver_killed(folder: Path) -> None:
     """The same command goes on, and makes nothing anew."""
-    work = Work(folder)
+    work = Work(folder, MANY)
     with nodes(1) as cluster:
-        command = [sys.executable, "-m", "bgai", "upscale", str(work.source), "-o", str(work.out)]
-        command += ["--scale", "2", "--weights", "bgai", "--cluster", cluster.address]
+        command = work.command(cluster)
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
             assert driver.stdout
             driver.stdout.readline()
@@ -236,10 +261,9 @@ def driver_killed(folder: Path) -> None:
 
 
 def driver_interrupted(folder: Path) -> None:
-    work = Work(folder)
+    work = Work(folder, MANY)
     with nodes(1) as cluster:
-        command = [sys.executable, "-m", "bgai", "upscale", str(work.source), "-o", str(work.out)]
-        command += ["--scale", "2", "--weights", "bgai", "--cluster", cluster.address]
+        command = work.command(cluster)
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
             assert driver.stdout
             driver.stdout.readline()
@@ -249,20 +273,39 @@ def driver_interrupted(folder: Path) -> None:
         assert messages == "bgai: stopped; what was finished is kept\n", messages
 
 
+def messages(folder: Path) -> None:
+    """Ray prints nothing between ours, whatever happens."""
+    work = Work(folder, MANY)
+    with nodes(2) as cluster:
+        command = work.command(cluster)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
+            assert driver.stdout
+            first = driver.stdout.readline()
+            _workers()[0].kill()
+            rest, errors = driver.communicate()
+        names = {path.removesuffix("\n") for path in (first, *rest.splitlines())}
+    assert names <= {str(work.out / f"{number}.png") for number in range(MANY)}, (first, rest)
+    assert len(names) >= MANY - 1  # one may have been finished by the worker that was killed
+    assert errors.startswith(f"{len(names)} enlarged"), errors
+    assert len(errors.splitlines()) == 1, errors
+    work.compare()
+
+
 def s3_storage(folder: Path) -> None:
     """Pictures and outputs in S3, a worker killed in the middle: no part of an output is left."""
     with s3_server() as (client, environment):
         os.environ.update(environment)
-        work = Work(folder)
+        work, gate = Work(folder), Gate(folder)
         for file in work.source.iterdir():
             client.upload_file(str(file), BUCKET, f"in/{file.name}")
         source, target = parse_path(f"s3://{BUCKET}/in"), parse_path(f"s3://{BUCKET}/out")
         settings = OutputSettings(target)
         pictures, _ = name_outputs([source], 2, settings)
         with nodes(2) as cluster:
-            running = enlarge_on_cluster(pictures, Opening(2, "bgai"), settings, Pool(cluster.address))
+            running = enlarge_on_cluster(pictures, FaultyOpening(fault=gate), settings, Pool(cluster.address))
             outcomes = [next(running)]
             _workers()[0].kill()
+            gate.open()
             outcomes += running
         assert len(outcomes) == COUNT
         assert {outcome.state for outcome in outcomes} <= {"enlarged", "finished"}, outcomes
@@ -300,6 +343,7 @@ SCENARIOS = {
         out_of_memory,
         driver_killed,
         driver_interrupted,
+        messages,
         s3_storage,
         weights_missing_on_a_node,
     )

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from namespace_support import UNSHARE, needs_ray, skip_without_namespaces
 
 from bgai.cluster.pool import Opening, Pool, enlarge_on_cluster
 from bgai.errors import EngineError, MissingExtraError, UsageError, WeightsError
 from bgai.upscaling.batch import OutputSettings
 
-HAS_RAY = importlib.util.find_spec("ray") is not None
-UNSHARE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 SCENARIOS = [
     "undisturbed",
     "node_killed",
@@ -27,23 +24,17 @@ SCENARIOS = [
     "out_of_memory",
     "driver_killed",
     "driver_interrupted",
+    "messages",
     "s3_storage",
     "weights_missing_on_a_node",
 ]
 
 
-def has_namespaces() -> bool:
-    """Whether this process may make network namespaces."""
-    found = all(map(shutil.which, ("unshare", "ip")))
-    return found and subprocess.run([*UNSHARE, "true"], capture_output=True).returncode == 0
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(not HAS_RAY, reason="needs the extra [cluster]")
+@needs_ray
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_faults(scenario: str, tmp_path: Path) -> None:
-    if not has_namespaces():
-        pytest.skip("needs the right to make network namespaces (unshare --net)")
+    skip_without_namespaces()
     script = Path(__file__).with_name("scenarios.py")
     search = os.pathsep.join([str(script.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "RAY_TMPDIR": "/tmp", "PYTHONPATH": search}  # names of Ray's sockets have to be short
@@ -63,7 +54,7 @@ def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         list(enlarge_on_cluster([], Opening(), OutputSettings(), Pool()))
 
 
-@pytest.mark.skipif(not HAS_RAY, reason="needs the extra [cluster]")
+@needs_ray
 @pytest.mark.filterwarnings("ignore")  # of Ray's imports
 @pytest.mark.parametrize(
     ("address", "reason"),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import typer
 
@@ -87,7 +88,7 @@ def _check(inputs: Sequence[AnyPath], settings: OutputSettings) -> None:
 def _enlarge(
     pictures: Sequence[NamedPicture], opening: Opening, settings: OutputSettings, pool: Pool | None, report: _Report
 ) -> None:
-    silence = nullcontext() if pool is None else _libraries_silenced()
+    silence = nullcontext() if pool is None else _ray_silenced()
     with silence, progress_bar(hidden=report.quiet) as advance:
         advance("", 0, len(pictures))
         for done, outcome in enumerate(_outcomes(pictures, opening, settings, pool), 1):
@@ -110,25 +111,38 @@ def _outcomes(
             yield enlarge_picture(picture, upscaler, settings)
 
 
+class _OfOneThread:
+    """A text stream that drops what other threads write than the one that made this."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return self._stream.write(text) if threading.get_ident() == self._thread else len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextmanager
-def _libraries_silenced() -> Iterator[None]:
-    """Drop what native code prints on standard error in the block, and leave Python's `sys.stderr` as it is.
+def _ray_silenced() -> Iterator[None]:
+    """Drop what Ray prints within the block: its native code on standard error, its threads on standard output.
 
     Ray's own files of messages, which it keeps on each machine, have the same.
     """
     sys.stderr.flush()
-    before, descriptor = sys.stderr, os.dup(2)
+    before, descriptor = (sys.stdout, sys.stderr), os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
-    with os.fdopen(descriptor, "w", encoding=before.encoding, errors=before.errors) as ours:
-        sys.stderr = ours
+    with os.fdopen(descriptor, "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors) as ours:
+        sys.stdout, sys.stderr = cast(TextIO, _OfOneThread(sys.stdout)), ours
         try:
             yield
         finally:
             ours.flush()
             os.dup2(descriptor, 2)
-            sys.stderr = before
+            sys.stdout, sys.stderr = before
 
 
 @dataclass

@@ -193,11 +193,13 @@ def _run(
             max_restarts=-1,
             max_task_retries=_RETRIES,
         )
-    for row in outcomes.iter_rows():
-        outcome = pickle.loads(row["outcome"])
-        if isinstance(outcome, BgaiError):
-            raise outcome
-        yield row["index"], outcome
+    # Without looking ahead: outcomes are told as soon as they are there.
+    for block in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for row in block.to_pylist():
+            outcome = pickle.loads(row["outcome"])
+            if isinstance(outcome, BgaiError):
+                raise outcome
+            yield row["index"], outcome
 
 
 @contextmanager
