@@ -31,7 +31,7 @@ def enlarge_stream(inputs: Sequence[Path], upscaler: AnyUpscaler, settings: Outp
 
     if len(inputs) != 1 or inputs[0].is_dir():
         raise UsageError("standard input or output is for one picture alone")
-    source, target = inputs[0], settings.out or STREAM
+    source, target = inputs[0], settings.out if isinstance(settings.out, Path) else STREAM
     if target == STREAM and not settings.format:
         raise UsageError("standard output has no name that would tell its format: choose one", parameter="format")
     with tempfile.TemporaryDirectory(prefix="bgai-") as folder:

@@ -21,19 +21,26 @@ from bgai.cli.weights import find_weights
 from bgai.errors import BgaiError, InWorkError, UsageError
 
 if TYPE_CHECKING:
+    from bgai.remote_files import AnyPath
     from bgai.upscaling.batch import Job, OutputSettings, Plan
     from bgai.upscaling.files import EnlargedFile
     from bgai.upscaling.fitting import AnyUpscaler
     from bgai.upscaling.sizes import TargetSize
 
 _SIZE, _OUTPUT, _WEIGHTS, _SPEED, _MESSAGES = "Size", "Output", "Weights", "Speed and memory", "Messages"
+_CLUSTER = "Many machines"
 
 
 def upscale(
     ctx: typer.Context,
     inputs: Annotated[
-        list[Path],
-        typer.Argument(metavar="INPUT", help="Pictures, or folders of them; - is standard input.", show_default=False),
+        list[str],
+        typer.Argument(
+            metavar="INPUT",
+            help="Pictures, folders of them, or lists (.txt); here, or at s3://, gs://, az://, https://; - is standard"
+            " input.",
+            show_default=False,
+        ),
     ],
     recursive: Annotated[
         bool, typer.Option("-r", "--recursive", help="Include the pictures in subfolders of folders.")
@@ -83,7 +90,7 @@ def upscale(
         float | None, typer.Option(help="Million pixels in all, at most.", rich_help_panel=_SIZE)
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "-o",
             "--output",
@@ -201,6 +208,22 @@ def upscale(
             rich_help_panel=_SPEED,
         ),
     ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Spread the pictures over the machines of a Ray cluster; 'auto' takes the one that this machine"
+            " belongs to. Needs the extra 'cluster'.",
+            rich_help_panel=_CLUSTER,
+        ),
+    ] = None,
+    worker_cpus: Annotated[
+        int, typer.Option(help="CPU cores of each process on a cluster.", rich_help_panel=_CLUSTER)
+    ] = 1,
+    worker_gpus: Annotated[
+        float,
+        typer.Option(help="GPUs of each process on a cluster; 0.5 lets two share one.", rich_help_panel=_CLUSTER),
+    ] = 0,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Say what would be done, and write nothing.", rich_help_panel=_MESSAGES),
@@ -234,6 +257,9 @@ def upscale(
 
     Exit code: 0 if every picture was enlarged, 1 if any failed, 130 if stopped.
     """
+    from bgai.cluster.lists import expand_lists
+    from bgai.cluster.pool import Opening, Pool
+    from bgai.remote_files import RemotePath, parse_path
     from bgai.upscaling.batch import OutputSettings, plan_jobs
     from bgai.upscaling.fitting import WeightsName, open_upscalers, used_weights
     from bgai.upscaling.memory_plan import COMMAND_MEMORY
@@ -242,8 +268,10 @@ def upscale(
     size = _target_size(factor, width, height, fit, long_edge, megapixels)
     if size and scale:
         raise UsageError("a scale and a size: leave one of them out", parameter="scale")
+    sources = expand_lists([parse_path(given) for given in inputs])
+    out_path = None if output is None else parse_path(output)
     settings = OutputSettings(
-        output,
+        out_path,
         format and format.lower(),
         quality,
         overwrite,
@@ -256,6 +284,19 @@ def upscale(
         metadata=not no_metadata,
         lenient=lenient,
     )
+
+    remote = isinstance(out_path, RemotePath) or any(isinstance(source, RemotePath) for source in sources)
+    if cluster is not None or remote:
+        from bgai.cli.spread import spread
+
+        if watch:
+            raise UsageError("--watch is for folders on this machine, without --cluster", parameter="watch")
+        opening = Opening(scale, weights, clean, engine, device, precision, tile, halo, compile, sized=size is not None)
+        pool = None if cluster is None else Pool(cluster, worker_cpus, worker_gpus)
+        spread(
+            ctx.command, sources, settings, opening, pool, recursive=recursive, dry_run=dry_run, json=json, quiet=quiet
+        )
+        return
 
     def open_upscaler(scale: int | None, weights: WeightsName, clean: float | None) -> Upscaler:
         chosen = find_weights(weights, scale, clean)
@@ -273,18 +314,19 @@ def upscale(
             )
 
     upscaler = open_upscalers(open_upscaler, scale, weights, clean, sized=size is not None)
-    if STREAM in inputs or output == STREAM:
+    local = [source for source in sources if isinstance(source, Path)]
+    if STREAM in local or out_path == STREAM:
         if dry_run or json or name or watch:
             raise UsageError("standard input and output know no --dry-run, --json, --name and --watch")
-        enlarge_stream(inputs, upscaler, settings, quiet)
+        enlarge_stream(local, upscaler, settings, quiet)
         return
     report = _Report(ctx.command, upscaler, json, quiet)
     if watch and dry_run:
         raise UsageError("--watch and --dry-run: leave one of them out")
     if watch:
-        _watch(inputs, recursive, upscaler, settings, report)
+        _watch(local, recursive, upscaler, settings, report)
         return
-    plan = plan_jobs(inputs, upscaler.scale, settings, recursive, weights=lambda scale: used_weights(upscaler, scale))
+    plan = plan_jobs(local, upscaler.scale, settings, recursive, weights=lambda scale: used_weights(upscaler, scale))
     for failure in plan.failures:
         report.failed(failure)
     if dry_run:
@@ -292,7 +334,7 @@ def upscale(
             report.planned(job)
     else:
         _run_jobs(plan.jobs, upscaler, settings, report)
-    report.summarise(plan, dry_run, _left_out(inputs, recursive, output))
+    report.summarise(plan, dry_run, _left_out(local, recursive, settings.out))
     if report.failures:
         raise typer.Exit(1)
 
@@ -332,7 +374,7 @@ def _watch(
     if not report.quiet:
         note(f"watching {', '.join(map(str, folders))}; Ctrl-C ends it")
     try:
-        for new in new_pictures(folders, recursive, settings.out):
+        for new in new_pictures(folders, recursive, settings.out if isinstance(settings.out, Path) else None):
             if not new:
                 continue
             plan = plan_jobs(
@@ -391,7 +433,7 @@ class _Report:
     def planned(self, job: Job) -> None:
         """Say what would be done."""
         if self.json:
-            _print_json(**self._facts(job))
+            print_json(**self._facts(job))
         elif not self.quiet:
             (width, height), (wide, high) = self._sizes(job)
             tell(f"{job.source}: {job.target}, {width} x {height} to {wide} x {high}")
@@ -401,7 +443,7 @@ class _Report:
         self.enlarged += 1
         if self.json:
             used = done.weights or self._weights(job.plan.scale)
-            _print_json(**self._facts(job), weights=used, seconds=round(seconds, 3), notes=done.notes)
+            print_json(**self._facts(job), weights=used, seconds=round(seconds, 3), notes=done.notes)
         elif not self.quiet:
             for each in done.notes:
                 note(f"{job.source}: {each}")
@@ -415,13 +457,13 @@ class _Report:
             message = f"{job.source}: {message}"
         complain(message)
         if self.json:
-            _print_json(**(self._facts(job) if job else {}), error=message)
+            print_json(**(self._facts(job) if job else {}), error=message)
 
     def in_work(self, job: Job) -> None:
         """Say that another process is at it."""
         self.elsewhere += 1
         if self.json:
-            _print_json(**self._facts(job), notes=["in work elsewhere"])
+            print_json(**self._facts(job), notes=["in work elsewhere"])
         elif not self.quiet:
             note(f"{job.source}: in work elsewhere")
 
@@ -460,7 +502,7 @@ class _Report:
         return getattr(given, "name", f"bgai ×{scale}")
 
 
-def _left_out(inputs: Sequence[Path], recursive: bool, output: Path | None) -> list[str]:
+def _left_out(inputs: Sequence[Path], recursive: bool, output: AnyPath | None) -> list[str]:
     """What lies in the folders and is not enlarged, such as `2 of other kinds` and `1 folder without -r`."""
     from bgai.pictures.reading import INPUT_SUFFIXES
 
@@ -476,7 +518,7 @@ def _left_out(inputs: Sequence[Path], recursive: bool, output: Path | None) -> l
     return kinds + ([f"{folders} folder{'s' * (folders > 1)} without -r"] if folders else [])
 
 
-def name_output(target: Path, weights: str) -> None:
+def name_output(target: Path | str, weights: str) -> None:
     """Print all of it in one line for a person; a program that reads the output gets the bare name."""
     explained = f"{target}  ({weights})" if weights else str(target)
     tell(explained if out.is_terminal else str(target))
@@ -484,5 +526,5 @@ def name_output(target: Path, weights: str) -> None:
         note(explained)
 
 
-def _print_json(**values: Any) -> None:
+def print_json(**values: Any) -> None:
     typer.echo(json.dumps(values))

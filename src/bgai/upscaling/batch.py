@@ -6,16 +6,18 @@ import functools
 import math
 import os
 import string
-from collections.abc import Callable, Iterator, Sequence, Set
+import tempfile
+from collections.abc import Callable, Hashable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from bgai.atomic_files import claimed
 from bgai.errors import BgaiError, ImageError, InWorkError, OutputError, UsageError
 from bgai.pictures.reading import INPUT_SUFFIXES, read_size
 from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS
 from bgai.pictures.writing import OUTPUT_SUFFIXES, Encoding, check_output
+from bgai.remote_files import AnyPath, RemotePath, download, is_plain, list_folder
 from bgai.types import PixelProgress
 from bgai.upscaling.files import EnlargedFile, make_recipe, plan_file, upscale_file
 from bgai.upscaling.fitting import AnyUpscaler, used_weights
@@ -34,7 +36,7 @@ _OTHER_NAMES = {".jpe": ".jpg", ".jfif": ".jpg"}
 class OutputSettings:
     """How outputs are named and written."""
 
-    out: Path | None = None
+    out: AnyPath | None = None
     """A file for a single picture, or a folder; None puts results beside the inputs."""
     format: str | None = None
     """One of `FORMATS`; None keeps the input's, or takes PNG where that cannot be written."""
@@ -106,6 +108,14 @@ class Job:
         return math.prod(self.plan.whole)
 
 
+@dataclass(frozen=True, slots=True)
+class NamedPicture:
+    """A picture with the output that it would get."""
+
+    source: AnyPath
+    target: AnyPath
+
+
 @dataclass(slots=True)
 class Plan:
     """What a call will do: the jobs, those already done, and those that cannot be done with the reason."""
@@ -142,10 +152,62 @@ def plan_jobs(
     Raises:
         UsageError: One output was named for several pictures.
     """
-    single = len(inputs) == 1 and not inputs[0].is_dir()
-    if settings.out and settings.out.suffix.lower() in OUTPUT_SUFFIXES and not settings.out.is_dir() and not single:
-        raise UsageError(f"{settings.out}: one output for several pictures; give a folder", parameter="output")
-    return _Planner(scale, settings, weights, only).plan(inputs, recursive, single)
+    return _Planner(scale, settings, weights, only).plan(inputs, recursive)
+
+
+def name_outputs(
+    inputs: Sequence[AnyPath], scale: int | None, settings: OutputSettings, recursive: bool = False
+) -> tuple[list[NamedPicture], list[BgaiError]]:
+    """Find pictures here and elsewhere and name their outputs as `plan_jobs` does, without looking into them.
+
+    Args:
+        inputs: Files and folders.
+        scale: As there.
+        settings: As there.
+        recursive: As there.
+
+    Returns:
+        The pictures, each once, for `plan_job`; and what is wrong with others.
+
+    Raises:
+        UsageError: One output was named for several pictures.
+    """
+    return _Planner(scale, settings, lambda scale: "", None).name(inputs, recursive)
+
+
+def plan_job(
+    source: Path, target: Path, scale: int | None, settings: OutputSettings, weights: Callable[[int], str]
+) -> Job | None:
+    """Look at one picture's header and at its output, if there is one.
+
+    Args:
+        source: The picture.
+        target: Its output.
+        scale: As for `plan_jobs`.
+        settings: As for `plan_jobs`.
+        weights: As for `plan_jobs`.
+
+    Returns:
+        What is to be done; None if the output is finished.
+
+    Raises:
+        ImageError: The picture cannot be read.
+        OutputError: The output cannot be, or was made in another way.
+    """
+    plan = plan_file(source, read_size(source, settings.max_pixels)[:2], scale, settings.size)
+    check_output(target, *plan.target, settings.encoding)
+    replaces = ""
+    if os.path.lexists(target):
+        wanted = make_recipe(source, target, plan, weights(plan.scale), settings.encoding)
+        replaces = difference(read_recipe(target), wanted)
+        if not settings.overwrite and replaces:
+            raise OutputError(
+                f"{target}: exists already, and {replaces}; choose another output or allow overwriting",
+                parameter="overwrite",
+            )
+        if not settings.overwrite:
+            return None
+    return Job(source, target, plan, replaces)
 
 
 def run_job(
@@ -205,14 +267,6 @@ def _enlarge(job: Job, upscaler: AnyUpscaler, settings: OutputSettings, progress
     return enlarged
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """A picture with the output it would get."""
-
-    source: Path
-    target: Path
-
-
 class _Planner:
     """Collects the plan of one call."""
 
@@ -223,11 +277,32 @@ class _Planner:
         self._weights = functools.cache(weights)
         self._label = str(settings.size or f"x{scale}")
         self._plan = Plan()
-        self._named: list[_Named] = []
-        self._claimed: dict[Path, Path] = {}  # sources by the outputs that they get
+        self._named: list[NamedPicture] = []
+        self._claimed: dict[AnyPath, AnyPath] = {}  # sources by the outputs that they get
         self._look_at_folder = functools.cache(_look_at_folder)
 
-    def plan(self, inputs: Sequence[Path], recursive: bool, single: bool) -> Plan:
+    def plan(self, inputs: Sequence[Path], recursive: bool) -> Plan:
+        self._find(inputs, recursive)
+        for item in self._named:
+            with self._failing(item.source):
+                self._add(item)
+        return self._plan
+
+    def name(self, inputs: Sequence[AnyPath], recursive: bool) -> tuple[list[NamedPicture], list[BgaiError]]:
+        self._find(inputs, recursive)
+        pictures = []
+        for item in self._named:
+            with self._failing(item.source):
+                if not self._named_before(item):
+                    self._claimed[self._key(item.target)] = item.source
+                    pictures.append(item)
+        return pictures, self._plan.failures
+
+    def _find(self, inputs: Sequence[AnyPath], recursive: bool) -> None:
+        out = self._settings.out
+        single = len(inputs) == 1 and not inputs[0].is_dir()
+        if out and out.suffix.lower() in OUTPUT_SUFFIXES and not single and not out.is_dir():
+            raise UsageError(f"{out}: one output for several pictures; give a folder", parameter="output")
         for given in inputs:
             with self._failing(given):
                 self._name_outputs(given, recursive, single)
@@ -235,15 +310,11 @@ class _Planner:
         self._named = [
             item for item in self._named if self._key(item.source) not in outputs or not _is_ours(item.source)
         ]
-        originals: set[Path | tuple[int, int]] = {self._key(item.source) for item in self._named}
-        originals |= {identity for item in self._named if (identity := _identity(item.source))}
-        for item in self._named:
-            with self._failing(item.source):
-                self._add(item, originals)
-        return self._plan
+        self._originals: set[Hashable] = {self._key(item.source) for item in self._named}
+        self._originals |= {identity for item in self._named if (identity := _identity(item.source))}
 
     @contextmanager
-    def _failing(self, path: Path) -> Iterator[None]:
+    def _failing(self, path: AnyPath) -> Iterator[None]:
         """Whatever a picture raises is a failure of that picture."""
         try:
             yield
@@ -254,7 +325,7 @@ class _Planner:
             failure.__cause__ = error
             self._plan.failures.append(failure)
 
-    def _name_outputs(self, given: Path, recursive: bool, single: bool) -> None:
+    def _name_outputs(self, given: AnyPath, recursive: bool, single: bool) -> None:
         out = self._settings.out
         if given.is_dir():
             self._name_folder(given, recursive)
@@ -262,101 +333,143 @@ class _Planner:
         if out and single and not out.is_dir() and out.suffix:
             if self._settings.name is not None:
                 raise UsageError(f"{out} and a template for names: leave one of them out", parameter="name")
-            self._named.append(_Named(given, out))
+            self._named.append(NamedPicture(given, out))
             return
         name = f"{given.stem}_{self._label}" if self._settings.name is None else self._formatted(given)
-        self._named.append(_Named(given, (out or given.parent) / (name + self._suffix(given))))
+        self._named.append(NamedPicture(given, (out or given.parent) / (name + self._suffix(given))))
 
-    def _formatted(self, source: Path) -> str:
+    def _formatted(self, source: AnyPath) -> str:
         """The name that the template makes."""
-        height, width, _ = read_size(source, self._settings.max_pixels)
-        plan = plan_file(source, (height, width), self._scale, self._settings.size)
+        with local_copy(source) as file:
+            height, width, _ = read_size(file, self._settings.max_pixels)
+            plan = plan_file(file, (height, width), self._scale, self._settings.size)
         values = {"width": plan.target[1], "height": plan.target[0], "scale": f"{plan.target[1] / width:.3g}"}
         return (self._settings.name or "").format(stem=source.stem, **values)
 
-    def _name_folder(self, given: Path, recursive: bool) -> None:
+    def _name_folder(self, given: AnyPath, recursive: bool) -> None:
         whole = given.resolve()
         if not self._settings.out and not whole.name:
             raise UsageError(f"{given}: no folder can lie beside it; choose one", parameter="output")
         folder = self._settings.out or whole.with_name(f"{whole.name}_{self._label}")
-        sources = sorted(self._walk(given, folder, recursive))
+        sources = sorted(self._walk(given, folder, recursive), key=lambda path: path.parts)
         for source in sources if self._only is None else filter(self._wanted, sources):
             with self._failing(source):
                 name = source.stem if self._settings.name is None else self._formatted(source)
-                target = folder / source.relative_to(given).with_name(name + self._suffix(source))
-                self._named.append(_Named(source, target))
+                target = folder / PurePath(*source.parts[len(given.parts) :]).with_name(name + self._suffix(source))
+                self._named.append(NamedPicture(source, target))
         if not sources and self._only is None:
             raise ImageError(
                 f"{given}: no pictures in this folder" + ("" if recursive else "; subfolders are left out"),
                 parameter="" if recursive else "recursive",
             )
 
-    def _wanted(self, source: Path) -> bool:
+    def _wanted(self, source: AnyPath) -> bool:
         return source in (self._only or ()) and not _is_ours(source)
 
-    def _walk(self, folder: Path, outputs: Path, recursive: bool) -> Iterator[Path]:
+    def _walk(self, folder: AnyPath, outputs: AnyPath, recursive: bool) -> Iterator[AnyPath]:
         """The pictures in a folder, without those in the folder of outputs; what cannot be read is a failure."""
-        with self._failing(folder), os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                path = folder / entry.name
-                if path.is_dir():
-                    if recursive and not entry.is_symlink() and _identity(path) != _identity(outputs):
-                        yield from self._walk(path, outputs, recursive)
-                elif path.suffix.lower() in INPUT_SUFFIXES and not entry.name.startswith("."):
-                    yield path
+        with self._failing(folder):
+            for path in list_folder(folder) if isinstance(folder, RemotePath) else _entries(folder):
+                with self._failing(path):
+                    if path.is_dir():
+                        if recursive and not _is_link(path) and _identity(path) != _identity(outputs):
+                            yield from self._walk(path, outputs, recursive)
+                    elif path.suffix.lower() in INPUT_SUFFIXES and not path.name.startswith("."):
+                        yield _plain(path)
 
-    def _suffix(self, source: Path) -> str:
+    def _suffix(self, source: AnyPath) -> str:
         if self._settings.format:
             return FORMATS[self._settings.format]
         suffix = source.suffix.lower()
         kept = suffix in OUTPUT_SUFFIXES and suffix != ".avif"  # which has no place for the colours of some AVIF files
         return source.suffix if kept else _OTHER_NAMES.get(suffix, ".png")
 
-    def _add(self, item: _Named, originals: Set[Path | tuple[int, int]]) -> None:
+    def _add(self, item: NamedPicture) -> None:
+        source, target = item.source, item.target
+        if self._named_before(item) or isinstance(source, RemotePath) or isinstance(target, RemotePath):
+            return
+        job = plan_job(source, target, self._scale, self._settings, self._weights)
+        self._claimed[self._key(target)] = source
+        if job:
+            self._plan.jobs.append(job)
+        else:
+            self._plan.finished.append(target)
+
+    def _named_before(self, item: NamedPicture) -> bool:
+        """Whether the same picture was named before.
+
+        Raises:
+            OutputError: Its output is that of another picture, or is an original.
+        """
         source, target = item.source, item.target
         key = self._key(target)
         if claimed := self._claimed.get(key):
             if _identity(claimed) != _identity(source):
                 raise OutputError(f"{source}: its output {target} would also be that of {claimed}", parameter="output")
-            return  # named twice
-        if key in originals or _identity(target) in originals:
+            return True
+        if key in self._originals or _identity(target) in self._originals:
             raise OutputError(
                 f"{source}: its output {target} would replace an original; choose another", parameter="output"
             )
-        plan = plan_file(source, read_size(source, self._settings.max_pixels)[:2], self._scale, self._settings.size)
-        check_output(target, *plan.target, self._settings.encoding)
-        replaces = ""
-        if os.path.lexists(target):
-            replaces = self._difference(source, target, plan)
-            if not self._settings.overwrite:
-                if replaces:
-                    raise OutputError(
-                        f"{target}: exists already, and {replaces}; choose another output or allow overwriting",
-                        parameter="overwrite",
-                    )
-                self._claimed[key] = source
-                self._plan.finished.append(target)
-                return
-        self._claimed[key] = source
-        self._plan.jobs.append(Job(source, target, plan, replaces))
+        return False
 
-    def _key(self, path: Path) -> Path:
+    def _key(self, path: AnyPath) -> AnyPath:
         """One name for a file that may have several, or may not be there yet."""
+        if isinstance(path, RemotePath):
+            return path
         folder, ignores_case = self._look_at_folder(path.parent)
         return folder / (path.name.casefold() if ignores_case else path.name)
 
-    def _difference(self, source: Path, target: Path, plan: Enlargement) -> str:
-        wanted = make_recipe(source, target, plan, self._weights(plan.scale), self._settings.encoding)
-        return difference(read_recipe(target), wanted)
+
+@contextmanager
+def local_copy(path: AnyPath) -> Iterator[Path]:
+    """Lend the file itself, or for the time of the block a copy of one that lies elsewhere.
+
+    Raises:
+        ImageError: It cannot be read; or the block raises one that names the copy.
+    """
+    if isinstance(path, Path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="bgai-") as folder:
+        copy = Path(folder, path.name)
+        download(path, copy)
+        try:
+            yield copy
+        except ImageError as error:
+            raise ImageError(str(error).replace(str(copy), str(path)), parameter=error.parameter) from error
 
 
-def _is_ours(path: Path) -> bool:
+def _entries(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        return [folder / name for name in sorted(entry.name for entry in entries)]
+
+
+def _is_link(path: AnyPath) -> bool:
+    return isinstance(path, Path) and path.is_symlink()
+
+
+def _plain(path: AnyPath) -> AnyPath:
+    """The same path.
+
+    Raises:
+        ImageError: Its name would lead out of the folder of outputs.
+    """
+    if isinstance(path, RemotePath) and not is_plain(path):
+        raise ImageError(f"{path}: no file here can have this name")
+    return path
+
+
+def _is_ours(path: AnyPath) -> bool:
     """Whether a file is an output, and not an original: `*.png` names both in a second call."""
-    return read_recipe(path) is not None
+    with local_copy(path) as file:
+        return read_recipe(file) is not None
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: AnyPath) -> Hashable:
     """The same for all names of a file or folder, whatever their case where that does not matter; None without it."""
+    if isinstance(path, RemotePath):
+        return path
     try:
         status = path.stat()
     except OSError:

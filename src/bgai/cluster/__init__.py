@@ -1,0 +1,1 @@
+"""Pictures in cloud storage, and on many machines."""

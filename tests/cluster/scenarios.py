@@ -1,0 +1,353 @@
+"""Faults of a cluster of several nodes on this machine: `python scenarios.py NAME FOLDER`, in a network of its own.
+
+Each scenario ends with what one machine makes of the same pictures, and compares it byte by byte.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+import ray
+from ray.cluster_utils import Cluster
+from storage_support import BUCKET, keys, s3_server
+
+from bgai.cluster.picture import Outcome, enlarge_picture
+from bgai.cluster.pool import Opening, Pool, enlarge_on_cluster
+from bgai.pictures.writing import save_rgb_png
+from bgai.remote_files import parse_path
+from bgai.types import PixelProgress
+from bgai.upscaling.batch import NamedPicture, OutputSettings, name_outputs
+from bgai.upscaling.pixels import Image
+from bgai.upscaling.upscaler import Upscaler
+
+COUNT = 8
+MANY = 200
+"""Pictures that a command is not done with before it gets a signal."""
+_MEMORY = 4 * 2**30  # of each node, for Ray to plan with
+_ODD_WIDTH = 31  # of the picture that has a fault
+
+
+@dataclass(frozen=True)
+class FaultyOpening(Opening):
+    """Opens an upscaler that calls `fault` before each picture, with the picture's width."""
+
+    fault: Callable[[int], None] = lambda width: None
+
+    def open(self) -> Upscaler:
+        fault = self.fault
+
+        class Faulty(Upscaler):
+            def strips(self, image: Image, progress: PixelProgress | None = None) -> Generator[Image, None, None]:
+                fault(image.shape[1])
+                yield from super().strips(image, progress)
+
+        return Faulty(2, "bgai")
+
+
+class Gate:
+    """Holds all pictures but the first until it is opened, so that a fault comes while there is work."""
+
+    def __init__(self, folder: Path) -> None:
+        self._first, self._open = folder / "first", folder / "open"
+
+    def __call__(self, width: int) -> None:
+        try:
+            self._first.touch(exist_ok=False)
+        except FileExistsError:
+            while not self._open.exists():
+                time.sleep(0.05)
+
+    def open(self) -> None:
+        self._open.touch()
+
+
+@contextmanager
+def nodes(count: int) -> Iterator[Cluster]:
+    """A cluster of nodes of one core each, and a head without."""
+    common = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **common})
+    try:
+        for _ in range(count):
+            cluster.add_node(num_cpus=1, memory=_MEMORY, object_store_memory=80 * 2**20)
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+class Work:
+    """Pictures in a folder, and the outputs that one machine makes of them."""
+
+    def __init__(self, folder: Path, count: int = COUNT, odd: bool = False) -> None:
+        self.count = count
+        self.source, self.out, self.expected = folder / "in", folder / "out", folder / "expected"
+        self.source.mkdir()
+        random = np.random.default_rng(0)
+        for number in range(count):
+            width = _ODD_WIDTH if odd and number == 1 else 40
+            save_rgb_png(self.source / f"{number}.png", random.integers(0, 256, (48, width, 3), np.uint8))
+
+    def pictures(self, out: Path | None = None) -> list[NamedPicture]:
+        return name_outputs([self.source], 2, OutputSettings(out or self.out))[0]
+
+    def run(self, cluster: Cluster, opening: Opening) -> Iterator[Outcome]:
+        return enlarge_on_cluster(self.pictures(), opening, OutputSettings(self.out), Pool(cluster.address))
+
+    def command(self, cluster: Cluster) -> list[str]:
+        command = [sys.executable, "-m", "bgai", "upscale", str(self.source), "-o", str(self.out)]
+        return [*command, "--scale", "2", "--weights", "bgai", "--cluster", cluster.address]
+
+    def check(self, outcomes: list[Outcome], failed: int = 0, finished: int = 0) -> None:
+        """Each picture has one outcome, and each output is that of one machine."""
+        assert sorted(outcome.source for outcome in outcomes) == sorted(str(each) for each in self.source.iterdir())
+        states = [outcome.state for outcome in outcomes]
+        assert states.count("failed") == failed, outcomes
+        assert states.count("finished") <= finished, outcomes
+        bad = {Path(outcome.target).name for outcome in outcomes if outcome.state == "failed"}
+        self.compare(bad)
+
+    def compare(self, bad: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+        upscaler = Opening(2, "bgai").open()
+        for picture in self.pictures(self.expected):
+            enlarge_picture(picture, upscaler, OutputSettings(self.expected))
+        expected = {path.name: path.read_bytes() for path in self.expected.glob("*.png") if path.name not in bad}
+        assert {path.name: path.read_bytes() for path in self.out.glob("*.png")} == expected
+
+
+def _workers() -> list[psutil.Process]:
+    """Processes of the pool that are there now."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "MapWorker" in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def undisturbed(folder: Path) -> None:
+    work = Work(folder)
+    (work.source / "broken.png").write_text("no picture")
+    with nodes(2) as cluster:
+        outcomes = list(work.run(cluster, Opening(2, "bgai")))
+    work.check(outcomes, failed=1)
+    (bad,) = [outcome for outcome in outcomes if outcome.state == "failed"]
+    assert bad.error.startswith(f"{work.source / 'broken.png'}: not a picture"), bad
+
+
+def node_killed(folder: Path) -> None:
+    """A block that was done but not told of is found finished when it is tried again."""
+    work, gate = Work(folder), Gate(folder)
+    with nodes(2) as cluster:
+        running = work.run(cluster, FaultyOpening(fault=gate))
+        outcomes = [next(running)]
+        lost = next(node for node in cluster.worker_nodes if _has_worker(node))
+        cluster.remove_node(lost, allow_graceful=False)
+        gate.open()
+        outcomes += running
+    work.check(outcomes, finished=1)
+
+
+def _has_worker(node: Any) -> bool:
+    raylet = node.all_processes["raylet"][0].process
+    inner = {child.pid for child in psutil.Process(raylet.pid).children(recursive=True)}
+    return any(worker.pid in inner for worker in _workers())
+
+
+def only_node_replaced(folder: Path) -> None:
+    """The pool waits for a machine when the last one has gone."""
+    work, gate = Work(folder), Gate(folder)
+    with nodes(1) as cluster:
+        running = work.run(cluster, FaultyOpening(fault=gate))
+        outcomes = [next(running)]
+        cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+        cluster.add_node(num_cpus=1, memory=_MEMORY, object_store_memory=80 * 2**20)
+        gate.open()
+        outcomes += running
+    work.check(outcomes, finished=1)
+
+
+def worker_killed(folder: Path) -> None:
+    work, gate = Work(folder), Gate(folder)
+    with nodes(2) as cluster:
+        running = work.run(cluster, FaultyOpening(fault=gate))
+        outcomes = [next(running)]
+        _workers()[0].kill()
+        gate.open()
+        outcomes += running
+    work.check(outcomes, finished=1)
+
+
+def slow_node(folder: Path) -> None:
+    """A slow node keeps none of the pictures that another one could do."""
+    work = Work(folder)
+    marker = folder / "slow"
+
+    def fault(width: int) -> None:
+        try:
+            (marker / ray.get_runtime_context().get_node_id()).touch()
+        except FileNotFoundError:
+            marker.mkdir(exist_ok=True)
+            (marker / ray.get_runtime_context().get_node_id()).touch()
+        if min(marker.iterdir()).name == ray.get_runtime_context().get_node_id():
+            time.sleep(5)
+
+    with nodes(2) as cluster:
+        outcomes = list(work.run(cluster, FaultyOpening(fault=fault)))
+    work.check(outcomes)
+
+
+def process_ended_by_picture(folder: Path) -> None:
+    """As by the system's out-of-memory killer, each time that the picture is tried."""
+    work = Work(folder, odd=True)
+
+    def fault(width: int) -> None:
+        if width == _ODD_WIDTH:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with nodes(2) as cluster:
+        outcomes = list(work.run(cluster, FaultyOpening(fault=fault)))
+    work.check(outcomes, failed=1)
+    (bad,) = [outcome for outcome in outcomes if outcome.state == "failed"]
+    assert "its process ended each time, 6 times in all" in bad.error, bad
+
+
+def out_of_memory(folder: Path) -> None:
+    work = Work(folder, odd=True)
+
+    def fault(width: int) -> None:
+        if width == _ODD_WIDTH:
+            bytearray(2**50)
+
+    with nodes(1) as cluster:
+        outcomes = list(work.run(cluster, FaultyOpening(fault=fault)))
+    work.check(outcomes, failed=1)
+    (bad,) = [outcome for outcome in outcomes if outcome.state == "failed"]
+    assert bad.error == f"{work.source / '1.png'}: not enough memory; set a smaller tile", bad
+
+
+def driver_killed(folder: Path) -> None:
+    """The same command goes on, and makes nothing anew."""
+    work = Work(folder, MANY)
+    with nodes(1) as cluster:
+        command = work.command(cluster)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+            assert driver.stdout
+            driver.stdout.readline()
+            driver.kill()
+        before = {path.name: path.stat().st_mtime_ns for path in work.out.glob("*.png")}
+        assert before
+        again = subprocess.run(command, capture_output=True, text=True, check=True)
+        after = {path.name: path.stat().st_mtime_ns for path in work.out.glob("*.png")}
+    assert before.items() <= after.items()
+    assert again.stderr.splitlines()[-1].endswith("finished before"), again.stderr
+    assert len(again.stderr.splitlines()) == 1, again.stderr
+    work.compare()
+
+
+def driver_interrupted(folder: Path) -> None:
+    work = Work(folder, MANY)
+    with nodes(1) as cluster:
+        command = work.command(cluster)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
+            assert driver.stdout
+            driver.stdout.readline()
+            driver.send_signal(signal.SIGTERM)
+            _, messages = driver.communicate()
+        assert driver.returncode == 130, (driver.returncode, messages)
+        assert messages == "bgai: stopped; what was finished is kept\n", messages
+
+
+def messages(folder: Path) -> None:
+    """Ray prints nothing between ours, whatever happens."""
+    work = Work(folder, MANY)
+    with nodes(2) as cluster:
+        command = work.command(cluster)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
+            assert driver.stdout
+            first = driver.stdout.readline()
+            _workers()[0].kill()
+            rest, errors = driver.communicate()
+        names = {path.removesuffix("\n") for path in (first, *rest.splitlines())}
+    assert names <= {str(work.out / f"{number}.png") for number in range(MANY)}, (first, rest)
+    assert len(names) >= MANY - 1  # one may have been finished by the worker that was killed
+    assert errors.startswith(f"{len(names)} enlarged"), errors
+    assert len(errors.splitlines()) == 1, errors
+    work.compare()
+
+
+def s3_storage(folder: Path) -> None:
+    """Pictures and outputs in S3, a worker killed in the middle: no part of an output is left."""
+    with s3_server() as (client, environment):
+        os.environ.update(environment)
+        work, gate = Work(folder), Gate(folder)
+        for file in work.source.iterdir():
+            client.upload_file(str(file), BUCKET, f"in/{file.name}")
+        source, target = parse_path(f"s3://{BUCKET}/in"), parse_path(f"s3://{BUCKET}/out")
+        settings = OutputSettings(target)
+        pictures, _ = name_outputs([source], 2, settings)
+        with nodes(2) as cluster:
+            running = enlarge_on_cluster(pictures, FaultyOpening(fault=gate), settings, Pool(cluster.address))
+            outcomes = [next(running)]
+            _workers()[0].kill()
+            gate.open()
+            outcomes += running
+        assert len(outcomes) == COUNT
+        assert {outcome.state for outcome in outcomes} <= {"enlarged", "finished"}, outcomes
+        work.out.mkdir()
+        for key in keys(client):
+            if key.startswith("out/"):
+                client.download_file(BUCKET, key, str(work.out / Path(key).name))
+        assert not client.list_multipart_uploads(Bucket=BUCKET).get("Uploads")
+        work.compare()
+
+
+def weights_missing_on_a_node(folder: Path) -> None:
+    """One line for all pictures."""
+    from bgai.errors import WeightsError
+
+    work = Work(folder)
+    with nodes(1) as cluster:
+        try:
+            list(work.run(cluster, Opening(2, folder / "none.safetensors")))
+        except WeightsError as error:
+            assert "none.safetensors: no such file" in str(error), error  # noqa: PT017  a script, not a test
+        else:
+            raise AssertionError("no error")
+
+
+SCENARIOS = {
+    scenario.__name__: scenario
+    for scenario in (
+        undisturbed,
+        node_killed,
+        only_node_replaced,
+        worker_killed,
+        slow_node,
+        process_ended_by_picture,
+        out_of_memory,
+        driver_killed,
+        driver_interrupted,
+        messages,
+        s3_storage,
+        weights_missing_on_a_node,
+    )
+}
+
+if __name__ == "__main__":
+    SCENARIOS[sys.argv[1]](Path(sys.argv[2]))
