@@ -4,7 +4,7 @@ import { droppedFiles, picturesAmong } from "./files.js";
 import { Item } from "./items.js";
 import * as service from "./service.js";
 import { clientLabel, randomLabel, readChoices, readLanguage, unsent, writeChoices, writeLanguage } from "./store.js";
-import { bytes, percent, setLanguage, text, translate } from "./texts.js";
+import { bytes, listed, percent, setLanguage, text, translate } from "./texts.js";
 
 const UPLOADS_AT_ONCE = 2;
 const RETRY_SECONDS = 3;
@@ -80,6 +80,7 @@ function drawChoices() {
   const { scale, weights, clean, format, quality } = readForm();
   const both = !info || info.weights.photo.includes(+scale);
   for (const name of ["photo", "between"]) options.weights.querySelector(`[value=${name}]`).disabled = !both;
+  for (const choice of document.querySelectorAll(".service-only")) choice.hidden = Boolean(info?.browser);
   find("#clean-field").hidden = weights !== "between";
   find("#quality-field").hidden = format === "png" || format === "tiff";
   find("#clean-value").textContent = percent(+clean);
@@ -250,6 +251,10 @@ function watch() {
   });
 }
 
+find("#zip").addEventListener("click", async () => {
+  Object.assign(document.createElement("a"), { href: await service.zipAddress(client), download: "enlarged.zip" }).click();
+});
+
 find("#clear").addEventListener("click", async () => {
   const ended = [...items.values()].filter((item) => ["done", "failed"].includes(item.state));
   for (const item of ended) drop(item);
@@ -271,18 +276,19 @@ function draw() {
   find("#bar").hidden = !all;
   find("#count").textContent = count;
   find("#zip").hidden = done < 2;
-  find("#zip").href = `/v1/results.zip?client=${client}`;
   find("#clear").hidden = ![...items.values()].some((item) => ["done", "failed"].includes(item.state));
   document.title = all ? `${count} · bgai` : "bgai";
 }
 
 function drawTexts() {
   translate(document);
-  const local = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+  const local = info?.browser || ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
   if (!local) find("[data-t=dropHelp]").textContent = text("dropHelpRemote", { host: location.host });
   if (info) {
-    const { limits } = info;
-    find("#kinds").textContent = text("kinds", { bytes: bytes(limits.bytes), pixels: limits.pixels / 1e6 });
+    const { limits, kinds, browser } = info;
+    const values = { kinds: listed(kinds), bytes: bytes(limits.bytes), pixels: limits.pixels / 1e6 };
+    find("#kinds").textContent = text("kinds", values);
+    find("#engine").textContent = browser ? text("browser", { engine: engineName(browser) }) : "";
   }
   find("#stage").setAttribute("aria-label", text("stage"));
   find("#handle").setAttribute("aria-label", text("slider"));
@@ -298,6 +304,10 @@ find("#language").addEventListener("change", (event) => {
   writeLanguage(setLanguage(event.target.value));
   drawTexts();
 });
+
+function engineName({ provider, threads }) {
+  return provider === "webgpu" ? text("engineGpu") : text(threads > 1 ? "engineThreads" : "engineThread", { threads });
+}
 
 function askForToken() {
   find("#main").hidden = true;

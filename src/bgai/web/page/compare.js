@@ -1,4 +1,5 @@
 // Two pictures of one size on top of each other with a slider between them, at any zoom.
+import { viewAddress } from "./service.js";
 import { percent, text } from "./texts.js";
 
 const MOST_ZOOM = 16; // device pixels for each of the picture
@@ -23,8 +24,8 @@ export class Compare {
     this.scale = 1;
     find("compare-close").addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => {
-      this.before.removeAttribute("src");
-      this.after.removeAttribute("src");
+      this.clear(this.before);
+      this.clear(this.after);
     });
     for (const button of dialog.querySelectorAll("[data-zoom]")) {
       button.addEventListener("click", () => this.zoomTo(button.dataset.zoom === "fit" ? "fit" : +button.dataset.zoom));
@@ -57,23 +58,31 @@ export class Compare {
   }
 
   async load() {
-    const { left, top, width, height } = this.parts[this.part.value || 0];
-    [this.width, this.height] = [width, height];
-    const region = new URLSearchParams({ left, top, width, height });
+    const part = this.parts[this.part.value || 0];
+    [this.width, this.height] = [part.width, part.height];
     this.loading.hidden = false;
     this.loading.textContent = text("loading");
-    for (const [image, of] of [[this.before, "bicubic"], [this.after, "result"]]) {
-      image.src = `/v1/jobs/${this.job.id}/view?of=${of}&${region}`;
-      image.width = width;
-      image.height = height;
-    }
     this.zoomTo("fit");
     try {
-      await Promise.all([this.before.decode(), this.after.decode()]);
+      await Promise.all([this.show(this.before, "bicubic", part), this.show(this.after, "result", part)]);
       this.loading.hidden = true;
     } catch {
       if (this.dialog.open) this.loading.textContent = text("notShown");
     }
+  }
+
+  async show(image, of, part) {
+    const { job } = this;
+    this.clear(image);
+    const address = await viewAddress(job, of, part);
+    if (job !== this.job || !this.dialog.open) return;
+    Object.assign(image, { src: address, width: part.width, height: part.height });
+    await image.decode();
+  }
+
+  clear(image) {
+    if (image.src.startsWith("blob:") && image.src !== this.job.result) URL.revokeObjectURL(image.src);
+    image.removeAttribute("src");
   }
 
   get zoom() {

@@ -1,5 +1,6 @@
 // The list: one entry for each picture, from the drop to the result.
 import { thumbnail } from "./files.js";
+import { thumbnailAddress } from "./service.js";
 import { bytes, duration, percent, text, translate } from "./texts.js";
 
 const template = document.querySelector("#item");
@@ -48,7 +49,7 @@ export class Item {
     } else if (this.job) {
       const image = new Image();
       image.alt = "";
-      image.src = `/v1/jobs/${this.job.id}/thumbnail`;
+      image.src = thumbnailAddress(this.job);
       image.addEventListener("error", () => image.remove());
       this.show(image);
     }

@@ -19,9 +19,16 @@ export const TEXTS = {
   chooseFolder: ["Choose a folder", "Ordner wählen"],
   sample: ["Try the sample", "Beispiel ausprobieren"],
   kinds: [
-    "PNG, JPEG, WebP, TIFF and AVIF, up to {bytes} and {pixels} megapixels",
-    "PNG, JPEG, WebP, TIFF und AVIF, bis {bytes} und {pixels} Megapixel",
+    "{kinds}, up to {bytes} and {pixels} megapixels.",
+    "{kinds}, bis {bytes} und {pixels} Megapixel.",
   ],
+  browser: [
+    "Enlarged by this browser, {engine}: in 8 bits and sRGB, without camera data; saved as PNG, JPEG or WebP.",
+    "Dieser Browser vergrößert, {engine}: in 8 Bit und sRGB, ohne Kameradaten; gesichert als PNG, JPEG oder WebP.",
+  ],
+  engineGpu: ["on the GPU", "auf der GPU"],
+  engineThreads: ["in {threads} threads", "in {threads} Threads"],
+  engineThread: ["in one thread", "in einem Thread"],
   saveAll: ["Save all", "Alle sichern"],
   clear: ["Clear", "Leeren"],
   count: ["{done} of {all} done", "{done} von {all} fertig"],
@@ -48,7 +55,7 @@ export const TEXTS = {
   clean: ["Traces and noise removed", "Spuren und Rauschen entfernt"],
   format: ["Format", "Format"],
   formatKeep: ["As the picture", "Wie das Bild"],
-  quality: ["Quality of JPEG and WebP", "Qualität von JPEG und WebP"],
+  quality: ["Quality of JPEG, WebP and AVIF", "Qualität von JPEG, WebP und AVIF"],
   metadata: ["Keep camera data (EXIF, XMP)", "Kameradaten behalten (EXIF, XMP)"],
   sending: ["Being sent", "Wird übertragen"],
   willBeSent: ["Will be sent", "Wird noch übertragen"],
@@ -116,6 +123,10 @@ export function bytes(count) {
   return new Intl.NumberFormat(language, {
     style: "unit", unit: units[power], maximumFractionDigits: value < 10 && power ? 1 : 0,
   }).format(value);
+}
+
+export function listed(names) {
+  return new Intl.ListFormat(language, { type: "conjunction" }).format(names);
 }
 
 export function percent(share) {
