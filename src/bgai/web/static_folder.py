@@ -104,7 +104,9 @@ def find_runtime() -> Path:
     by_hand = f"run  npm pack {package}  where there is a network, and name the file {RUNTIME}"
     npm = shutil.which("npm")
     if npm is None:
-        raise UsageError(f"{package} is needed, and npm, which fetches it, is not installed: {by_hand}", parameter="runtime")
+        raise UsageError(
+            f"{package} is needed, and npm, which fetches it, is not installed: {by_hand}", parameter="runtime"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         try:
             command = [npm, "pack", package, "--silent", "--ignore-scripts"]

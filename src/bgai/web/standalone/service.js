@@ -11,7 +11,7 @@ const MOST_THREADS = 8;
 const KEEP_HOURS = 24;
 const SUFFIXES = [".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".dib"];
 const KINDS = ["PNG", "JPEG", "WebP", "AVIF", "GIF", "BMP"];
-const FORMATS = { "image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp" };
+const FORMATS = { jpg: "jpeg", jpeg: "jpeg", jpe: "jpeg", jfif: "jpeg", webp: "webp" }; // PNG for all others
 const ENDINGS = { png: ".png", jpeg: ".jpg", webp: ".webp" };
 const SHARES = [1, 0.5, 0.25]; // of the memory for tiles, tried one after the other
 
@@ -155,8 +155,8 @@ class Job {
   }
 
   get options() {
-    const { options, file } = this.record;
-    return { ...options, format: options.format || FORMATS[file.type] || "png" };
+    const { options, name } = this.record;
+    return { ...options, format: options.format || FORMATS[name.split(".").at(-1).toLowerCase()] || "png" };
   }
 
   plan() {
