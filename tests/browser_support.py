@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="Playwright for Python is not installed")
-from playwright.sync_api import Browser, Page, Request, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 __all__ = ["Browser", "Page", "Request", "drop", "entry", "running_browser"]
 

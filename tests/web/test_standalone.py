@@ -411,7 +411,7 @@ def test_another_runtime_is_refused(tmp_path: Path) -> None:
 
 def test_without_npm_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UsageError, match="npm, which fetches it, is not installed: run {2}npm pack onnxruntime-web@1"):
+    with pytest.raises(UsageError, match=r"npm, which fetches it, is not installed: run  npm pack onnxruntime-web@1"):
         write_static_page(tmp_path / "page", lambda _: None)
 
 

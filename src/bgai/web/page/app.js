@@ -8,6 +8,7 @@ import { bytes, listed, percent, setLanguage, text, translate } from "./texts.js
 
 const UPLOADS_AT_ONCE = 2;
 const RETRY_SECONDS = 3;
+const SIZES = { size: ["width", "height"], factor: ["factor"] }; // fields of what stands in place of a scale
 
 const find = (selector) => document.querySelector(selector);
 const client = clientLabel();
@@ -54,7 +55,9 @@ async function attempt(action) {
 
 function currentOptions() {
   const choices = readForm();
-  const given = { scale: choices.scale, metadata: choices.metadata };
+  const given = { metadata: choices.metadata };
+  for (const name of SIZES[choices.scale] ?? ["scale"]) if (choices[name]) given[name] = choices[name];
+  if (SIZES[choices.scale] && Object.keys(given).length === 1) given.scale = "4"; // a size that was left empty
   if (choices.weights === "between") given.clean = choices.clean;
   else given.weights = choices.weights;
   if (choices.format) given.format = choices.format;
@@ -63,8 +66,9 @@ function currentOptions() {
 }
 
 function readForm() {
-  const { scale, weights, clean, format, quality, metadata } = options.elements;
-  const [values, checked] = [{ scale, weights, clean, format, quality }, { metadata: metadata.checked }];
+  const { scale, factor, width, height, weights, clean, format, quality, metadata } = options.elements;
+  const values = { scale, factor, width, height, weights, clean, format, quality };
+  const checked = { metadata: metadata.checked };
   for (const [name, element] of Object.entries(values)) values[name] = element.value;
   return { ...values, ...checked };
 }
@@ -78,7 +82,12 @@ function fillForm(choices) {
 
 function drawChoices() {
   const { scale, weights, clean, format, quality } = readForm();
-  const both = !info || info.weights.photo.includes(+scale);
+  const sized = scale in SIZES;
+  const both = !info || sized || info.weights.photo.includes(+scale);
+  for (const [name, fields] of Object.entries(SIZES)) {
+    find(`#${name}-field`).hidden = scale !== name;
+    for (const field of fields) options[field].disabled = scale !== name;
+  }
   for (const name of ["photo", "between"]) options.weights.querySelector(`[value=${name}]`).disabled = !both;
   for (const choice of document.querySelectorAll(".service-only")) choice.hidden = Boolean(info?.browser);
   find("#clean-field").hidden = weights !== "between";
@@ -88,19 +97,21 @@ function drawChoices() {
   const help = { auto: "helpAuto", bgai: "helpBgai", photo: "helpPhoto", between: "helpBetween", official: "helpOfficial" };
   find("#weights-help").textContent = text(help[weights]);
   const names = [options.weights, options.format].map((select) => select.selectedOptions[0].textContent);
-  find("#summary").textContent = [`×${scale}`, ...names].join(" · ");
+  find("#summary").textContent = [sized ? text(scale) : `×${scale}`, ...names].join(" · ");
 }
 
 options.addEventListener("input", () => {
   drawChoices();
   writeChoices(readForm());
 });
+options.addEventListener("invalid", () => (find("#choices").open = true), true);
 options.addEventListener("submit", (event) => event.preventDefault());
 
 // Pictures in
 
 async function add(files) {
   if (!files.length) return tell(text("newsNothing"));
+  if (!options.reportValidity()) return;
   const given = currentOptions();
   for (const file of files) {
     const item = make({ key: randomLabel(), name: file.name, file, options: given });
@@ -220,6 +231,7 @@ function changed(job) {
     return;
   }
   const before = item?.state;
+  compare.update(job);
   if (item) item.update(job);
   else item = make({ key: job.id, name: job.name, job });
   if (before && before !== job.state && job.state === "done") tell(text("newsDone", { name: job.name }));

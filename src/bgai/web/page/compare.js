@@ -1,5 +1,5 @@
 // Two pictures of one size on top of each other with a slider between them, at any zoom.
-import { viewAddress } from "./service.js";
+import { previewAddress, viewAddress } from "./service.js";
 import { percent, text } from "./texts.js";
 
 const MOST_ZOOM = 16; // device pixels for each of the picture
@@ -13,6 +13,7 @@ export class Compare {
     this.loading = find("loading");
     this.name = find("compare-name");
     this.save = find("compare-save");
+    this.state = find("compare-state");
     this.zoomValue = find("zoom-value");
     this.partField = find("part-field");
     this.part = find("part");
@@ -43,8 +44,6 @@ export class Compare {
   open(job, mostPixels) {
     this.job = job;
     this.name.textContent = job.name;
-    this.save.href = job.result;
-    this.save.download = job.output.name;
     this.parts = parts(job.output.width, job.output.height, mostPixels);
     this.partField.hidden = this.parts.length === 1;
     this.part.replaceChildren(
@@ -63,21 +62,48 @@ export class Compare {
     this.loading.hidden = false;
     this.loading.textContent = text("loading");
     this.zoomTo("fit");
+    this.clear(this.after);
     try {
-      await Promise.all([this.show(this.before, "bicubic", part), this.show(this.after, "result", part)]);
+      await Promise.all([this.show(this.before, "bicubic", part), this.showResult(part)]);
       this.loading.hidden = true;
     } catch {
       if (this.dialog.open) this.loading.textContent = text("notShown");
     }
   }
 
+  // What is finished while the rest is computed, or the result.
+  async showResult(part) {
+    const done = this.job.state === "done";
+    this.save.hidden = !done;
+    this.state.textContent = done ? "" : text("runningHere", { percent: percent(this.job.progress) });
+    if (done) {
+      Object.assign(this.save, { href: this.job.result, download: this.job.output.name });
+      await this.show(this.after, "result", part);
+    } else if (this.parts.length === 1 && this.job.rows_done) {
+      await this.show(this.after, null, { ...part, height: this.job.rows_done });
+    }
+  }
+
+  // Called as the job goes on.
+  async update(job) {
+    if (!this.dialog.open || job.id !== this.job.id) return;
+    const before = this.job;
+    this.job = job;
+    if (!["running", "done"].includes(job.state)) return this.dialog.close();
+    if (job.state === before.state && job.rows_done === before.rows_done) return;
+    await this.showResult(this.parts[this.part.value || 0]).catch(() => {}); // it may be done meanwhile
+  }
+
   async show(image, of, part) {
-    const { job } = this;
+    const { id } = this.job;
+    const address = of ? await viewAddress(this.job, of, part) : await previewAddress(this.job);
+    if (!address || id !== this.job.id || !this.dialog.open) return;
+    const next = Object.assign(new Image(), { src: address });
+    await next.decode();
+    if (id !== this.job.id || !this.dialog.open) return;
     this.clear(image);
-    const address = await viewAddress(job, of, part);
-    if (job !== this.job || !this.dialog.open) return;
     Object.assign(image, { src: address, width: part.width, height: part.height });
-    await image.decode();
+    this.draw();
   }
 
   clear(image) {

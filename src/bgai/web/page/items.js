@@ -73,7 +73,8 @@ export class Item {
     if (state === "running" && !job.progress) this.progress.removeAttribute("value"); // until the first tile is done
     else this.progress.value = job?.progress ?? 0;
     this.progress.setAttribute("aria-label", text("progressOf", { name: this.name }));
-    parts.compare.hidden = parts.save.hidden = state !== "done";
+    parts.save.hidden = state !== "done";
+    parts.compare.hidden = !(state === "done" || (state === "running" && job.rows_done));
     parts.again.hidden = !(job && (state === "done" || state === "failed"));
     if (state === "done") {
       parts.save.href = job.result;

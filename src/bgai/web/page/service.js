@@ -35,6 +35,9 @@ export async function addJob(client, key, file, options) {
 }
 
 export const thumbnailAddress = (job) => `/v1/jobs/${job.id}/thumbnail`;
+// The finished rows of a running job; the browser is to ask anew each time.
+export const previewAddress = async (job) => `/v1/jobs/${job.id}/preview?rows=${job.rows_done}`;
+
 export const zipAddress = async (client) => `/v1/results.zip?client=${client}`;
 
 // The address of a part of the result, or of a bicubic enlargement.

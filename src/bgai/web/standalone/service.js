@@ -13,6 +13,7 @@ const SUFFIXES = [".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".
 const KINDS = ["PNG", "JPEG", "WebP", "AVIF", "GIF", "BMP"];
 const FORMATS = { jpg: "jpeg", jpeg: "jpeg", jpe: "jpeg", jfif: "jpeg", webp: "webp" }; // PNG for all others
 const ENDINGS = { png: ".png", jpeg: ".jpg", webp: ".webp" };
+const NUMBERS = ["scale", "factor", "width", "height", "quality"];
 const SHARES = [1, 0.5, 0.25]; // of the memory for tiles, tried one after the other
 
 export class Refused extends Error {
@@ -80,7 +81,9 @@ export const openSession = async () => {};
 
 export const getSource = async ({ id }) => jobs.get(id).record.file;
 
-export async function addJob(_, key, file, options) {
+export async function addJob(_, key, file, given) {
+  const options = { ...given };
+  for (const name of NUMBERS) if (given[name]) options[name] = Number(given[name]);
   for (const job of jobs.values()) if (job.record.key === key) return job.told();
   const size = await sizeOf(file);
   const job = new Job({ id: key, key, tab, name: file.name, file, options, size, created: Date.now(), state: "queued" });
