@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from web_support import Client, running
 
 from bgai.web.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from browser_support import Browser
 
 
 @pytest.fixture
@@ -30,3 +34,11 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """One service for all tests of a file that leave its settings alone."""
     with running(ServiceSettings(tmp_path_factory.mktemp("jobs"), port=0)) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from browser_support import running_browser
+
+    with running_browser() as browser:
+        yield browser

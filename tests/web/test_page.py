@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,26 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from browser_support import Browser, Page, Request, drop, entry
 from web_support import Client, Serve, eventually, picture, running
 
 from bgai.web.routes import PAGE
 from bgai.web.settings import ServiceSettings
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright for Python is not installed")
-from playwright.sync_api import Browser, Page, Request, sync_playwright  # noqa: E402
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
 _MOST_BYTES = 200_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium-headless-shell")
-    with sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=CHROMIUM)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -52,26 +38,6 @@ def page(browser: Browser, client: Client) -> Iterator[Page]:
     yield page
     context.close()
     assert not wrong
-
-
-def drop(page: Page, **files: bytes) -> None:
-    """Drop files on the page; the names' last underscore stands for a dot."""
-    page.evaluate(
-        """files => {
-          const transfer = new DataTransfer();
-          for (const [name, content] of Object.entries(files))
-            transfer.items.add(new File([new Uint8Array(content)], name.replace(/_(?=[^_]*$)/, ".")));
-          document.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
-        }""",
-        {name: list(content) for name, content in files.items()},
-    )
-
-
-def entry(page: Page, name: str, state: str) -> str:
-    """The selector of a picture in the list, once it is in a state."""
-    selector = f'.item[data-state={state}]:has(h3:text-is("{name}"))'
-    page.wait_for_selector(selector)
-    return selector
 
 
 def by_command(folder: Path, name: str, content: bytes) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from web_support import Client, Serve, eventually, picture
+from web_support import Client, Serve, encoded, eventually, picture
 
 from bgai.web.openapi import EXAMPLE_JOB, document
 from bgai.web.routes import API
@@ -67,6 +67,59 @@ def test_a_picture_that_is_sent_again_is_the_same_job(client: Client) -> None:
     )
     assert first == again != other
     assert len(client.get("/v1/jobs?client=sender").json["jobs"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "options", "name", "size"),
+    [
+        ("width=30", ["--width", "30"], "small_w30.png", (30, 25)),
+        ("width=60&height=30", ["--fit", "60x30"], "small_60x30.png", (36, 30)),
+        ("factor=5", ["--factor", "5"], "small_x5.png", (60, 50)),  # two networks, one after the other
+    ],
+)
+def test_a_size_of_ones_own(
+    client: Client, tmp_path: Path, query: str, options: list[str], name: str, size: tuple[int, int]
+) -> None:
+    job = client.finished(client.add(picture(), f"{query}&name=small.png")["id"])
+    assert job["output"] | {"bytes": 0} == {
+        "width": size[0],
+        "height": size[1],
+        "name": name,
+        "bytes": 0,
+        "type": "image/png",
+    }
+    assert client.get(job["result"]).body == command_line(tmp_path, "small.png", picture(), *options)
+    view = client.get(f"/v1/jobs/{job['id']}/view?of=bicubic")
+    assert Image.open(io.BytesIO(view.body)).size == size
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".bmp", ".avif", ".jxl"])
+def test_kinds_that_browsers_or_libvips_do_not_read(client: Client, suffix: str) -> None:
+    if suffix == ".jxl":
+        pytest.importorskip("pillow_jxl", reason="the extra [jxl] is not installed")
+    job = client.finished(client.add(picture(suffix), f"scale=2&name=a{suffix}&format=avif")["id"])
+    assert job["state"] == "done", job["error"]
+    assert job["output"]["type"] == "image/avif"
+    for part in ("thumbnail", "view?of=bicubic", "view?of=result", "result"):
+        answer = client.get(f"/v1/jobs/{job['id']}/{part}")
+        assert answer.status == 200, (part, answer.body)
+        Image.open(io.BytesIO(answer.body)).load()
+
+
+def test_finished_rows_are_shown_while_the_rest_is_computed(client: Client) -> None:
+    job = client.add(encoded(np.full((1200, 400, 3), 90, np.uint8), ".png"), "scale=2")
+    address = f"/v1/jobs/{job['id']}"
+    assert eventually(lambda: client.get(address).json["rows_done"] or client.get(address).json["state"] == "done")
+    told = client.get(address).json
+    shown = client.get(f"{address}/preview")
+    if shown.status == 409:  # the last tile was faster
+        assert shown.error.endswith("is done; there are no rows to show")
+        return
+    rows = Image.open(io.BytesIO(shown.body))
+    assert rows.width == 800
+    assert told["rows_done"] <= rows.height < 2400
+    assert abs(np.asarray(rows).astype(int) - 90).max() <= 1
+    client.ask("DELETE", address)
 
 
 def test_metadata_is_left_out_on_request(client: Client) -> None:
@@ -157,9 +210,15 @@ def test_all_results_come_in_one_archive(client: Client) -> None:
         ("quality=0", "quality 0: expected 1 to 100"),
         ("weights=/etc/passwd", "weights '/etc/passwd': expected one of auto, bgai, photo, official"),
         ("clean=2", "clean 2: expected 0 to 1"),
+        ("scale=2&width=100", "a scale and a size: leave one of them out"),
+        ("factor=17", "factor 17: expected 1 to 16"),
+        ("width=11&name=a.png", "a.png: 12 x 10 is more than the size asked for, w11: there is nothing to enlarge"),
         ("format=gif", "format 'gif': expected one of png, jpeg, jpg, webp, tiff, tif, avif"),
         ("metadata=maybe", "metadata 'maybe': expected true or false"),
-        ("tile=64", "option 'tile': expected one of scale, weights, clean, format, quality, metadata"),
+        (
+            "tile=64",
+            "option 'tile': expected one of scale, factor, width, height, weights, clean, format, quality, metadata",
+        ),
         ("client=a/b", "client: expected 1 to 64 letters, digits and hyphens"),
     ],
 )
@@ -172,7 +231,11 @@ def test_options_out_of_range_are_refused_in_one_line(client: Client, query: str
 @pytest.mark.parametrize(
     ("content", "status", "message"),
     [
-        (b"hello", 415, "not a picture of a kind that is read; expected PNG, JPEG, WebP, TIFF or AVIF"),
+        (
+            b"hello",
+            415,
+            "not a picture of a kind that is read; expected PNG, JPEG, WebP, TIFF, AVIF, GIF, BMP, HEIC or JPEG XL",
+        ),
         (picture()[:40], 422, "photo.png: damaged: no whole header of PNG"),
         (b"", 422, "no picture in the request; expected one as its body, or as 'picture' of a form"),
     ],

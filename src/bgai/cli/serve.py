@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from bgai.errors import MissingExtraError
+from bgai.cli.console import needing_extra, tell
+from bgai.errors import MissingExtraError, UsageError
 
 
 def serve(
@@ -39,8 +40,32 @@ def serve(
     max_megapixels: Annotated[float, typer.Option(help="Refuse larger pictures.")] = 50,
     queue: Annotated[int, typer.Option(help="Most pictures that wait at a time.")] = 200,
     rate: Annotated[int, typer.Option(help="Most uploads a minute from one address.")] = 1200,
+    static: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Serve nothing; write the page into a new folder of static files, for any web server. Browsers then"
+            " enlarge pictures themselves. Needs the extra 'export'.",
+        ),
+    ] = None,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="For --static: the npm package of onnxruntime-web, which runs networks in browsers.",
+            show_default="fetched by npm, once",
+        ),
+    ] = None,
 ) -> None:
     """Open a page to drop pictures on, and serve the HTTP interface behind it."""
+    if static is not None:
+        with needing_extra("export", "a static page"):
+            from bgai.web.static_folder import write_static_page
+        write_static_page(static, tell, runtime)
+        tell(str(static))
+        return
+    if runtime is not None:
+        raise UsageError("a runtime is for a static page alone; leave it out", parameter="runtime")
     try:
         from bgai.web.server import serve as run
         from bgai.web.settings import ServiceSettings, is_loopback

@@ -14,6 +14,7 @@ from bgai.web.enlarging import Enlarger
 from bgai.web.fair_queue import FairQueue
 from bgai.web.job import Job, State
 from bgai.web.job_folder import JobFolder
+from bgai.web.preview import Preview
 from bgai.weights.sources import cache_folder
 
 log = logging.getLogger("bgai.web")
@@ -96,9 +97,13 @@ class EngineThread(threading.Thread):
             job.pixels_done = done
             self._changed(job)
 
-        result, told = self._enlarger(folder / job.source, job.options, progress)
+        job.preview = preview = Preview((job.output_height, job.output_width))
+        try:
+            result, enlarged = self._enlarger(folder / job.source, job.options, preview, progress)
+        finally:
+            job.preview = None
         job.result, job.result_bytes = result.name, result.stat().st_size
-        job.weights, job.notes = told.weights, told.notes
+        job.weights, job.notes = enlarged.weights, enlarged.notes
 
     def _unwanted(self, job: Job) -> bool:
         return self._closing or job.stop.is_set()

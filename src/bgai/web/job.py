@@ -14,6 +14,8 @@ from typing import Any, Literal, get_args
 from bgai.errors import UsageError
 from bgai.pictures.reading import INPUT_SUFFIXES
 from bgai.upscaling.batch import OutputSettings
+from bgai.upscaling.sizes import TargetSize
+from bgai.web.preview import Preview
 from bgai.weights.sources import check_scale
 
 State = Literal["queued", "running", "done", "failed"]
@@ -25,6 +27,7 @@ MEDIA_TYPES = {
     ".webp": "image/webp",
     ".tif": "image/tiff",
     ".tiff": "image/tiff",
+    ".avif": "image/avif",
 }
 """Of results, by their suffix."""
 _LONGEST_NAME = 120  # characters
@@ -39,7 +42,12 @@ class JobOptions:
         UsageError: One is outside its range.
     """
 
-    scale: int = 4
+    scale: int | None = None
+    """None for that of a size, or 4."""
+    factor: float | None = None
+    width: int | None = None
+    height: int | None = None
+    """Instead of a scale: a size as of `bgai.TargetSize`."""
     weights: WeightsName = "auto"
     clean: float | None = None
     """From 0 to 1; only with weights `auto`."""
@@ -49,7 +57,11 @@ class JobOptions:
     """Whether EXIF, XMP and IPTC are kept; profile and resolution always are."""
 
     def __post_init__(self) -> None:
-        check_scale(self.scale)
+        if self.size is None:
+            object.__setattr__(self, "scale", self.scale or 4)
+            check_scale(self.scale)
+        elif self.scale is not None:
+            raise UsageError("a scale and a size: leave one of them out")
         if self.weights not in get_args(WeightsName):
             raise UsageError(f"weights {self.weights!r}: expected one of {', '.join(get_args(WeightsName))}")
         if self.clean is not None and self.weights != "auto":
@@ -57,6 +69,13 @@ class JobOptions:
         if self.clean is not None and not 0 <= self.clean <= 1:
             raise UsageError(f"clean {self.clean:g}: expected 0 to 1")
         OutputSettings(format=self.format, quality=self.quality)
+
+    @property
+    def size(self) -> TargetSize | None:
+        """That of the result, if it is not given by the scale."""
+        if self.factor is None and self.width is None and self.height is None:
+            return None
+        return TargetSize(factor=self.factor, width=self.width, height=self.height)
 
     @classmethod
     def from_fields(cls, given: Mapping[str, str]) -> JobOptions:
@@ -68,7 +87,8 @@ class JobOptions:
         names = [option.name for option in fields(cls)]
         if unknown := sorted(given.keys() - set(names)):
             raise UsageError(f"option {unknown[0][:40]!r}: expected one of {', '.join(names)}")
-        readers = {"scale": _whole, "quality": _whole, "clean": _number, "metadata": _truth}
+        whole = dict.fromkeys(("scale", "width", "height", "quality"), _whole)
+        readers = {**whole, "factor": _number, "clean": _number, "metadata": _truth}
         return cls(**{name: readers.get(name, _text)(name, value) for name, value in given.items() if value})
 
 
@@ -77,7 +97,7 @@ def _text(name: str, value: str) -> Any:
 
 
 def _whole(name: str, value: str) -> Any:
-    if not re.fullmatch(r"[0-9]{1,4}", value):
+    if not re.fullmatch(r"[0-9]{1,6}", value):
         raise UsageError(f"{name} {value[:40]!r}: expected a whole number")
     return int(value)
 
@@ -113,6 +133,10 @@ class Job:
     source_bytes: int
     created: float
     """Seconds since 1970."""
+    output_width: int = 0
+    output_height: int = 0
+    pixels: int = 0
+    """That the networks make, before they are reduced to a size."""
     key: str = ""
     """The client's own, by which it is known if it is sent again."""
     state: State = "queued"
@@ -130,6 +154,8 @@ class Job:
     started: float = 0.0
     """By the monotonic clock."""
     stop: threading.Event = field(default_factory=threading.Event)
+    preview: Preview | None = None
+    """While it runs."""
 
     @property
     def is_final(self) -> bool:
@@ -143,7 +169,8 @@ class Job:
     def result_name(self) -> str:
         """As `bgai upscale` names it."""
         path = PurePosixPath(self.name)
-        return f"{path.stem}_x{self.options.scale}{PurePosixPath(self.result).suffix}"
+        label = self.options.size or f"x{self.options.scale}"
+        return f"{path.stem}_{label}{PurePosixPath(self.result).suffix}"
 
     def for_clients(self, ahead: int = 0) -> dict[str, Any]:
         """The JSON object that clients get, and nothing of this machine in it.
@@ -151,9 +178,8 @@ class Job:
         Args:
             ahead: Jobs that come before it.
         """
-        scale = self.options.scale
-        total = self.width * self.height * scale**2
-        share = 1.0 if self.state == "done" else self.pixels_done / total
+        share = 1.0 if self.state == "done" else self.pixels_done / max(self.pixels, 1)
+        preview = self.preview
         told: dict[str, Any] = {
             "id": self.id,
             "name": self.name,
@@ -163,7 +189,8 @@ class Job:
             "seconds_left": self._seconds_left(share),
             "options": asdict(self.options),
             "input": {"width": self.width, "height": self.height, "bytes": self.source_bytes},
-            "output": {"width": self.width * scale, "height": self.height * scale},
+            "output": {"width": self.output_width, "height": self.output_height},
+            "rows_done": round(preview.share() * self.output_height) if preview else 0,
             "weights": self.weights,
             "notes": list(self.notes),
             "error": self.error,

@@ -16,7 +16,7 @@ from bgai.errors import BgaiError, OutputError
 from bgai.web.job import Job, JobOptions
 
 _FILE = "job.json"
-_NOT_STORED = ("pixels_done", "started", "stop")
+_NOT_STORED = ("pixels_done", "started", "stop", "preview")
 _ID = re.compile(r"[0-9a-f]{32}")
 
 

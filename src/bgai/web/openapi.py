@@ -18,9 +18,20 @@ EXAMPLE_JOB: dict[str, Any] = {
     "ahead": 0,
     "progress": 1.0,
     "seconds_left": None,
-    "options": {"scale": 4, "weights": "auto", "clean": None, "format": None, "quality": 95, "metadata": True},
+    "options": {
+        "scale": 4,
+        "factor": None,
+        "width": None,
+        "height": None,
+        "weights": "auto",
+        "clean": None,
+        "format": None,
+        "quality": 95,
+        "metadata": True,
+    },
     "input": {"width": 451, "height": 300, "bytes": 15759},
     "output": {"width": 1804, "height": 1200, "name": "cat_x4.jpg", "bytes": 812345, "type": "image/jpeg"},
+    "rows_done": 0,
     "weights": "photo weights: JPEG of quality about 60",
     "notes": [],
     "error": "",
@@ -124,6 +135,15 @@ def _paths() -> dict[str, Any]:
                 parameters=_view_parameters(),
             )
         },
+        "/v1/jobs/{id}/preview": job
+        | {
+            "get": _operation(
+                "getPreview",
+                "The finished rows of the result of a running job; of more than 4 megapixels some are left out.",
+                {200: _picture("The rows from the top, as PNG of 8 bits.")},
+                (404, 409),
+            )
+        },
         "/v1/jobs/{id}/events": job
         | {
             "get": _operation(
@@ -219,10 +239,14 @@ _TEXT = {"type": "string"}
 
 
 def _options_schema() -> dict[str, Any]:
+    size = {"type": ["integer", "null"], "minimum": 1}
     return {
         "type": "object",
         "properties": {
-            "scale": {"type": "integer", "enum": [2, 3, 4], "default": 4},
+            "scale": {"type": ["integer", "null"], "enum": [2, 3, 4, None], "default": 4},
+            "factor": {"type": ["number", "null"], "minimum": 1, "maximum": 16, "description": "Instead of `scale`."},
+            "width": size | {"description": "Of the result in pixels, instead of `scale`; the height follows."},
+            "height": size | {"description": "The same; together with `width` a box that the result fits in."},
             "weights": {"type": "string", "enum": ["auto", "bgai", "photo", "official"], "default": "auto"},
             "clean": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
             "format": {"type": ["string", "null"], "enum": [*FORMATS, None]},
@@ -262,6 +286,7 @@ def _job_schema() -> dict[str, Any]:
         "options": _reference("Options"),
         "input": {"type": "object", "properties": size},
         "output": {"type": "object", "properties": size | {"name": _TEXT, "type": _TEXT}},
+        "rows_done": whole | {"description": "Rows of the result that are finished while it is running."},
         "weights": _TEXT | {"description": "Which were picked, and why; empty if the options say which."},
         "notes": {"type": "array", "items": _TEXT, "description": "What could not be kept as it was."},
         "error": _TEXT | {"description": "One line, if the job failed."},

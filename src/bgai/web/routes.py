@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -34,6 +35,7 @@ from bgai.web.zip_stream import zip_stream
 from bgai.weights.sources import SHIPPED_NAMES, shipped_scales
 
 PAGE = Path(__file__).parent / "page"
+_KINDS = ("PNG", "JPEG", "WebP", "TIFF", "AVIF", "GIF", "BMP")
 _VIEWS_AT_ONCE = 2
 _SHOWN_BY_BROWSERS = ("image/png", "image/jpeg", "image/webp")
 _GONE = 499  # nobody is there to read it
@@ -151,21 +153,31 @@ async def get_thumbnail(request: Request) -> Response:
 
 async def get_view(request: Request) -> Response:
     """A part of the result, or of a bicubic enlargement, for a browser to show."""
-    job = _done(request)
-    part = _part(request, job)
-    folder = _service(request).folder.of(job.id)
     of = request.query_params.get("of", "result")
     if of not in ("result", "bicubic"):
         raise UsageError(f"of {of[:40]!r}: expected result or bicubic")
+    job = _done(request) if of == "result" else _job(request)
+    part = _part(request, job)
+    folder = _service(request).folder.of(job.id)
+    size = job.output_height, job.output_width
     async with request.app.state.views:
         if of == "bicubic":
-            return _cached(
-                await asyncio.to_thread(bicubic_view, folder / job.source, job.options.scale, part), "image/png"
-            )
-        whole = (part.width, part.height) == (job.width * job.options.scale, job.height * job.options.scale)
+            return _cached(await asyncio.to_thread(bicubic_view, folder / job.source, size, part), "image/png")
+        whole = (part.height, part.width) == size
         if whole and job.media_type in _SHOWN_BY_BROWSERS:
             return FileResponse(folder / job.result, media_type=job.media_type, headers=_CACHED)
         return _cached(await asyncio.to_thread(result_view, folder / job.result, part), "image/png")
+
+
+async def get_preview(request: Request) -> Response:
+    """The finished rows of a running job's result."""
+    job = _job(request)
+    preview = job.preview
+    async with request.app.state.views:
+        content = await asyncio.to_thread(preview.png) if preview else None
+    if content is None:
+        raise RefusedError(409, f"{job.name}: is {job.state}; there are no rows to show")
+    return Response(content, media_type="image/png", headers={"cache-control": "no-store"})
 
 
 async def job_events(request: Request) -> Response:
@@ -199,6 +211,7 @@ async def get_info(request: Request) -> Response:
             "scales": list(SCALES),
             "weights": {name: list(shipped_scales(name)) for name in SHIPPED_NAMES},
             "formats": sorted({suffix[1:] for suffix in FORMATS.values()}),
+            "kinds": _kinds(),
             "suffixes": list(INPUT_SUFFIXES),
             "limits": {
                 "bytes": settings.max_bytes,
@@ -209,6 +222,12 @@ async def get_info(request: Request) -> Response:
             },
         }
     )
+
+
+def _kinds() -> list[str]:
+    """Of pictures that are read here; two need an extra."""
+    extras = {"HEIC": "pi_heif", "JPEG XL": "pillow_jxl"}
+    return [*_KINDS, *(kind for kind, module in extras.items() if importlib.util.find_spec(module))]
 
 
 async def open_session(request: Request) -> Response:
@@ -261,6 +280,7 @@ API = [
     Route("/v1/jobs/{id}/source", get_source, methods=["GET"]),
     Route("/v1/jobs/{id}/thumbnail", get_thumbnail, methods=["GET"]),
     Route("/v1/jobs/{id}/view", get_view, methods=["GET"]),
+    Route("/v1/jobs/{id}/preview", get_preview, methods=["GET"]),
     Route("/v1/jobs/{id}/events", job_events, methods=["GET"]),
     Route("/v1/events", client_events, methods=["GET"]),
     Route("/v1/results.zip", results_zip, methods=["GET"]),
@@ -313,8 +333,7 @@ def _done(request: Request) -> Job:
 
 
 def _part(request: Request, job: Job) -> Part:
-    scale = job.options.scale
-    defaults = {"left": 0, "top": 0, "width": job.width * scale, "height": job.height * scale}
+    defaults = {"left": 0, "top": 0, "width": job.output_width, "height": job.output_height}
     given = {name: request.query_params.get(name, str(default)) for name, default in defaults.items()}
     for name, value in given.items():
         if not (value.isascii() and value.isdigit() and len(value) < 10):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bgai.errors import BgaiError, UsageError
+from bgai.pictures.decoders import EXPECTED
+from bgai.pictures.extra_formats import JXL_CODESTREAM, JXL_CONTAINER
 from bgai.web.engine_thread import EngineThread, error_text
 from bgai.web.enlarging import plan, size_of
 from bgai.web.fair_queue import FairQueue
@@ -31,6 +34,11 @@ _KINDS = (
     (b"MM\0*", ".tif"),
     (b"II+\0", ".tif"),
     (b"MM\0+", ".tif"),
+    (b"GIF87a", ".gif"),
+    (b"GIF89a", ".gif"),
+    (b"BM", ".bmp"),
+    (JXL_CODESTREAM, ".jxl"),
+    (JXL_CONTAINER, ".jxl"),
 )
 
 
@@ -140,10 +148,13 @@ class Service:
         try:
             width, height = size_of(source)
             self._check_pixels(name, width, height)
-            plan(source, options, self.settings.max_megapixels)
+            enlargement = plan(source, options, self.settings.max_megapixels).plan
         except BgaiError as error:
             raise RefusedError(422, error_text(error, folder, name)) from error
-        return Job(id, client, name, options, source.name, width, height, source.stat().st_size, time.time())
+        job = Job(id, client, name, options, source.name, width, height, source.stat().st_size, time.time())
+        job.output_height, job.output_width = enlargement.target
+        job.pixels = math.prod(enlargement.whole)
+        return job
 
     def _check_pixels(self, name: str, width: int, height: int) -> None:
         if width * height > self.settings.max_pixels:
@@ -250,11 +261,11 @@ def _suffix(start: bytes) -> str:
         RefusedError: It is none of a kind that is read.
     """
     if start[4:8] == b"ftyp":
-        return ".avif"
+        return ".avif" if b"avi" in start[8:] else ".heic"
     for beginning, suffix in _KINDS:
         if start.startswith(beginning):
             return suffix
-    raise RefusedError(415, "not a picture of a kind that is read; expected PNG, JPEG, WebP, TIFF or AVIF")
+    raise RefusedError(415, f"not a picture of a kind that is read; expected {EXPECTED}")
 
 
 def check_label(name: str, label: str) -> str:

@@ -9,12 +9,14 @@ from typing import Literal
 import pyvips
 
 from bgai.errors import ImageError, UsageError
+from bgai.pictures.reading import read_picture
+from bgai.types import Size
 
 THUMBNAIL = 192
 """Longest side in pixels."""
 MOST_PIXELS = 36_000_000
 """Of a view: what browsers hold with ease, twice."""
-_MARGIN = 4  # source pixels around a part that reach into it
+_ANY_SIZE = 10**15  # it was checked when the upload came
 
 View = Literal["result", "bicubic"]
 
@@ -48,8 +50,12 @@ def thumbnail(source: Path) -> bytes:
     Raises:
         ImageError: It is damaged.
     """
+    options = {"height": THUMBNAIL, "size": "down", "export_profile": "srgb"}
     try:
-        image = pyvips.Image.thumbnail(str(source), THUMBNAIL, height=THUMBNAIL, size="down", export_profile="srgb")
+        try:
+            image = pyvips.Image.thumbnail(str(source), THUMBNAIL, **options)
+        except pyvips.Error:
+            image = _decoded(source).thumbnail_image(THUMBNAIL, **options)
         encoded: bytes = image.webpsave_buffer(Q=80, keep="none")
     except pyvips.Error as error:
         raise ImageError("the picture is damaged") from error
@@ -69,33 +75,43 @@ def result_view(result: Path, part: Part) -> bytes:
         raise ImageError("the result cannot be read") from error
 
 
-def bicubic_view(source: Path, scale: int, part: Part) -> bytes:
-    """The same part of a bicubic enlargement of the upload, as PNG of 8 bits with its profile.
+def bicubic_view(source: Path, size: Size, part: Part) -> bytes:
+    """The same part of a bicubic enlargement of the upload to a size, as PNG of 8 bits with its profile.
 
     Raises:
         ImageError: The upload is damaged.
     """
     try:
-        image = pyvips.Image.new_from_file(str(source)).autorot()
+        try:
+            image = pyvips.Image.new_from_file(str(source)).autorot()
+        except pyvips.Error:
+            image = _decoded(source)
         if image.interpretation == "cmyk":
             image = image.icc_transform("srgb", embedded=True)
-        left, top = (max(0, start // scale - _MARGIN) for start in (part.left, part.top))
-        right = min(image.width, -(-(part.left + part.width) // scale) + _MARGIN)
-        bottom = min(image.height, -(-(part.top + part.height) // scale) + _MARGIN)
-        enlarged = _enlarge(image.crop(left, top, right - left, bottom - top), scale)
-        return _png(enlarged.crop(part.left - left * scale, part.top - top * scale, part.width, part.height))
+        # libvips computes no more of it than the part.
+        return _png(_enlarge(image, size).crop(part.left, part.top, part.width, part.height))
     except pyvips.Error as error:
         raise ImageError("the picture is damaged") from error
 
 
-def _enlarge(image: pyvips.Image, scale: int) -> pyvips.Image:
+def _decoded(source: Path) -> pyvips.Image:
+    """Of BMP, HEIC and JPEG XL, which libvips does not read.
+
+    Raises:
+        ImageError: It is damaged.
+    """
+    return pyvips.Image.new_from_array(read_picture(source, _ANY_SIZE).pixels)
+
+
+def _enlarge(image: pyvips.Image, size: Size) -> pyvips.Image:
     """Bicubic, with colours weighted by alpha where there is one."""
+    options = {"vscale": size[0] / image.height, "kernel": "cubic"}
     if not image.hasalpha():
-        return image.resize(scale, kernel="cubic")
+        return image.resize(size[1] / image.width, **options)
     kind = image.format
     most = 65535 if kind == "ushort" else 255
-    enlarged = image.premultiply(max_alpha=most).resize(scale, kernel="cubic").unpremultiply(max_alpha=most)
-    return enlarged.cast(kind)
+    enlarged = image.premultiply(max_alpha=most).resize(size[1] / image.width, **options)
+    return enlarged.unpremultiply(max_alpha=most).cast(kind)
 
 
 def _png(image: pyvips.Image) -> bytes:

@@ -4,10 +4,11 @@ import { droppedFiles, picturesAmong } from "./files.js";
 import { Item } from "./items.js";
 import * as service from "./service.js";
 import { clientLabel, randomLabel, readChoices, readLanguage, unsent, writeChoices, writeLanguage } from "./store.js";
-import { bytes, percent, setLanguage, text, translate } from "./texts.js";
+import { bytes, listed, percent, setLanguage, text, translate } from "./texts.js";
 
 const UPLOADS_AT_ONCE = 2;
 const RETRY_SECONDS = 3;
+const SIZES = { size: ["width", "height"], factor: ["factor"] }; // fields of what stands in place of a scale
 
 const find = (selector) => document.querySelector(selector);
 const client = clientLabel();
@@ -54,7 +55,9 @@ async function attempt(action) {
 
 function currentOptions() {
   const choices = readForm();
-  const given = { scale: choices.scale, metadata: choices.metadata };
+  const given = { metadata: choices.metadata };
+  for (const name of SIZES[choices.scale] ?? ["scale"]) if (choices[name]) given[name] = choices[name];
+  if (SIZES[choices.scale] && Object.keys(given).length === 1) given.scale = "4"; // a size that was left empty
   if (choices.weights === "between") given.clean = choices.clean;
   else given.weights = choices.weights;
   if (choices.format) given.format = choices.format;
@@ -63,8 +66,9 @@ function currentOptions() {
 }
 
 function readForm() {
-  const { scale, weights, clean, format, quality, metadata } = options.elements;
-  const [values, checked] = [{ scale, weights, clean, format, quality }, { metadata: metadata.checked }];
+  const { scale, factor, width, height, weights, clean, format, quality, metadata } = options.elements;
+  const values = { scale, factor, width, height, weights, clean, format, quality };
+  const checked = { metadata: metadata.checked };
   for (const [name, element] of Object.entries(values)) values[name] = element.value;
   return { ...values, ...checked };
 }
@@ -78,8 +82,14 @@ function fillForm(choices) {
 
 function drawChoices() {
   const { scale, weights, clean, format, quality } = readForm();
-  const both = !info || info.weights.photo.includes(+scale);
+  const sized = scale in SIZES;
+  const both = !info || sized || info.weights.photo.includes(+scale);
+  for (const [name, fields] of Object.entries(SIZES)) {
+    find(`#${name}-field`).hidden = scale !== name;
+    for (const field of fields) options[field].disabled = scale !== name;
+  }
   for (const name of ["photo", "between"]) options.weights.querySelector(`[value=${name}]`).disabled = !both;
+  for (const choice of document.querySelectorAll(".service-only")) choice.hidden = Boolean(info?.browser);
   find("#clean-field").hidden = weights !== "between";
   find("#quality-field").hidden = format === "png" || format === "tiff";
   find("#clean-value").textContent = percent(+clean);
@@ -87,19 +97,21 @@ function drawChoices() {
   const help = { auto: "helpAuto", bgai: "helpBgai", photo: "helpPhoto", between: "helpBetween", official: "helpOfficial" };
   find("#weights-help").textContent = text(help[weights]);
   const names = [options.weights, options.format].map((select) => select.selectedOptions[0].textContent);
-  find("#summary").textContent = [`×${scale}`, ...names].join(" · ");
+  find("#summary").textContent = [sized ? text(scale) : `×${scale}`, ...names].join(" · ");
 }
 
 options.addEventListener("input", () => {
   drawChoices();
   writeChoices(readForm());
 });
+options.addEventListener("invalid", () => (find("#choices").open = true), true);
 options.addEventListener("submit", (event) => event.preventDefault());
 
 // Pictures in
 
 async function add(files) {
   if (!files.length) return tell(text("newsNothing"));
+  if (!options.reportValidity()) return;
   const given = currentOptions();
   for (const file of files) {
     const item = make({ key: randomLabel(), name: file.name, file, options: given });
@@ -219,6 +231,7 @@ function changed(job) {
     return;
   }
   const before = item?.state;
+  compare.update(job);
   if (item) item.update(job);
   else item = make({ key: job.id, name: job.name, job });
   if (before && before !== job.state && job.state === "done") tell(text("newsDone", { name: job.name }));
@@ -250,6 +263,10 @@ function watch() {
   });
 }
 
+find("#zip").addEventListener("click", async () => {
+  Object.assign(document.createElement("a"), { href: await service.zipAddress(client), download: "enlarged.zip" }).click();
+});
+
 find("#clear").addEventListener("click", async () => {
   const ended = [...items.values()].filter((item) => ["done", "failed"].includes(item.state));
   for (const item of ended) drop(item);
@@ -271,18 +288,19 @@ function draw() {
   find("#bar").hidden = !all;
   find("#count").textContent = count;
   find("#zip").hidden = done < 2;
-  find("#zip").href = `/v1/results.zip?client=${client}`;
   find("#clear").hidden = ![...items.values()].some((item) => ["done", "failed"].includes(item.state));
   document.title = all ? `${count} · bgai` : "bgai";
 }
 
 function drawTexts() {
   translate(document);
-  const local = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+  const local = info?.browser || ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
   if (!local) find("[data-t=dropHelp]").textContent = text("dropHelpRemote", { host: location.host });
   if (info) {
-    const { limits } = info;
-    find("#kinds").textContent = text("kinds", { bytes: bytes(limits.bytes), pixels: limits.pixels / 1e6 });
+    const { limits, kinds, browser } = info;
+    const values = { kinds: listed(kinds), bytes: bytes(limits.bytes), pixels: limits.pixels / 1e6 };
+    find("#kinds").textContent = text("kinds", values);
+    find("#engine").textContent = browser ? text("browser", { engine: engineName(browser) }) : "";
   }
   find("#stage").setAttribute("aria-label", text("stage"));
   find("#handle").setAttribute("aria-label", text("slider"));
@@ -298,6 +316,10 @@ find("#language").addEventListener("change", (event) => {
   writeLanguage(setLanguage(event.target.value));
   drawTexts();
 });
+
+function engineName({ provider, threads }) {
+  return provider === "webgpu" ? text("engineGpu") : text(threads > 1 ? "engineThreads" : "engineThread", { threads });
+}
 
 function askForToken() {
   find("#main").hidden = true;

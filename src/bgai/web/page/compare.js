@@ -1,4 +1,5 @@
 // Two pictures of one size on top of each other with a slider between them, at any zoom.
+import { previewAddress, viewAddress } from "./service.js";
 import { percent, text } from "./texts.js";
 
 const MOST_ZOOM = 16; // device pixels for each of the picture
@@ -12,6 +13,7 @@ export class Compare {
     this.loading = find("loading");
     this.name = find("compare-name");
     this.save = find("compare-save");
+    this.state = find("compare-state");
     this.zoomValue = find("zoom-value");
     this.partField = find("part-field");
     this.part = find("part");
@@ -23,8 +25,8 @@ export class Compare {
     this.scale = 1;
     find("compare-close").addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => {
-      this.before.removeAttribute("src");
-      this.after.removeAttribute("src");
+      this.clear(this.before);
+      this.clear(this.after);
     });
     for (const button of dialog.querySelectorAll("[data-zoom]")) {
       button.addEventListener("click", () => this.zoomTo(button.dataset.zoom === "fit" ? "fit" : +button.dataset.zoom));
@@ -42,8 +44,6 @@ export class Compare {
   open(job, mostPixels) {
     this.job = job;
     this.name.textContent = job.name;
-    this.save.href = job.result;
-    this.save.download = job.output.name;
     this.parts = parts(job.output.width, job.output.height, mostPixels);
     this.partField.hidden = this.parts.length === 1;
     this.part.replaceChildren(
@@ -57,23 +57,58 @@ export class Compare {
   }
 
   async load() {
-    const { left, top, width, height } = this.parts[this.part.value || 0];
-    [this.width, this.height] = [width, height];
-    const region = new URLSearchParams({ left, top, width, height });
+    const part = this.parts[this.part.value || 0];
+    [this.width, this.height] = [part.width, part.height];
     this.loading.hidden = false;
     this.loading.textContent = text("loading");
-    for (const [image, of] of [[this.before, "bicubic"], [this.after, "result"]]) {
-      image.src = `/v1/jobs/${this.job.id}/view?of=${of}&${region}`;
-      image.width = width;
-      image.height = height;
-    }
     this.zoomTo("fit");
+    this.clear(this.after);
     try {
-      await Promise.all([this.before.decode(), this.after.decode()]);
+      await Promise.all([this.show(this.before, "bicubic", part), this.showResult(part)]);
       this.loading.hidden = true;
     } catch {
       if (this.dialog.open) this.loading.textContent = text("notShown");
     }
+  }
+
+  // What is finished while the rest is computed, or the result.
+  async showResult(part) {
+    const done = this.job.state === "done";
+    this.save.hidden = !done;
+    this.state.textContent = done ? "" : text("runningHere", { percent: percent(this.job.progress) });
+    if (done) {
+      Object.assign(this.save, { href: this.job.result, download: this.job.output.name });
+      await this.show(this.after, "result", part);
+    } else if (this.parts.length === 1 && this.job.rows_done) {
+      await this.show(this.after, null, { ...part, height: this.job.rows_done });
+    }
+  }
+
+  // Called as the job goes on.
+  async update(job) {
+    if (!this.dialog.open || job.id !== this.job.id) return;
+    const before = this.job;
+    this.job = job;
+    if (!["running", "done"].includes(job.state)) return this.dialog.close();
+    if (job.state === before.state && job.rows_done === before.rows_done) return;
+    await this.showResult(this.parts[this.part.value || 0]).catch(() => {}); // it may be done meanwhile
+  }
+
+  async show(image, of, part) {
+    const { id } = this.job;
+    const address = of ? await viewAddress(this.job, of, part) : await previewAddress(this.job);
+    if (!address || id !== this.job.id || !this.dialog.open) return;
+    const next = Object.assign(new Image(), { src: address });
+    await next.decode();
+    if (id !== this.job.id || !this.dialog.open) return;
+    this.clear(image);
+    Object.assign(image, { src: address, width: part.width, height: part.height });
+    this.draw();
+  }
+
+  clear(image) {
+    if (image.src.startsWith("blob:") && image.src !== this.job.result) URL.revokeObjectURL(image.src);
+    image.removeAttribute("src");
   }
 
   get zoom() {

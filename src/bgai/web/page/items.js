@@ -1,5 +1,6 @@
 // The list: one entry for each picture, from the drop to the result.
 import { thumbnail } from "./files.js";
+import { thumbnailAddress } from "./service.js";
 import { bytes, duration, percent, text, translate } from "./texts.js";
 
 const template = document.querySelector("#item");
@@ -48,7 +49,7 @@ export class Item {
     } else if (this.job) {
       const image = new Image();
       image.alt = "";
-      image.src = `/v1/jobs/${this.job.id}/thumbnail`;
+      image.src = thumbnailAddress(this.job);
       image.addEventListener("error", () => image.remove());
       this.show(image);
     }
@@ -72,7 +73,8 @@ export class Item {
     if (state === "running" && !job.progress) this.progress.removeAttribute("value"); // until the first tile is done
     else this.progress.value = job?.progress ?? 0;
     this.progress.setAttribute("aria-label", text("progressOf", { name: this.name }));
-    parts.compare.hidden = parts.save.hidden = state !== "done";
+    parts.save.hidden = state !== "done";
+    parts.compare.hidden = !(state === "done" || (state === "running" && job.rows_done));
     parts.again.hidden = !(job && (state === "done" || state === "failed"));
     if (state === "done") {
       parts.save.href = job.result;

@@ -34,6 +34,15 @@ export async function addJob(client, key, file, options) {
   return (await ask(`/v1/jobs?${query}`, { method: "POST", body: file, headers })).json();
 }
 
+export const thumbnailAddress = (job) => `/v1/jobs/${job.id}/thumbnail`;
+// The finished rows of a running job; the browser is to ask anew each time.
+export const previewAddress = async (job) => `/v1/jobs/${job.id}/preview?rows=${job.rows_done}`;
+
+export const zipAddress = async (client) => `/v1/results.zip?client=${client}`;
+
+// The address of a part of the result, or of a bicubic enlargement.
+export const viewAddress = async (job, of, part) => `/v1/jobs/${job.id}/view?${new URLSearchParams({ of, ...part })}`;
+
 // Calls back with each change of the client's jobs; the browser asks again by itself if the stream breaks.
 export function watchJobs(client, { change, up, down }) {
   const events = new EventSource(`/v1/events?client=${client}`);

@@ -1,6 +1,6 @@
 // What outlives a reload: choices and the client's label in localStorage, pictures not yet sent in IndexedDB.
 
-const DEFAULTS = { scale: "4", weights: "auto", clean: "0.5", format: "", quality: "95", metadata: true };
+const DEFAULTS = { scale: "4", factor: "1.5", width: "1920", height: "", weights: "auto", clean: "0.5", format: "", quality: "95", metadata: true };
 
 export function readChoices() {
   try {

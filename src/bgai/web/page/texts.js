@@ -19,9 +19,16 @@ export const TEXTS = {
   chooseFolder: ["Choose a folder", "Ordner wählen"],
   sample: ["Try the sample", "Beispiel ausprobieren"],
   kinds: [
-    "PNG, JPEG, WebP, TIFF and AVIF, up to {bytes} and {pixels} megapixels",
-    "PNG, JPEG, WebP, TIFF und AVIF, bis {bytes} und {pixels} Megapixel",
+    "{kinds}, up to {bytes} and {pixels} megapixels.",
+    "{kinds}, bis {bytes} und {pixels} Megapixel.",
   ],
+  browser: [
+    "Enlarged by this browser, {engine}: in 8 bits and sRGB, without camera data; saved as PNG, JPEG or WebP.",
+    "Dieser Browser vergrößert, {engine}: in 8 Bit und sRGB, ohne Kameradaten; gesichert als PNG, JPEG oder WebP.",
+  ],
+  engineGpu: ["on the GPU", "auf der GPU"],
+  engineThreads: ["in {threads} threads", "in {threads} Threads"],
+  engineThread: ["in one thread", "in einem Thread"],
   saveAll: ["Save all", "Alle sichern"],
   clear: ["Clear", "Leeren"],
   count: ["{done} of {all} done", "{done} von {all} fertig"],
@@ -31,6 +38,15 @@ export const TEXTS = {
     "Für die Bilder, die als Nächstes dazukommen.",
   ],
   scale: ["Enlarge", "Vergrößern"],
+  factor: ["Factor", "Faktor"],
+  factorHelp: ["Times as wide and high", "Mal so breit und hoch"],
+  size: ["Size", "Größe"],
+  width: ["Width", "Breite"],
+  height: ["Height", "Höhe"],
+  sizeHelp: [
+    "In pixels. One is enough; with both, the picture fits in.",
+    "In Pixeln. Eine genügt; mit beiden passt das Bild hinein.",
+  ],
   weights: ["Weights", "Gewichte"],
   weightsAuto: ["Automatic", "Automatisch"],
   weightsPlain: ["For clean pictures", "Für saubere Bilder"],
@@ -48,13 +64,14 @@ export const TEXTS = {
   clean: ["Traces and noise removed", "Spuren und Rauschen entfernt"],
   format: ["Format", "Format"],
   formatKeep: ["As the picture", "Wie das Bild"],
-  quality: ["Quality of JPEG and WebP", "Qualität von JPEG und WebP"],
+  quality: ["Quality of JPEG, WebP and AVIF", "Qualität von JPEG, WebP und AVIF"],
   metadata: ["Keep camera data (EXIF, XMP)", "Kameradaten behalten (EXIF, XMP)"],
   sending: ["Being sent", "Wird übertragen"],
   willBeSent: ["Will be sent", "Wird noch übertragen"],
   waiting: ["Waiting, {ahead} before it", "Wartet, {ahead} davor"],
   next: ["Is next", "Kommt als Nächstes"],
   begun: ["Being enlarged", "Wird vergrößert"],
+  runningHere: ["{percent} done; the rest follows", "{percent} fertig; der Rest folgt"],
   running: ["{percent} done", "{percent} fertig"],
   runningLeft: ["{percent} done, {left} left", "{percent} fertig, noch {left}"],
   done: ["Done", "Fertig"],
@@ -116,6 +133,10 @@ export function bytes(count) {
   return new Intl.NumberFormat(language, {
     style: "unit", unit: units[power], maximumFractionDigits: value < 10 && power ? 1 : 0,
   }).format(value);
+}
+
+export function listed(names) {
+  return new Intl.ListFormat(language, { type: "conjunction" }).format(names);
 }
 
 export function percent(share) {

@@ -1,0 +1,46 @@
+"""A real browser for tests of the page; they are skipped where there is none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="Playwright for Python is not installed")
+from playwright.sync_api import Browser, Page, Request, sync_playwright
+
+__all__ = ["Browser", "Page", "Request", "drop", "entry", "running_browser"]
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
+
+
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium-headless-shell")
+    with sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+def drop(page: Page, **files: bytes) -> None:
+    """Drop files on the page; the names' last underscore stands for a dot."""
+    page.evaluate(
+        """files => {
+          const transfer = new DataTransfer();
+          for (const [name, content] of Object.entries(files))
+            transfer.items.add(new File([new Uint8Array(content)], name.replace(/_(?=[^_]*$)/, ".")));
+          document.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+        }""",
+        {name: list(content) for name, content in files.items()},
+    )
+
+
+def entry(page: Page, name: str, state: str) -> str:
+    """The selector of a picture in the list, once it is in a state."""
+    selector = f'.item[data-state={state}]:has(h3:text-is("{name}"))'
+    page.wait_for_selector(selector)
+    return selector
