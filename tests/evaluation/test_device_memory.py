@@ -1,48 +1,14 @@
-"""Free memory within the limits of containers."""
+"""Free memory where PyTorch computes."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 import torch
 
 from bgai.evaluation import device_memory
-from bgai.evaluation.device_memory import _left_in_containers, free_bytes
+from bgai.evaluation.device_memory import free_bytes
 
 
-def group(folder: Path, limit: str, used: int, cached: int, names: tuple[str, str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in zip(names, (limit, str(used)), strict=True):
-        (folder / name).write_text(f"{text}\n")
-    (folder / "memory.stat").write_text(f"active_file 5\ninactive_file {cached}\n")
-
-
-@pytest.mark.parametrize(
-    ("line", "below", "names"),
-    [
-        ("0::/a/b", "a", ("memory.max", "memory.current")),
-        ("5:cpu,memory:/a/b", "memory/a", ("memory.limit_in_bytes", "memory.usage_in_bytes")),
-    ],
-)
-def test_the_limits_of_all_groups_around_a_process_count(
-    tmp_path: Path, line: str, below: str, names: tuple[str, str]
-) -> None:
-    root = tmp_path / "cgroup"
-    own = tmp_path / "own"
-    own.write_text(f"7:pids:/a/b\n{line}\n")
-    assert _left_in_containers(root, own) == []
-    group(root / below / "b", "max" if names[0] == "memory.max" else str(2**62), 100, 0, names)
-    group(root / below, "1000", 700, 50, names)
-    assert min(_left_in_containers(root, own)) == 350
-
-
-def test_free_memory_is_what_a_limit_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_memory, "_left_in_containers", lambda: [12_345, 99_999])
+def test_a_cpu_has_what_a_container_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_memory, "free_memory", lambda: 12_345)
     assert free_bytes(torch.device("cpu")) == 12_345
-    monkeypatch.setattr(device_memory, "_left_in_containers", list)
-    assert free_bytes(torch.device("cpu")) > 12_345
-
-
-def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
-    assert _left_in_containers(tmp_path, tmp_path / "none") == []

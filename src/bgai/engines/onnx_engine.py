@@ -7,10 +7,10 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from bgai.engines.base import run_error
 from bgai.engines.graph_cache import GraphCache
+from bgai.engines.memory import free_memory
 from bgai.engines.openvino_runtime import GUARD, SETTINGS, Model, read_graph
 from bgai.errors import EngineError, WeightsError
 from bgai.network.config import SCALES
@@ -74,7 +74,7 @@ class OnnxEngine:
         self.release()
 
     def free_memory(self) -> int:
-        return psutil.virtual_memory().available
+        return free_memory()
 
     def _find_scale(self) -> int:
         """Enlarge one pixel to find the scale, which a graph for any height and width does not state."""

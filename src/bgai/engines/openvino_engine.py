@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from bgai._version import __version__
 from bgai.engines import openvino_graph
 from bgai.engines.base import run_error
 from bgai.engines.graph_cache import GraphCache, trim_heap
+from bgai.engines.memory import free_memory
 from bgai.engines.openvino_graph import build_graph, window_orders
 from bgai.engines.openvino_runtime import GUARD, SETTINGS, InferRequest, Tensor, core
 from bgai.errors import EngineError
@@ -93,7 +93,7 @@ class OpenVinoEngine:
             trim_heap()
 
     def free_memory(self) -> int:
-        return psutil.virtual_memory().available
+        return free_memory()
 
     def _enlarge(self, tile: Tiles, request: InferRequest) -> Tiles:
         height, width = size = tile.shape[-2], tile.shape[-1]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 
-import psutil
 import torch
 from torch import Tensor
 
 from bgai.engines.base import ProcessGuard, run_error
 from bgai.engines.cuda_network import CudaNetwork
+from bgai.engines.memory import free_memory
 from bgai.errors import EngineError
 from bgai.network.config import NetworkConfig
 from bgai.types import Precision, Size, Tensors, Tiles
@@ -80,6 +80,6 @@ class TorchEngine:
 
     def free_memory(self) -> int:
         if self._device.type != "cuda":
-            return psutil.virtual_memory().available
+            return free_memory()
         kept = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
         return torch.cuda.mem_get_info(self._device)[0] + kept
