@@ -1,6 +1,6 @@
 """What a low-resolution pixel costs in pictures of several sizes, cut into tiles as `bgai upscale` cuts them.
 
-python benchmarks/sizes.py [256x256 1920x1080] [--weights bgai] [--rounds 5]
+python benchmarks/sizes.py [256x256 1920x1080] [--memory 1GiB --memory 4GiB] [--weights bgai] [--rounds 5]
 """
 
 from __future__ import annotations
@@ -11,25 +11,41 @@ from progress import show
 
 from bgai.benchmark.cases import Settings, plan
 from bgai.benchmark.report import spread
-from bgai.benchmark.rounds import compare
+from bgai.benchmark.rounds import Command, compare
+from bgai.upscaling.memory_plan import read_memory
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sizes", nargs="*", default=["256x256", "1920x1080"], metavar="WIDTHxHEIGHT")
+    parser.add_argument("--memory", action="append", help="as for bgai upscale; may be given several times")
     parser.add_argument("--weights", default="bgai")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    planned = plan(Settings(sizes=options.sizes, weights=options.weights, engines=["openvino"]))
-    commands = {size: by_engine["openvino"] for size, by_engine in zip(options.sizes, planned.values(), strict=True)}
+    commands = {
+        name(size, memory): command(size, memory, options.weights)
+        for memory in options.memory or [None]
+        for size in options.sizes
+    }
     found = compare("a pixel", commands, rounds=options.rounds, progress=show)
-    print("| size | microseconds a pixel | times the first size's, pair by pair |\n|---|---|---|")
+    print("| size | tiles | microseconds a pixel | times the first, pair by pair | peak MiB |\n|---|---|---|---|---|")
     costs = []
     for result in found.results:
-        width, height = map(int, result.name.split("x"))
+        width, height = map(int, result.name.split(",")[0].split("x"))
         costs.append([seconds / (width * height) * 1e6 for seconds in result.seconds])
         ratios = [cost / first for cost, first in zip(costs[-1], costs[0], strict=True)]
-        print(f"| {result.name} | {spread(costs[-1])} | {spread(ratios)} |")
+        tiles, peak = result.facts.get("tiles", "1"), result.peak_bytes / 2**20
+        print(f"| {result.name} | {tiles} | {spread(costs[-1])} | {spread(ratios)} | {peak:,.0f} |")
+
+
+def name(size: str, memory: str | None) -> str:
+    return size if memory is None else f"{size}, {memory}"
+
+
+def command(size: str, memory: str | None, weights: str) -> Command:
+    bound = None if memory is None else read_memory(memory)
+    (by_engine,) = plan(Settings(sizes=[size], weights=weights, engines=["openvino"], memory=bound)).values()
+    return by_engine["openvino"]
 
 
 if __name__ == "__main__":

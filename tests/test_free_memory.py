@@ -1,8 +1,6 @@
-"""Free memory within the limits of containers."""
+"""Free memory where PyTorch computes."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +8,7 @@ import torch
 from bgai import free_memory as module
 from bgai.engines.openvino_engine import OpenVinoEngine
 from bgai.evaluation.device_memory import free_bytes
-from bgai.free_memory import _left_in_containers, free_memory
+from bgai.free_memory import _container_limits, free_memory, total_memory
 
 
 def group(folder: Path, limit: str, used: int, cached: int, names: tuple[str, str]) -> None:
@@ -33,10 +31,10 @@ def test_the_limits_of_all_groups_around_a_process_count(
     root = tmp_path / "cgroup"
     own = tmp_path / "own"
     own.write_text(f"7:pids:/a/b\n{line}\n")
-    assert _left_in_containers(root, own) == []
+    assert list(_container_limits(root, own)) == []
     group(root / below / "b", "max" if names[0] == "memory.max" else str(2**62), 100, 0, names)
     group(root / below, "1000", 700, 50, names)
-    assert min(_left_in_containers(root, own)) == 350
+    assert min(_container_limits(root, own)) == (1000, 350)
 
 
 def test_the_groups_below_one_count_in_version_1(tmp_path: Path) -> None:
@@ -44,21 +42,22 @@ def test_the_groups_below_one_count_in_version_1(tmp_path: Path) -> None:
     group(tmp_path / "memory", "1000", 700, 50, ("memory.limit_in_bytes", "memory.usage_in_bytes"))
     with (tmp_path / "memory/memory.stat").open("a") as file:
         file.write("total_inactive_file 80\n")
-    assert _left_in_containers(tmp_path, own) == [380]
+    assert list(_container_limits(tmp_path, own)) == [(1000, 380)]
 
 
 def test_free_memory_is_what_a_limit_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_left_in_containers", lambda: [12_345, 99_999])
+    monkeypatch.setattr(module, "_container_limits", lambda: iter([(23_456, 12_345), (99_999, 77_777)]))
     assert free_memory() == free_bytes(torch.device("cpu")) == 12_345
-    monkeypatch.setattr(module, "_left_in_containers", list)
-    assert free_memory() > 12_345
+    assert total_memory() == 23_456
+    monkeypatch.setattr(module, "_container_limits", lambda: iter(()))
+    assert 77_777 < free_memory() < total_memory()
 
 
 def test_engines_keep_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_left_in_containers", lambda: [12_345])
+    monkeypatch.setattr(module, "_container_limits", lambda: iter([(23_456, 12_345)]))
     engine = OpenVinoEngine.__new__(OpenVinoEngine)  # no weights are needed to ask for the memory
     assert engine.free_memory() == 12_345
 
 
 def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
-    assert _left_in_containers(tmp_path, tmp_path / "none") == []
+    assert list(_container_limits(tmp_path, tmp_path / "none")) == []

@@ -11,7 +11,8 @@ import pytest
 
 from bgai.engines.base import Engine
 from bgai.errors import UsageError
-from bgai.upscaling.memory_plan import COMMAND_MEMORY, PROCESS_BASE, plan_for_memory
+from bgai.upscaling import memory_plan
+from bgai.upscaling.memory_plan import COMMAND_MEMORY, PROCESS_BASE, default_memory, plan_for_memory, read_memory
 from bgai.upscaling.upscaler import Upscaler
 
 
@@ -32,6 +33,7 @@ def set_free(upscaler: Upscaler, gigabytes: float, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("memory", [None, COMMAND_MEMORY])
 def test_tiles_follow_the_free_memory(memory: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     upscaler = Upscaler(engine="openvino", memory=memory)
+    monkeypatch.setattr(memory_plan, "total_memory", lambda: 1000 * 2**30)
     image = blank(5000, 5000)
     areas = []
     for gigabytes in (0.01, 1, 2, 64, 1000):
@@ -42,7 +44,46 @@ def test_tiles_follow_the_free_memory(memory: int | None, monkeypatch: pytest.Mo
     if memory:  # however much is free
         assert areas[-1] * upscaler.engine.bytes_per_pixel < memory - PROCESS_BASE
     else:  # large enough that halos cost little, and no larger
-        assert 400**2 < areas[-1] <= 512**2
+        assert 700**2 < areas[-1] <= 1024 * 768
+
+
+@pytest.mark.parametrize(("machine", "process"), [(0.5, 1), (2, 1), (4, 1), (8, 2), (16, 4)])
+def test_a_process_takes_a_quarter_of_the_machine(
+    machine: float, process: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is free does not matter while there is enough: the tiles are those of the last run."""
+    monkeypatch.setattr(memory_plan, "total_memory", lambda: int(machine * 2**30))
+    upscaler, bounded = (Upscaler(engine="openvino", memory=memory) for memory in (None, int(process * 2**30)))
+    image = blank(5000, 5000)
+    for free in (2 * process, 20):
+        set_free(upscaler, free, monkeypatch)
+        set_free(bounded, 64, monkeypatch)
+        assert upscaler.plan(image) == bounded.plan(image)
+    assert default_memory() == process * 2**30
+
+
+@pytest.mark.parametrize(
+    ("text", "memory"),
+    [
+        ("1GiB", 2**30),
+        ("1.5 GiB", 3 * 2**29),
+        ("800MiB", 800 * 2**20),
+        ("2gb", 2 * 10**9),
+        ("2g", 2 * 10**9),
+        ("1073741824", 2**30),
+        ("1TiB", 2**40),
+        ("300000kb", 3 * 10**8),
+    ],
+)
+def test_memory_is_written_with_units(text: str, memory: int) -> None:
+    assert read_memory(text) == memory
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "-1GiB", "1 gigabyte", "1e9", "1GiB2", "١GiB", "nan"])
+def test_other_texts_are_no_memory(text: str) -> None:
+    with pytest.raises(UsageError, match="expected bytes, such as 1GiB or 800MiB") as error:
+        read_memory(text)
+    assert error.value.parameter == "memory"
 
 
 def test_memory_is_for_the_caller_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,10 +97,11 @@ def test_memory_is_for_the_caller_to_say(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_large_array_gets_large_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     upscaler = Upscaler(engine="openvino")
+    monkeypatch.setattr(memory_plan, "total_memory", lambda: 24 * 2**30)
     set_free(upscaler, 64, monkeypatch)
     image = blank(16_000, 16_000)
     rows, columns = upscaler.plan(image)
-    assert len(rows) * len(columns) * area(upscaler, image) < 1.7 * 16_000**2
+    assert len(rows) * len(columns) * area(upscaler, image) < 1.4 * 16_000**2
 
 
 @pytest.mark.parametrize("memory", [0, -1, PROCESS_BASE])

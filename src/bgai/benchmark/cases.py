@@ -19,7 +19,6 @@ from bgai.benchmark.worker import Facts, Run, serve
 from bgai.engines.selection import check_precision, choose
 from bgai.errors import EngineError, UsageError
 from bgai.types import EngineName, Precision
-from bgai.upscaling.memory_plan import COMMAND_MEMORY
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import Weights, find_weights
 
@@ -43,6 +42,8 @@ class Case:
     tile: int | None = 0
     """As for `Upscaler`: 0 is the whole image, None a size by the free memory."""
     precision: Precision = "float32"
+    memory: int | None = None
+    """As for `Upscaler`."""
 
     def command(self) -> Command:
         """The command of a process that runs this case."""
@@ -63,6 +64,7 @@ class Settings:
     tile: int | None = None
     precisions: Sequence[Precision] = ("float32",)
     """Every engine runs in each."""
+    memory: int | None = None
 
 
 def plan(settings: Settings) -> dict[str, dict[str, Command]]:
@@ -82,7 +84,15 @@ def plan(settings: Settings) -> dict[str, dict[str, Command]]:
     for size in settings.sizes or _SHORT_SET:
         width, height = _read_size(size)
         tile = _SHORT_SET[size] if not settings.sizes and settings.tile is None else settings.tile
-        case = Case(settings.weights or "bgai", scale, height, width, device=settings.device, tile=tile)
+        case = Case(
+            settings.weights or "bgai",
+            scale,
+            height,
+            width,
+            device=settings.device,
+            tile=tile,
+            memory=settings.memory,
+        )
         planned[f"{width} x {height} to {width * scale} x {height * scale}"] = {
             engine if precision == "float32" else f"{engine}, {precision}": replace(
                 case, engine=engine, precision=precision
@@ -160,7 +170,7 @@ def begin(case: Case) -> tuple[Run, Facts]:
         case.device,
         tile=case.tile,
         precision=case.precision,
-        memory=COMMAND_MEMORY,
+        memory=case.memory,
     )
     image = np.random.default_rng(0).integers(0, 256, (case.height, case.width, 3), np.uint8)
     rows, columns = upscaler.plan(image)

@@ -200,6 +200,15 @@ def upscale(
             rich_help_panel=_SPEED,
         ),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BYTES",
+            help="What the process stays below on a CPU, such as 1GiB; more memory means larger tiles and less time.",
+            show_default="a quarter of the machine's memory, if half of what is free is not less",
+            rich_help_panel=_SPEED,
+        ),
+    ] = None,
     compile: Annotated[
         bool,
         typer.Option(
@@ -262,7 +271,7 @@ def upscale(
     from bgai.remote_files import RemotePath, parse_path
     from bgai.upscaling.batch import OutputSettings, plan_jobs
     from bgai.upscaling.fitting import WeightsName, open_upscalers, used_weights
-    from bgai.upscaling.memory_plan import COMMAND_MEMORY
+    from bgai.upscaling.memory_plan import read_memory
     from bgai.upscaling.upscaler import Upscaler
 
     size = _target_size(factor, width, height, fit, long_edge, megapixels)
@@ -310,7 +319,7 @@ def upscale(
                 halo=halo,
                 precision=precision,
                 compile=compile,
-                memory=COMMAND_MEMORY,
+                memory=None if memory is None else read_memory(memory),
             )
 
     upscaler = open_upscalers(open_upscaler, scale, weights, clean, sized=size is not None)

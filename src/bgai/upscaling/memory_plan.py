@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from numpy.typing import NDArray
 
 from bgai.engines.base import Engine
 from bgai.errors import UsageError
+from bgai.free_memory import total_memory
 from bgai.mapped import mapped_file
 from bgai.upscaling.pixels import has_alpha
 from bgai.upscaling.tiling import Span, plan_tiles
 
 COMMAND_MEMORY = 2**30
-"""Bytes that the process of `bgai upscale` stays below on a CPU."""
+"""Bytes that a process of the web service stays below on a CPU, and one on a machine with little memory."""
 PROCESS_BASE = 280 * 2**20
 """Bytes that a process takes on a CPU for the interpreter, the libraries and compiled graphs."""
 
 _SHARE_OF_FREE = 0.5
-# Larger tiles gain nothing on a CPU: halos take less of them, and caches hold less of a row.
-_MOST_PIXELS = 512 * 512
+# Of all memory rather than of what is free: so the tiles, and with them the last digits, are those of the last run.
+_SHARE_OF_ALL = 0.25
+# Larger tiles gain less than the memory that they touch for the first time costs.
+_MOST_PIXELS = 1024 * 768
 _MOST_BYTES_ON_GPU = 3 * 2**30
 _TRANSPARENCY_BYTES = 80  # for each pixel of an enlarged tile, what weighting and bounding take
 
@@ -37,6 +41,24 @@ def check_memory(memory: int | None) -> None:
         )
 
 
+def read_memory(text: str) -> int:
+    """Bytes, from a text such as `1GiB`, `800MiB`, `2GB` or `1073741824`.
+
+    Raises:
+        UsageError: It is no such text.
+    """
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?(?:([kmgt])(i?)b?)?", text.strip().lower())
+    if not match:
+        raise UsageError(f"memory {text!r}: expected bytes, such as 1GiB or 800MiB", parameter="memory")
+    number, unit, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** (" kmgt".index(unit) if unit else 0))
+
+
+def default_memory() -> int:
+    """Bytes that a process stays below on a CPU where nothing else is said: a quarter of the machine's memory."""
+    return max(COMMAND_MEMORY, int(total_memory() * _SHARE_OF_ALL))
+
+
 def plan_for_memory(
     image: NDArray[Any], engine: Engine, halo: int, memory: int | None
 ) -> tuple[list[Span], list[Span]]:
@@ -46,8 +68,8 @@ def plan_for_memory(
         image: H x W, or H x W x channels.
         engine: What runs the tiles.
         halo: Pixels cut off where tiles meet.
-        memory: Bytes that the process may take on a CPU, the image included, or tiles on a GPU; None for what is
-            fastest. Half of what is free is not exceeded in either case.
+        memory: Bytes that the process may take on a CPU, the image included, or tiles on a GPU; None for
+            `default_memory`, or 3 GiB on a GPU. Half of what is free is not exceeded in either case.
     """
     height, width = image.shape[:2]
     free = int(engine.free_memory() * _SHARE_OF_FREE)
@@ -55,7 +77,8 @@ def plan_for_memory(
         room = min(free, memory or _MOST_BYTES_ON_GPU)
         return plan_tiles(height, width, room // engine.bytes_per_pixel, halo)
     in_file = mapped_file(image) is not None
-    room = free if memory is None else min(free, memory - PROCESS_BASE - (0 if in_file else image.nbytes))
+    memory = memory or default_memory()
+    room = min(free, memory - PROCESS_BASE - (0 if in_file else image.nbytes))
     pixel_bytes = engine.bytes_per_pixel + has_alpha(image) * _TRANSPARENCY_BYTES * engine.scale**2
     # Of output, for each row of input; and that itself, if reading it is what brings it into memory.
     row_bytes = image[0].nbytes * (engine.scale**2 + in_file)

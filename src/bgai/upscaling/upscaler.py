@@ -45,8 +45,8 @@ class Upscaler:
             `weights`.
         compile: On CUDA, compile for each size of tile first, which takes minutes: for many or large images.
         memory: Bytes that the process may take on a CPU while it enlarges, the image included but not what `upscale`
-            returns, or tiles on a GPU; more than 280 MiB. None takes tiles of the fastest size. Where half of what is
-            free is less, tiles get smaller.
+            returns, or tiles on a GPU; more than 280 MiB. None takes up to a quarter of the machine's memory, and no
+            more than is of use, some 5.5 GiB. Where half of what is free is less, tiles get smaller.
 
     Raises:
         UsageError: An argument is outside its range, or the weights have another scale.
