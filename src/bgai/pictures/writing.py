@@ -27,7 +27,7 @@ from bgai.pictures.jpeg_segments import add_comments
 from bgai.pictures.png_chunks import COLOURS, TEXTS, change_chunks, replace_start
 from bgai.pictures.reading import TIFF_SUFFIXES, Picture, read_size
 from bgai.pictures.tiff_exif import add_tiff_exif
-from bgai.pictures.xmp import add_fields, add_gain_map
+from bgai.pictures.xmp import add_fields, add_gain_map, takes_fields
 from bgai.types import Pixels, RgbImage
 
 OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif")
@@ -51,6 +51,7 @@ _DEFAULT_RESOLUTION = 72 / 25.4  # pixels a millimetre, where a format has to ha
 _SRGB = {(b"gAMA", (45455).to_bytes(4, "big")), (b"cICP", bytes((1, 13, 0, 1))), (b"cICP", bytes((2, 2, 0, 1)))}
 _SRGB |= {(b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))}
 _MOST_OF_XMP = 65000  # bytes that a segment of JPEG holds
+_MOST_OF_FIELDS = 2000  # bytes of what is added to a packet
 # Flags of libvips' VipsForeignKeep.
 _KEEP_ALL, _KEEP_EXIF = 31, 1
 _POLL_SECONDS = 0.1
@@ -189,6 +190,13 @@ class PictureWriter:
             self.notes += (f"IPTC was left out, which {suffix} has no place for",)
         if suffix != ".png":
             self.notes += _lost_chunks(like, suffix)
+        self._xmp: bytes | None = like.metadata.get("xmp-data", (0, None))[1]
+        if self._xmp and not takes_fields(self._xmp):
+            self._xmp = None
+            self.notes += ("the XMP was left out: it is damaged, or not in UTF-8",)
+        if self._xmp and suffix in _JPEG and len(self._xmp) > _MOST_OF_XMP - _MOST_OF_FIELDS:
+            self._xmp = None
+            self.notes += ("the XMP was left out: it is larger than a segment of JPEG",)
 
     def write(self, rows: Pixels) -> None:
         """Append rows, n x W or n x W x channels, of the dtype and channels that `like` has."""
@@ -290,15 +298,15 @@ class PictureWriter:
         for name, (kind, value) in self._like.metadata.items():
             if name == "icc-profile-data" and self._changes_profile:
                 continue
-            if name == "iptc-data" and self._suffix in TIFF_SUFFIXES:
-                continue  # of which libvips writes a quarter
+            if name == "xmp-data" or (name == "iptc-data" and self._suffix in TIFF_SUFFIXES):
+                continue  # libvips writes a quarter of the latter
             image.set_type(kind, name, as_resource(value) if name == "iptc-data" else value)
-        xmp = self._like.metadata.get("xmp-data", (0, None))[1]
+        xmp = self._xmp
         if gain_map:
             xmp = add_gain_map(xmp, gain_map)
         if self._fields:
             xmp = add_fields(xmp, self._fields)
-        if xmp and len(xmp) <= _MOST_OF_XMP:
+        if xmp:
             image.set_type(pyvips.GValue.blob_type, "xmp-data", xmp)
         return image
 
