@@ -7,7 +7,7 @@ import re
 import struct
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -220,7 +220,7 @@ class PictureWriter:
         with self._encoded.open("rb+") as file:
             # By its descriptor: libvips takes options off some names, and cannot open others.
             target = pyvips.Target.new_to_descriptor(file.fileno())
-            _run_apart(lambda: _save(image, target, self._suffix, self._encoding, self._kept()), image, rows)
+            _save_apart(image, target, self._suffix, self._encoding, self._kept(), rows)
         if self._suffix in TIFF_SUFFIXES:
             exif, iptc = (self._like.metadata.get(name, (0, b""))[1] for name in ("exif-data", "iptc-data"))
             if exif or iptc:
@@ -373,17 +373,12 @@ def _lost_chunks(like: Picture, suffix: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _run_apart(save: Callable[[], None], image: pyvips.Image, rows: mmap.mmap) -> None:
+def _save_apart(
+    image: pyvips.Image, target: pyvips.Target, suffix: str, encoding: Encoding, keep: int, rows: mmap.mmap
+) -> None:
     """Run an encoder in a thread of its own, where Ctrl-C can stop it; its rows do not count as memory."""
-    failure: list[pyvips.Error] = []
-
-    def run() -> None:
-        try:
-            save()
-        except pyvips.Error as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=run)
+    failures: list[pyvips.Error] = []
+    thread = threading.Thread(target=_try_to_save, args=(failures, image, target, suffix, encoding, keep))
     thread.start()
     try:
         while thread.is_alive():
@@ -393,8 +388,23 @@ def _run_apart(save: Callable[[], None], image: pyvips.Image, rows: mmap.mmap) -
         image.set_kill(True)
         thread.join()
         raise
-    if failure:
-        raise OSError(reason(failure[0])) from failure[0]
+    if failures:
+        raise OSError(reason(failures[0])) from failures[0]
+
+
+def _try_to_save(
+    failures: list[pyvips.Error],
+    image: pyvips.Image,
+    target: pyvips.Target,
+    suffix: str,
+    encoding: Encoding,
+    keep: int,
+) -> None:
+    try:
+        _save(image, target, suffix, encoding, keep)
+    except pyvips.Error as error:
+        # Its traceback would keep the image, and with it the rows' place on the disk, for as long as the error lives.
+        failures.append(error.with_traceback(None))
 
 
 def _save(image: pyvips.Image, target: pyvips.Target, suffix: str, encoding: Encoding, keep: int) -> None:

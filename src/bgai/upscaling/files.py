@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,10 +101,22 @@ def upscale_file(
         raise OutputError(f"{target}: would replace its original; choose another output", parameter="output")
     try:
         return _enlarge(source, target, upscaler, size, encoding, overwrite, max_pixels, lenient, progress)
-    except (BgaiError, MemoryError):
+    except (BgaiError, MemoryError) as error:
+        _free_locals(error)
         raise
     except Exception as error:  # whatever a picture causes is an error of that picture: a batch goes on
+        _free_locals(error)
         raise ImageError(f"{source}: cannot be enlarged: {type(error).__name__}: {error}") from error
+
+
+def _free_locals(error: BaseException | None) -> None:
+    """Free what the calls that failed held: pixels, and files without names, which take their place on the disk.
+
+    They would stay for as long as the error does, or until the garbage collector comes by.
+    """
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def plan_file(source: Path, size: Size, scale: int | None, wanted: TargetSize | None) -> Enlargement:
