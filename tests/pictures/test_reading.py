@@ -115,9 +115,6 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated.webp": (truncated, "damaged"),
     "truncated.tif": (truncated, "damaged"),
     "bomb.png": (bomb, "limit of 200 megapixels"),
-    "animated.png": (animated_png, "animation"),
-    "animated.webp": (two_pages, "animation"),
-    "pages.tif": (two_pages, "a file of 2 pages"),
     "double.tif": (double, "64 bits a sample (floating-point)"),
 }
 

@@ -93,7 +93,7 @@ def upscale(
     format: Annotated[
         str | None,
         typer.Option(
-            help="png, jpeg, webp, tiff or avif.",
+            help="png, jpeg, webp, tiff, avif or gif.",
             show_default="by --output, else that of the input",
             rich_help_panel=_OUTPUT,
         ),

@@ -13,17 +13,18 @@ from pathlib import Path
 
 from bgai.atomic_files import claimed
 from bgai.errors import BgaiError, ImageError, InWorkError, OutputError, UsageError
-from bgai.pictures.reading import INPUT_SUFFIXES, read_size
+from bgai.pictures.reading import INPUT_SUFFIXES, read_contents, read_size
 from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS
-from bgai.pictures.writing import OUTPUT_SUFFIXES, Encoding, check_output
+from bgai.pictures.writing import OUTPUT_SUFFIXES, Encoding
 from bgai.types import PixelProgress
-from bgai.upscaling.files import EnlargedFile, make_recipe, plan_file, upscale_file
+from bgai.upscaling.files import EnlargedFile, make_recipe, upscale_file
 from bgai.upscaling.fitting import AnyUpscaler, used_weights
+from bgai.upscaling.pages import FilePlan, plan_file, plan_size
 from bgai.upscaling.recipe import difference, read_recipe
 from bgai.upscaling.sizes import Enlargement, TargetSize
 
 FORMATS = {"png": ".png", "jpeg": ".jpg", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif", "tif": ".tif"}
-FORMATS |= {"avif": ".avif"}
+FORMATS |= {"avif": ".avif", "gif": ".gif"}
 NAME_FIELDS = {"stem": "photo", "scale": "4", "width": 1, "height": 1}
 """What names of outputs can hold, with an example of each: the original's name without its ending, how many times as
 wide and high the output is, and its size."""
@@ -96,14 +97,19 @@ class Job:
 
     source: Path
     target: Path
-    plan: Enlargement
+    file: FilePlan
     replaces: str = ""
     """Why an output of that name is made anew, in words."""
 
     @property
+    def plan(self) -> Enlargement:
+        """That of the first picture, which is the only one of most files."""
+        return self.file.first
+
+    @property
     def pixels(self) -> int:
         """That the networks make of it."""
-        return math.prod(self.plan.whole)
+        return self.file.pixels
 
 
 @dataclass(slots=True)
@@ -194,7 +200,7 @@ def _enlarge(job: Job, upscaler: AnyUpscaler, settings: OutputSettings, progress
     except OutputError:
         # Another process may have the same work.
         used = used_weights(upscaler, job.plan.scale)
-        wanted = make_recipe(job.source, job.target, job.plan, used, settings.encoding)
+        wanted = make_recipe(job.source, job.target, job.file, used, settings.encoding)
         if settings.overwrite or not job.target.exists() or read_recipe(job.target) != wanted:
             raise
         return EnlargedFile(job.target, "", ("another process made the same output meanwhile",))
@@ -266,7 +272,7 @@ class _Planner:
     def _formatted(self, source: Path) -> str:
         """The name that the template makes."""
         height, width, _ = read_size(source, self._settings.max_pixels)
-        plan = plan_file(source, (height, width), self._scale, self._settings.size)
+        plan = plan_size(source, (height, width), self._scale, self._settings.size)
         values = {"width": plan.target[1], "height": plan.target[0], "scale": f"{plan.target[1] / width:.3g}"}
         return (self._settings.name or "").format(stem=source.stem, **values)
 
@@ -302,7 +308,10 @@ class _Planner:
         if self._settings.format:
             return FORMATS[self._settings.format]
         suffix = source.suffix.lower()
-        kept = suffix in OUTPUT_SUFFIXES and suffix != ".avif"  # which has no place for the colours of some AVIF files
+        # AVIF has no place for the colours of some AVIF files, and an enlarged GIF has more than 256 of them.
+        kept = suffix in OUTPUT_SUFFIXES and suffix not in (".avif", ".gif")
+        if suffix == ".gif" and read_contents(source, self._settings.max_pixels, lenient=True).animation:
+            return source.suffix
         return source.suffix if kept else _OTHER_NAMES.get(suffix, ".png")
 
     def _add(self, item: _Named, originals: Set[Path | tuple[int, int]]) -> None:
@@ -316,8 +325,10 @@ class _Planner:
             raise OutputError(
                 f"{source}: its output {target} would replace an original; choose another", parameter="output"
             )
-        plan = plan_file(source, read_size(source, self._settings.max_pixels)[:2], self._scale, self._settings.size)
-        check_output(target, *plan.target, self._settings.encoding)
+        settings = self._settings
+        plan = plan_file(
+            source, target, self._scale, settings.size, settings.encoding, settings.max_pixels, settings.lenient
+        )
         replaces = ""
         if os.path.lexists(target):
             replaces = self._difference(source, target, plan)
@@ -338,8 +349,8 @@ class _Planner:
         folder, ignores_case = self._look_at_folder(path.parent)
         return folder / (path.name.casefold() if ignores_case else path.name)
 
-    def _difference(self, source: Path, target: Path, plan: Enlargement) -> str:
-        wanted = make_recipe(source, target, plan, self._weights(plan.scale), self._settings.encoding)
+    def _difference(self, source: Path, target: Path, plan: FilePlan) -> str:
+        wanted = make_recipe(source, target, plan, self._weights(plan.first.scale), self._settings.encoding)
         return difference(read_recipe(target), wanted)
 
 
