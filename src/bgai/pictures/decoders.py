@@ -8,11 +8,13 @@ ends it takes options.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+import numpy as np
 import pyvips
 
 from bgai.errors import ImageError
@@ -24,6 +26,8 @@ from bgai.pictures.png_animation import PngAnimation
 from bgai.pictures.png_chunks import has_wrong_checksum, is_animated
 from bgai.pictures.size_limit import check_size
 from bgai.pictures.tiff_exif import read_tags, whole_pages
+from bgai.pictures.webp_animation import WebpAnimation
+from bgai.types import Pixels
 
 Kind = Literal["png", "jpeg", "webp", "tiff", "heif", "gif", "bmp", "heic", "jxl"]
 """Formats, as libvips names those that it reads; `heif` is AVIF."""
@@ -134,28 +138,44 @@ def _check_whole(file: BinaryIO, kind: Kind) -> None:
 
 
 def _animation(file: BinaryIO, kind: Kind, image: pyvips.Image, name: Path | str, lenient: bool) -> Animation | None:
-    if kind == "png" and is_animated(file):
-        try:
+    try:
+        if kind == "png" and is_animated(file):
             animation = PngAnimation(file).animation
-        except ValueError as error:
-            if lenient:
-                return None
-            raise DamagedError(f"{name}: damaged: of its animation, {error}") from error
-        return animation if animation.count > 1 else None
-    if kind not in ("gif", "webp") or not image.get_typeof("n-pages") or image.get("n-pages") < 2:
-        return None
-    return Animation(tuple(float(delay) for delay in image.get("delay")), image.get("loop"))
+        elif kind not in ("gif", "webp") or not image.get_typeof("n-pages") or image.get("n-pages") < 2:
+            return None
+        elif kind == "webp":
+            animation = WebpAnimation(file).animation
+        else:
+            animation = Animation(tuple(map(float, image.get("delay"))), image.get("loop"))
+    except ValueError as error:
+        if lenient:
+            return None
+        raise DamagedError(f"{name}: damaged: of its animation, {error}") from error
+    return animation if animation.count > 1 else None
 
 
-def open_frames(file: BinaryIO, kind: Kind) -> pyvips.Image:
-    """All frames of a GIF or WebP below each other, each as it is to be seen; decoded when their pixels are asked for.
+def read_frames(file: BinaryIO, kind: Kind) -> Iterator[Pixels]:
+    """The frames of an animation as they are to be seen, H x W or H x W x channels; valid until the next is asked for.
 
     Raises:
+        ValueError: They are damaged.
         pyvips.Error: They are damaged.
     """
+    if kind == "png":
+        yield from PngAnimation(file).frames()
+    elif kind == "webp":
+        yield from WebpAnimation(file).frames()
+    else:
+        yield from _gif_frames(file)
+
+
+def _gif_frames(file: BinaryIO) -> Iterator[Pixels]:
     file.seek(0)
-    load = getattr(pyvips.Image, f"{kind}load_buffer")
-    return load(file.read(), n=-1, access="sequential", fail_on="error")
+    image = pyvips.Image.gifload_buffer(file.read(), n=-1, access="sequential", fail_on="error")
+    height, region = image.height // image.get("n-pages"), pyvips.Region.new(image)
+    for top in range(0, image.height, height):
+        samples = region.fetch(0, top, image.width, height)
+        yield np.frombuffer(samples, np.uint8).reshape(height, image.width, image.bands)
 
 
 def kind_of(head: bytes) -> Kind | None:

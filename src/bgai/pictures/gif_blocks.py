@@ -91,6 +91,8 @@ def _blocks(data: bytes) -> Iterator[_Block]:
         else:
             return  # what is not known: decoders stop here
         yield _Block(kind, start, at)
+    if at > len(data):
+        raise IndexError
 
 
 def _whole_blocks(data: bytes) -> Iterator[_Block]:

@@ -9,39 +9,22 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import BinaryIO
 
 import numpy as np
 import pyvips
 
-from bgai.pictures.animation import Animation
+from bgai.pictures.animation import Animation, Disposal, Part, compose
 from bgai.pictures.png_chunks import SIGNATURE, change_chunks, heads, pack_chunk
-from bgai.types import Pixels
+from bgai.types import Pixels, Size
 
 _CONTROL = struct.Struct(">IIIIHHBB")
 _MOST_OF_TIME = 65535  # numerator and denominator of seconds
-_KEEP, _CLEAR, _RESTORE = 0, 1, 2
+_DISPOSALS: tuple[Disposal, ...] = ("keep", "clear", "restore")
 _OVER = 1
 _SHARED = (b"PLTE", b"tRNS")
 _END = 12  # bytes of the last chunk, IEND
-
-
-@dataclass(slots=True)
-class _Frame:
-    """A part of the picture, and what happens to it."""
-
-    width: int
-    height: int
-    left: int
-    top: int
-    delay: float
-    """Milliseconds."""
-    disposal: int
-    blending: int
-    parts: list[tuple[int, int]] = field(default_factory=list)
-    """Where its compressed pixels lie in the file: start and length."""
 
 
 class PngAnimation:
@@ -56,16 +39,22 @@ class PngAnimation:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._header, self._shared = file, b"", b""
-        self._frames: list[_Frame] = []
+        self._parts: list[Part] = []
+        self._places: list[list[tuple[int, int]]] = []  # of each frame's pixels in the file: start and length
         self._plays = 0
         self._parse()
-        if not self._frames or any(not frame.parts for frame in self._frames):
+        if not self._parts or not all(self._places):
             raise ValueError("a frame has no pixels")
 
     @property
     def animation(self) -> Animation:
         """Times of the frames."""
-        return Animation(tuple(frame.delay for frame in self._frames), self._plays)
+        return Animation(tuple(part.delay for part in self._parts), self._plays)
+
+    @property
+    def _size(self) -> Size:
+        width, height = struct.unpack(">II", self._header[:8])
+        return height, width
 
     def _parse(self) -> None:
         count, sequence = 0, 0
@@ -74,7 +63,7 @@ class PngAnimation:
                 self._header = self._data(kind, length)
             elif kind == b"acTL":
                 count, self._plays = struct.unpack(">II", self._data(kind, length)[:8].ljust(8, b"\0"))
-            elif kind in _SHARED and not self._frames_have_parts():
+            elif kind in _SHARED and not any(self._places):
                 self._shared += pack_chunk(kind, self._data(kind, length))
             elif kind in (b"fcTL", b"fdAT"):
                 start = self._file.tell()
@@ -83,17 +72,15 @@ class PngAnimation:
                     raise ValueError("a frame is missing")
                 sequence += 1
                 if kind == b"fcTL":
-                    self._frames.append(self._frame(data[4:]))
-                elif self._frames:
-                    self._frames[-1].parts.append((start + 4, length - 4))
-            elif kind == b"IDAT" and self._frames:  # without fcTL before them, these pixels are no frame
-                self._frames[0].parts.append((self._file.tell(), length))
+                    self._parts.append(self._part(data[4:]))
+                    self._places.append([])
+                elif self._places:
+                    self._places[-1].append((start + 4, length - 4))
+            elif kind == b"IDAT" and self._places:  # without fcTL before them, these pixels are no frame
+                self._places[0].append((self._file.tell(), length))
                 self._data(kind, length)
-        if len(self._frames) != count:
-            raise ValueError(f"{len(self._frames)} of {count} frames are there")
-
-    def _frames_have_parts(self) -> bool:
-        return bool(self._frames and self._frames[0].parts)
+        if len(self._parts) != count:
+            raise ValueError(f"{len(self._parts)} of {count} frames are there")
 
     def _data(self, kind: bytes, length: int) -> bytes:
         """Those of a chunk, whose checksum is looked at: nothing after this does."""
@@ -102,16 +89,16 @@ class PngAnimation:
             raise ValueError("a checksum in it is wrong")
         return data
 
-    def _frame(self, data: bytes) -> _Frame:
+    def _part(self, data: bytes) -> Part:
         try:
             width, height, left, top, numerator, denominator, disposal, blending = _CONTROL.unpack(data)
-        except struct.error as error:
-            raise ValueError("a frame's header has another length") from error
-        whole = struct.unpack(">II", self._header[:8])
-        if not (width and height and left + width <= whole[0] and top + height <= whole[1]):
+            delay = 1000 * numerator / (denominator or 100)
+            part = Part(left, top, width, height, delay, _DISPOSALS[disposal], blending == _OVER)
+        except (struct.error, IndexError) as error:
+            raise ValueError("a frame's header is none") from error
+        if not part.is_within(self._size):
             raise ValueError("a frame lies beside the picture")
-        delay = 1000 * numerator / (denominator or 100)
-        return _Frame(width, height, left, top, delay, disposal, blending)
+        return part
 
     def frames(self) -> Iterator[Pixels]:
         """Each frame as it is to be seen, H x W or H x W x channels; valid until the next one is asked for.
@@ -119,36 +106,23 @@ class PngAnimation:
         Raises:
             pyvips.Error: It is damaged.
         """
-        width, height = struct.unpack(">II", self._header[:8])
-        canvas: Pixels | None = None
-        for index, frame in enumerate(self._frames):
-            pixels = self._decode(frame)
-            if canvas is None:
-                channels = pixels.shape[2]
-                bare = channels in (1, 3) and not self._always_covered((width, height))
-                canvas = np.zeros((height, width, channels + bare), pixels.dtype)
-            place = canvas[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width]
-            disposal = _CLEAR if frame.disposal == _RESTORE and index == 0 else frame.disposal
-            before = place.copy() if disposal == _RESTORE else place
-            _draw(place, pixels, frame.blending)
-            yield canvas[..., 0] if canvas.shape[2] == 1 else canvas
-            if disposal == _RESTORE:
-                place[:] = before
-            elif disposal == _CLEAR:
-                place[:] = 0
+        channels = self._decode(0).shape[2]
+        is_empty_somewhere = channels in (1, 3) and not self._always_covered()
+        yield from compose(self._parts, self._decode, self._size, channels + is_empty_somewhere)
 
-    def _always_covered(self, size: tuple[int, int]) -> bool:
+    def _always_covered(self) -> bool:
         """Whether no part of the picture is ever empty."""
-        whole = (self._frames[0].width, self._frames[0].height) == size
-        return whole and all(frame.disposal != _CLEAR for frame in self._frames) and self._frames[0].disposal == _KEEP
+        first = self._parts[0]
+        whole = (first.height, first.width) == self._size and first.disposal == "keep"
+        return whole and all(part.disposal != "clear" for part in self._parts)
 
-    def _decode(self, frame: _Frame) -> Pixels:
+    def _decode(self, index: int) -> Pixels:
         """h x w x channels."""
-        compressed = []
-        for start, length in frame.parts:
+        part, compressed = self._parts[index], []
+        for start, length in self._places[index]:
             self._file.seek(start)
             compressed.append(self._file.read(length))
-        header = struct.pack(">II", frame.width, frame.height) + self._header[8:]
+        header = struct.pack(">II", part.width, part.height) + self._header[8:]
         data = SIGNATURE + pack_chunk(b"IHDR", header) + self._shared
         data += pack_chunk(b"IDAT", b"".join(compressed)) + pack_chunk(b"IEND", b"")
         image = pyvips.Image.pngload_buffer(data, fail_on="error", access="sequential")
@@ -156,22 +130,6 @@ class PngAnimation:
         dtype = np.uint16 if image.format == "ushort" else np.uint8
         pixels: Pixels = np.frombuffer(samples, dtype).reshape(image.height, image.width, image.bands)
         return pixels
-
-
-def _draw(place: Pixels, pixels: Pixels, blending: int) -> None:
-    """Put a frame's pixels into its place, which has an alpha channel besides if they do not."""
-    most = np.iinfo(pixels.dtype).max
-    if pixels.shape[2] < place.shape[2]:
-        place[..., :-1], place[..., -1] = pixels, most
-        return
-    if blending != _OVER or pixels.shape[2] in (1, 3):
-        place[:] = pixels
-        return
-    above, below = pixels[..., -1:] / most, place[..., -1:] / most
-    alpha = above + below * (1 - above)
-    colours = pixels[..., :-1] * above + place[..., :-1] * (below * (1 - above))
-    mixed = np.rint(np.concatenate((colours / np.maximum(alpha, 1e-9), alpha * most), axis=2)).astype(pixels.dtype)
-    place[:] = np.where(above == 1, pixels, np.where(above == 0, place, mixed))
 
 
 class PngFrames:
@@ -205,7 +163,7 @@ class PngFrames:
         seconds = Fraction(self._delays[self._done] / 1000).limit_denominator(_MOST_OF_TIME)
         self._done += 1
         numerator, denominator = min(seconds.numerator, _MOST_OF_TIME), seconds.denominator
-        return self._number() + _CONTROL.pack(width, height, left, top, numerator, denominator, _KEEP, 0)
+        return self._number() + _CONTROL.pack(width, height, left, top, numerator, denominator, 0, 0)
 
     def _number(self) -> bytes:
         self._sequence += 1

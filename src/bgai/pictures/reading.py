@@ -24,16 +24,15 @@ from bgai.pictures.decoders import (
     Opened,
     explain,
     kind_of,
-    open_frames,
     open_image,
     open_picture,
     open_stream,
     reason,
 )
+from bgai.pictures.decoders import read_frames as decode_frames
 from bgai.pictures.gain_map import GainMap, find_gain_map, mentions_gain_map
 from bgai.pictures.gif_blocks import read_gif_comments, read_gif_xmp
 from bgai.pictures.jpeg_segments import comments
-from bgai.pictures.png_animation import PngAnimation
 from bgai.pictures.png_chunks import COLOURS, Chunk, has_resolution, read_chunks
 from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS, check_total
 from bgai.pictures.tiff_exif import read_tags, read_tiff_exif
@@ -107,6 +106,8 @@ class Picture:
     """How many the file has."""
     animation: Animation | None = None
     """Whose first frame this is, or another one."""
+    orientation: int = 1
+    """As that of EXIF: how the file's pixels were turned."""
 
     def with_colours_alone(self) -> Picture:
         """The same picture without EXIF, XMP, IPTC, texts and comments."""
@@ -170,8 +171,12 @@ def read_size(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, in
 
 def _size(image: pyvips.Image) -> Size:
     """Height and width upright."""
-    turned = image.get_typeof("orientation") and image.get("orientation") >= 5
-    return (image.width, image.height) if turned else (image.height, image.width)
+    return (image.width, image.height) if _orientation(image) >= 5 else (image.height, image.width)
+
+
+def _orientation(image: pyvips.Image) -> int:
+    """As that of EXIF."""
+    return image.get("orientation") if image.get_typeof("orientation") else 1
 
 
 def read_picture(
@@ -217,35 +222,41 @@ def _read_picture(path: Path, max_pixels: int, scratch: Path | None, page: int, 
             resolution, chunks = _resolution(image, file), _chunks(opened, file)
         metadata, texts = _metadata(image, opened, path), _comments(opened, path)
         pages, animation = len(opened.pages), opened.animation
-        return Picture(pixels, metadata, resolution, chunks, notes, gain_map, texts, value_range, pages, animation)
+        return Picture(
+            pixels,
+            metadata,
+            resolution,
+            chunks,
+            notes,
+            gain_map,
+            texts,
+            value_range,
+            pages=pages,
+            animation=animation,
+            orientation=_orientation(opened.image),
+        )
 
 
-def read_frames(path: Path, first: Picture, scratch: Path | None = None) -> Iterator[Picture]:
+def read_frames(path: Path, first: Picture) -> Iterator[Picture]:
     """The frames of an animation, each as it is to be seen, one at a time.
 
     Args:
         path: The file.
         first: What `read_picture` gave for it, of which the frames get all but the pixels.
-        scratch: As for `read_picture`.
 
     Yields:
         All frames, each valid until the next one is asked for.
 
     Raises:
         ImageError: The file is damaged.
-        OutputError: The disk is full.
     """
     with _failure_of(path), open_picture(path) as file:
         kind = kind_of(file.read(64))
-        if kind not in ("gif", "webp"):
-            for pixels in PngAnimation(file).frames():
-                yield replace(first, pixels=pixels)
-            return
-        image = open_frames(file, kind)
-        orientation = image.get("orientation") if image.get_typeof("orientation") else 1
-        height = image.height // image.get("n-pages")
-        for top in range(0, image.height, height):
-            yield replace(first, pixels=_upright(_pixels(image, top, height, scratch), orientation))
+        if kind is None:
+            raise ValueError("the file was changed")
+        orientation = first.orientation
+        for pixels in decode_frames(file, kind):
+            yield replace(first, pixels=_upright(pixels, orientation))
 
 
 def _visible(opened: Opened, path: Path) -> pyvips.Image:
@@ -287,7 +298,7 @@ def _gain_map(opened: Opened, path: Path) -> GainMap | None:
     image = opened.image
     if opened.kind != "jpeg" or not mentions_gain_map(_headers(path)):
         return None
-    return find_gain_map(path.read_bytes(), image.get("orientation") if image.get_typeof("orientation") else 1)
+    return find_gain_map(path.read_bytes(), _orientation(image))
 
 
 def _comments(opened: Opened, path: Path) -> tuple[bytes, ...]:
@@ -367,7 +378,7 @@ def _decode(
 ) -> tuple[pyvips.Image, Pixels, tuple[str, ...]]:
     """The image turned upright, which is good for its metadata alone, its pixels, and notes as in `Picture`."""
     notes = list(notes)
-    orientation = image.get("orientation") if image.get_typeof("orientation") else 1
+    orientation = _orientation(image)
     if image.interpretation == "cmyk":
         image = image.icc_transform("srgb", embedded=True, depth=16 if image.format == "ushort" else 8)
         notes.append("CMYK was converted to sRGB")
@@ -378,45 +389,39 @@ def _decode(
     if image.get_typeof("heif-bitdepth") and (depth := image.get("heif-bitdepth")) > 8:
         # libvips puts 10 and 12 bits in the upper part of 16.
         image = (image * (65535 / ((2**depth - 1) << (16 - depth)))).rint().cast("ushort")
-    return image.autorot(), _upright(_pixels(image, 0, image.height, scratch), orientation), tuple(notes)
-
-
-def _pixels(image: pyvips.Image, top: int, height: int, scratch: Path | None) -> Pixels:
-    """Some rows of an image as an array, which may lie in a file."""
     bands = () if image.bands == 1 else (image.bands,)
     dtype = np.dtype(_DTYPES[image.format])
-    size = height * image.width * image.bands * dtype.itemsize
-    parts = _samples(image, top, height)
-    samples = _on_disk(parts, scratch) if scratch and size > _MOST_IN_MEMORY else _in_memory(parts, size)
-    return np.frombuffer(samples, dtype).reshape(height, image.width, *bands)
+    size = image.height * image.width * image.bands * dtype.itemsize
+    samples = _on_disk(image, scratch) if scratch and size > _MOST_IN_MEMORY else _in_memory(image, size)
+    pixels = np.frombuffer(samples, dtype).reshape(image.height, image.width, *bands)
+    return image.autorot(), _upright(pixels, orientation), tuple(notes)
 
 
-def _samples(image: pyvips.Image, top: int = 0, height: int | None = None) -> Iterator[bytes]:
-    """What some rows of an image hold, a few at a time, so that there is no second copy of a large one.
+def _samples(image: pyvips.Image) -> Iterator[bytes]:
+    """What an image holds, some rows at a time, so that there is no second copy of a large one.
 
     A region is worked out without the threads of libvips, which do not survive a fork: a process that was forked off
     would wait for them for ever.
     """
     region = pyvips.Region.new(image)
     rows = max(1, _BYTES_AT_ONCE // (image.width * image.bands))
-    bottom = image.height if height is None else top + height
-    for start in range(top, bottom, rows):
-        yield region.fetch(0, start, image.width, min(rows, bottom - start))
+    for top in range(0, image.height, rows):
+        yield region.fetch(0, top, image.width, min(rows, image.height - top))
 
 
-def _in_memory(parts: Iterator[bytes], size: int) -> NDArray[np.uint8]:
+def _in_memory(image: pyvips.Image, size: int) -> NDArray[np.uint8]:
     samples, start = np.empty(size, np.uint8), 0
-    for part in parts:
+    for part in _samples(image):
         samples[start : start + len(part)] = np.frombuffer(part, np.uint8)
         start += len(part)
     return samples
 
 
-def _on_disk(parts: Iterator[bytes], folder: Path) -> mmap.mmap:
+def _on_disk(image: pyvips.Image, folder: Path) -> mmap.mmap:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
-            for part in parts:
+            for part in _samples(image):
                 file.write(part)
             file.flush()
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -31,6 +31,7 @@ from bgai.pictures.png_chunks import COLOURS, TEXTS, change_chunks, replace_star
 from bgai.pictures.reading import TIFF_SUFFIXES, Picture, read_size
 from bgai.pictures.tiff_exif import add_tiff_exif
 from bgai.pictures.tiff_pages import append_page
+from bgai.pictures.webp_animation import say_alpha
 from bgai.pictures.xmp import add_fields, add_gain_map, takes_fields
 from bgai.types import Pixels, RgbImage
 
@@ -255,6 +256,9 @@ class PictureWriter:
             self._add_chunks()
             if self._frames > 1:
                 self._add_frames(image, rows)
+        elif self._suffix == ".webp" and self._frames > 1 and _has_alpha(self._like.pixels):
+            with self._encoded.open("rb+") as file:
+                say_alpha(file)  # libwebp does not always
         elif self._suffix == ".gif":
             with self._encoded.open("rb+") as file:
                 add_gif_texts(file, self._like.comments, xmp)
@@ -546,7 +550,9 @@ def _try_to_save(
         failures.append(error.with_traceback(None))
 
 
-def _save(image: pyvips.Image, target: pyvips.Target, suffix: str, encoding: Encoding, keep: int, big: bool) -> None:
+def _save(
+    image: pyvips.Image, target: pyvips.Target, suffix: str, encoding: Encoding, keep: int, big: bool = False
+) -> None:
     quality = encoding.quality
     match suffix:
         case ".png":

@@ -166,7 +166,7 @@ class FileEnlarger:
         if self._plan.frames == 1:
             yield picture
             return
-        frames = read_frames(self._source, picture, self._target.parent)
+        frames = read_frames(self._source, picture)
         for number in range(self._plan.frames):
             try:
                 yield next(frames)
