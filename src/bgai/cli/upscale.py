@@ -348,7 +348,8 @@ class _Report:
             _print_json(**self._facts(job))
         elif not self.quiet:
             (width, height), (wide, high) = self._sizes(job)
-            tell(f"{job.source}: {job.target}, {width} x {height} to {wide} x {high}")
+            anew = f"; made anew: the earlier output {job.replaces}" if job.replaces else ""
+            tell(f"{job.source}: {job.target}, {width} x {height} to {wide} x {high}{anew}")
 
     def done(self, job: Job, done: EnlargedFile, seconds: float) -> None:
         """Name the output, and what could not be kept as it was."""

@@ -13,7 +13,8 @@ Chunk = tuple[bytes, bytes]
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 COLOURS = (b"cICP", b"gAMA", b"cHRM", b"sRGB", b"mDCV", b"cLLI")
-_NEITHER_TEXT = (b"XML:com.adobe.xmp\0", b"Raw profile type ")  # XMP and others, which are kept in another way
+XMP_KEYWORD = b"XML:com.adobe.xmp\0"
+_NEITHER_TEXT = (XMP_KEYWORD, b"Raw profile type ")  # XMP and others, which are kept in another way
 _MOST = 2**24  # bytes of all of them
 _BLOCK = 2**20
 

@@ -26,8 +26,9 @@ from bgai.pictures.gain_map import append_gain_map
 from bgai.pictures.gif_blocks import add_gif_texts
 from bgai.pictures.iptc import as_records, as_resource
 from bgai.pictures.jpeg_segments import add_comments
+from bgai.pictures.own_hash import FIELD, UNKNOWN, write_own_hash
 from bgai.pictures.png_animation import PngFrames, changed_part
-from bgai.pictures.png_chunks import COLOURS, TEXTS, change_chunks, replace_start
+from bgai.pictures.png_chunks import COLOURS, TEXTS, XMP_KEYWORD, change_chunks, replace_start
 from bgai.pictures.reading import TIFF_SUFFIXES, Picture, read_size
 from bgai.pictures.tiff_exif import add_tiff_exif
 from bgai.pictures.tiff_pages import append_page
@@ -123,9 +124,8 @@ def check_output(path: Path, height: int, width: int, encoding: Encoding | None 
             parameter="format",
         )
     if encoding and encoding.lossless and suffix in (*_JPEG, ".gif"):
-        raise OutputError(
-            f"{path}: {suffix} always loses something; choose png, webp, avif or tiff", parameter="format"
-        )
+        name = "GIF" if suffix == ".gif" else "JPEG"
+        raise OutputError(f"{path}: {name} always loses something; choose png, webp, avif or tiff", parameter="format")
 
 
 def fit_alpha(picture: Picture, path: Path, background: str | None) -> Picture:
@@ -242,7 +242,8 @@ class PictureWriter:
         rows = mmap.mmap(self._raw.fileno(), 0, access=mmap.ACCESS_READ)
         gain_map = self._enlarged_gain_map()
         xmp = self._packet(len(gain_map))
-        image = self._animated(self._with_metadata(self._as_image(rows), xmp))
+        # libvips would compress it in PNG, into a kind of chunk where XMP does not belong.
+        image = self._animated(self._with_metadata(self._as_image(rows), None if self._suffix == ".png" else xmp))
         first = image.crop(0, 0, self._width, self._frame_height) if self._suffix == ".png" else image
         with self._encoded.open("rb+") as file:
             # By its descriptor: libvips takes options off some names, and cannot open others.
@@ -253,7 +254,7 @@ class PictureWriter:
             if exif or iptc:
                 add_tiff_exif(self._encoded, exif, as_records(iptc))
         elif self._suffix == ".png":
-            self._add_chunks()
+            self._add_chunks(xmp)
             if self._frames > 1:
                 self._add_frames(image, rows)
         elif self._suffix == ".webp" and self._frames > 1 and _has_alpha(self._like.pixels):
@@ -305,10 +306,11 @@ class PictureWriter:
             return b""
         return self._like.gain_map.enlarged(self._width / self._like.pixels.shape[1], self._encoding.quality)
 
-    def _add_chunks(self) -> None:
-        """Write the texts and colours of a PNG; and no resolution, which libvips invents, where there was none."""
+    def _add_chunks(self, xmp: bytes | None) -> None:
+        """Write texts, XMP and colours of a PNG; and no resolution, which libvips invents, where there was none."""
         has_profile = "icc-profile-data" in self._like.metadata
         added = [chunk for chunk in self._like.chunks if not (has_profile and chunk[0] == b"sRGB")]
+        added += [(b"iTXt", XMP_KEYWORD + bytes(4) + xmp)] if xmp else []
         removed = () if self._like.resolution else (b"pHYs",)
         if added or removed:
             with self._encoded.open("rb+") as file:
@@ -466,14 +468,16 @@ def write_pages(
         target: As for `write_picture`.
         encoding: As for `write_picture`.
         overwrite: As for `write_picture`.
-        fields: As for `write_picture`; the first page gets them.
+        fields: As for `write_picture`; the first page gets them, and a hash of the file (`bgai.pictures.own_hash`).
         big: Whether all pages together may have more than 4 GB.
 
     Raises:
         OutputError: The file exists, the disk is full, or it cannot be written for another reason.
     """
     with whole_or_nothing(target, overwrite) as encoded:
-        yield PagesWriter(target, encoded, encoding, fields or {}, big)
+        yield PagesWriter(target, encoded, encoding, {FIELD: UNKNOWN, **fields} if fields else {}, big)
+        if fields:
+            write_own_hash(encoded)
 
 
 def _is_grey(pixels: Pixels) -> bool:

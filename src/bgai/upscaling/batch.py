@@ -20,7 +20,7 @@ from bgai.types import PixelProgress
 from bgai.upscaling.files import EnlargedFile, make_recipe, upscale_file
 from bgai.upscaling.fitting import AnyUpscaler, used_weights
 from bgai.upscaling.pages import FilePlan, plan_file, plan_size
-from bgai.upscaling.recipe import difference, read_recipe
+from bgai.upscaling.recipe import Recipe, difference, is_replaceable, read_recipe
 from bgai.upscaling.sizes import Enlargement, TargetSize
 
 FORMATS = {"png": ".png", "jpeg": ".jpg", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif", "tif": ".tif"}
@@ -133,8 +133,9 @@ def plan_jobs(
 
     A file becomes `NAME_x4.png` beside it or in `settings.out`; a folder's pictures keep their names in `FOLDER_x4`
     or `settings.out`. For a size, its name stands in place of `x4`, such as `w1920`. An output that exists is finished
-    if its recipe (`bgai.upscaling.recipe`) is the one wanted, for which its source is read as a whole; it is a failure
-    if it has another, unless it may be overwritten. A file that is named several times is enlarged once.
+    if its recipe (`bgai.upscaling.recipe`) is the one wanted, for which its source is read as a whole. It is made anew
+    if another recipe made it from the same picture and nothing was changed in it since. Any other file is a failure,
+    unless it may be overwritten. A file that is named several times is enlarged once.
 
     Args:
         inputs: Files and folders.
@@ -191,7 +192,7 @@ def _enlarge(job: Job, upscaler: AnyUpscaler, settings: OutputSettings, progress
             quality=settings.quality,
             lossless=settings.lossless,
             background=settings.background,
-            overwrite=settings.overwrite,
+            overwrite=settings.overwrite or _may_replace(job, upscaler, settings),
             metadata=settings.metadata,
             max_pixels=settings.max_pixels,
             lenient=settings.lenient,
@@ -199,14 +200,23 @@ def _enlarge(job: Job, upscaler: AnyUpscaler, settings: OutputSettings, progress
         )
     except OutputError:
         # Another process may have the same work.
-        used = used_weights(upscaler, job.plan.scale)
-        wanted = make_recipe(job.source, job.target, job.file, used, settings.encoding)
+        wanted = _recipe(job, upscaler, settings)
         if settings.overwrite or not job.target.exists() or read_recipe(job.target) != wanted:
             raise
         return EnlargedFile(job.target, "", ("another process made the same output meanwhile",))
     if job.replaces:
         return replace(enlarged, notes=(f"made anew: the earlier output {job.replaces}", *enlarged.notes))
     return enlarged
+
+
+def _may_replace(job: Job, upscaler: AnyUpscaler, settings: OutputSettings) -> bool:
+    """Whether the output that the plan said is to be made anew may be so still."""
+    return bool(job.replaces) and is_replaceable(job.target, _recipe(job, upscaler, settings))
+
+
+def _recipe(job: Job, upscaler: AnyUpscaler, settings: OutputSettings) -> Recipe:
+    used = used_weights(upscaler, job.plan.scale)
+    return make_recipe(job.source, job.target, job.file, used, settings.encoding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,16 +341,14 @@ class _Planner:
         )
         replaces = ""
         if os.path.lexists(target):
-            replaces = self._difference(source, target, plan)
-            if not self._settings.overwrite:
-                if replaces:
-                    raise OutputError(
-                        f"{target}: exists already, and {replaces}; choose another output or allow overwriting",
-                        parameter="overwrite",
-                    )
+            wanted = make_recipe(source, target, plan, self._weights(plan.first.scale), settings.encoding)
+            replaces = difference(read_recipe(target), wanted)
+            if not replaces and not settings.overwrite:
                 self._claimed[key] = source
                 self._plan.finished.append(target)
                 return
+            if not settings.overwrite:
+                _check_replaceable(source, target, wanted, replaces)
         self._claimed[key] = source
         self._plan.jobs.append(Job(source, target, plan, replaces))
 
@@ -349,9 +357,19 @@ class _Planner:
         folder, ignores_case = self._look_at_folder(path.parent)
         return folder / (path.name.casefold() if ignores_case else path.name)
 
-    def _difference(self, source: Path, target: Path, plan: FilePlan) -> str:
-        wanted = make_recipe(source, target, plan, self._weights(plan.first.scale), self._settings.encoding)
-        return difference(read_recipe(target), wanted)
+
+def _check_replaceable(source: Path, target: Path, wanted: Recipe, differs: str) -> None:
+    """Refuse to replace what was not made from this picture, or was changed since."""
+    if is_replaceable(target, wanted):
+        return
+    found = read_recipe(target)
+    if found and found.source == wanted.source:
+        differs += ", and may have been changed since"
+    elif found:
+        differs += f" than {source}"
+    raise OutputError(
+        f"{target}: exists already, and {differs}; choose another output or allow overwriting", parameter="overwrite"
+    )
 
 
 def _is_ours(path: Path) -> bool:
