@@ -56,6 +56,17 @@ def whole_or_nothing(target: Path, overwrite: bool = True) -> Iterator[Path]:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
+@contextmanager
+def partial_file(folder: Path) -> Iterator[Path]:
+    """Lend a new, empty file for a part of an output; it is removed in the end, or as a leftover.
+
+    Raises:
+        OSError: The file system refuses.
+    """
+    with _PartialFile(folder) as partial:
+        yield partial.path
+
+
 def _check_name(target: Path, overwrite: bool) -> None:
     """Find out before any work is done that a name is taken, or too long."""
     with suppress(FileNotFoundError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 import resource
 import shutil
@@ -105,7 +104,6 @@ class Disks:
     @contextmanager
     def _on_small_disk(self, folder: Path, random: Random) -> Iterator[Path]:
         """A disk on which little is left, which is emptied afterwards."""
-        gc.collect()  # errors of earlier cases hold files without names
         place = self._small / folder.name
         place.mkdir()
         (self._small / "filler").write_bytes(bytes(random.randrange(_SMALL)))

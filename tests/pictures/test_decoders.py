@@ -34,14 +34,6 @@ def test_gif(transparent: bool, tmp_path: Path) -> None:
     assert picture.resolution is None
 
 
-def test_of_an_animated_gif_the_first_picture_with_a_note(tmp_path: Path) -> None:
-    frames = [Image.fromarray(texture(8, 8, seed=seed)).quantize(16) for seed in (0, 1, 2)]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    picture = read_picture(tmp_path / "a.gif")
-    assert picture.notes == ("the first of 3 pictures of an animation",)
-    np.testing.assert_array_equal(picture.pixels[..., :3], np.array(frames[0].convert("RGB")))
-
-
 @pytest.mark.parametrize("tag", [(254, 1), (254, 4), (255, 2)])
 def test_a_reduced_copy_or_mask_is_no_second_page(tag: tuple[int, int], tmp_path: Path) -> None:
     """A reduced copy in front, as raw converters write it, is passed over too."""

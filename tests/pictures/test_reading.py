@@ -73,16 +73,6 @@ def test_rgb8_is_the_same_by_name_and_from_bytes(orientation: int, suffix: str, 
     np.testing.assert_array_equal(decode_rgb8(path.read_bytes(), "a"), pixels)
 
 
-def animated_png(path: Path) -> None:
-    frames = [Image.fromarray(texture(8, 8, seed=seed)) for seed in (0, 1)]
-    frames[0].save(path, save_all=True, append_images=frames[1:])
-
-
-def two_pages(path: Path) -> None:
-    frames = [Image.fromarray(texture(16, 16, seed=seed)) for seed in (0, 1)]
-    frames[0].save(path, save_all=True, append_images=frames[1:])
-
-
 def bomb(path: Path) -> None:
     """A PNG of 40,000 x 40,000 pixels in a few bytes."""
 
@@ -115,9 +105,6 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated.webp": (truncated, "damaged"),
     "truncated.tif": (truncated, "damaged"),
     "bomb.png": (bomb, "limit of 200 megapixels"),
-    "animated.png": (animated_png, "animation"),
-    "animated.webp": (two_pages, "animation"),
-    "pages.tif": (two_pages, "a file of 2 pages"),
     "double.tif": (double, "64 bits a sample (floating-point)"),
 }
 
@@ -351,3 +338,16 @@ def test_a_damaged_chunk_before_the_pixels_is_no_opaque_picture(place: int, tmp_
     with pytest.raises(ImageError, match=r"b\.png: damaged: a checksum in it is wrong"):
         read_picture(tmp_path / "b.png")
     assert read_picture(tmp_path / "b.png", lenient=True).notes
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("a.png", "an animation"), ("a.webp", "an animation"), ("a.gif", "an animation"), ("a.tif", "a file of 2 pages")],
+)
+def test_only_single_pictures_are_training_images(name: str, message: str, tmp_path: Path) -> None:
+    frames = [Image.fromarray(texture(16, 16, seed=seed)) for seed in (0, 1)]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    for read in (read_rgb8, lambda path: decode_rgb8(path.read_bytes(), str(path))):
+        with pytest.raises(ImageError, match=f"{message}; expected a single picture"):
+            read(tmp_path / name)
+    assert read_picture(tmp_path / name).pixels.shape[:2] == (16, 16)

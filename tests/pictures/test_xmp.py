@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from bgai.pictures.xmp import add_fields, read_fields, without_stale_fields
+from bgai.pictures.xmp import add_fields, read_fields, takes_fields, without_stale_fields
 
 FIELDS = {"source": "12-ab", "note": 'of <"Tom" & Jerry>'}
 THEIRS = (
@@ -36,10 +36,27 @@ def test_a_packet_without_fields_has_none() -> None:
     assert read_fields(b'bgai:scale="4"') == {}
 
 
-@pytest.mark.parametrize("packet", [b"", b"no packet", THEIRS.decode().encode("utf-16")])
-def test_a_packet_of_an_unknown_form_stays_as_it_is(packet: bytes) -> None:
-    assert add_fields(packet, FIELDS) == packet
+@pytest.mark.parametrize("packet", [b"", b"no packet", THEIRS.decode().encode("utf-16"), THEIRS.split(b"</rdf")[0]])
+def test_a_packet_of_an_unknown_form_takes_no_fields(packet: bytes) -> None:
+    assert not takes_fields(packet)
+    with pytest.raises(ValueError, match="no XMP packet"):
+        add_fields(packet, FIELDS)
     assert without_stale_fields(packet) == packet
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        THEIRS.replace(b"</rdf:RDF>", b"</rdf:RDF\n>"),
+        THEIRS.replace(b"rdf:", b"r:").replace(b":rdf", b":r"),
+        THEIRS.split(b"><rdf:Description")[0] + b"/></x:xmpmeta>",
+    ],
+)
+def test_sound_packets_of_other_forms_take_fields(packet: bytes) -> None:
+    assert takes_fields(packet)
+    added = add_fields(packet, FIELDS)
+    assert read_fields(added) == FIELDS
+    assert ElementTree.fromstring(added)[0][-1].get("{urn:bgai:recipe:1}source") == FIELDS["source"]
 
 
 def test_what_is_no_longer_true_is_taken_out_in_any_form() -> None:
@@ -61,5 +78,6 @@ def test_a_packet_that_means_harm_takes_no_time(part: bytes) -> None:
     start = time.process_time()
     packet = part * 100_000
     without_stale_fields(packet)
-    assert not read_fields(add_fields(packet, FIELDS))
+    assert not takes_fields(packet)
+    assert not read_fields(packet)
     assert time.process_time() - start < 2

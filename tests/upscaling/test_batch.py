@@ -119,19 +119,53 @@ def test_what_is_finished_is_not_done_again(format: str, folder: Path, tmp_path:
         ({"quality": 80}, "was made with quality 95"),
     ],
 )
-def test_what_was_made_in_another_way_is_not_finished(
+def test_what_was_made_in_another_way_is_made_anew(
     later: dict[str, Any], why: str, folder: Path, tmp_path: Path
 ) -> None:
-    """It is kept, and the error says how it differs; if it may be replaced, a note says why it is."""
-    enlarge([folder / "b.jpg"], out=tmp_path / "b.jpg")
-    before = (tmp_path / "b.jpg").read_bytes()
-    plan = enlarge([folder / "b.jpg"], out=tmp_path / "b.jpg", **later)
-    assert not plan.finished
-    assert f"b.jpg: exists already, and {why}; choose another output" in str(plan.failures[0])
-    assert plan.failures[0].parameter == "overwrite"
-    assert (tmp_path / "b.jpg").read_bytes() == before
-    (job,) = enlarge([folder / "b.jpg"], out=tmp_path / "b.jpg", overwrite=True, **later).jobs
+    """And a note says why; once it was changed by anything, it is kept."""
+    out = tmp_path / "b.jpg"
+    enlarge([folder / "b.jpg"], out=out)
+    first = out.read_bytes()
+    (job,) = enlarge([folder / "b.jpg"], out=out, **later).jobs
     assert job.replaces == why
+    assert out.read_bytes() != first
+    assert enlarge([folder / "b.jpg"], out=out, **later).finished == [out]
+    out.write_bytes(first + b"edited")
+    plan = enlarge([folder / "b.jpg"], out=out, **later)
+    assert not plan.finished
+    assert f"b.jpg: exists already, and {why}, and may have been changed since;" in str(plan.failures[0])
+    assert plan.failures[0].parameter == "overwrite"
+    assert out.read_bytes() == first + b"edited"
+    (job,) = enlarge([folder / "b.jpg"], out=out, overwrite=True, **later).jobs
+    assert job.replaces == why
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp", "tiff", "avif", "gif"])
+def test_outputs_of_all_formats_know_whether_they_were_changed(format: str, folder: Path, tmp_path: Path) -> None:
+    upscaler = Upscaler(2, "bgai", "openvino")
+    settings = OutputSettings(out=tmp_path / "out", format=format)
+    (job,) = batch.plan_jobs([folder / "a.png"], 2, settings, weights=lambda _: used_weights(upscaler, 2)).jobs
+    run_job(job, upscaler, settings)
+    (again,) = plan_jobs([folder / "a.png"], 3, OutputSettings(out=job.target)).jobs
+    assert again.replaces == "was made at ×2"
+    data = job.target.read_bytes()
+    for at in (len(data) // 3, len(data) - 1):
+        job.target.write_bytes(data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :])
+        plan = plan_jobs([folder / "a.png"], 3, OutputSettings(out=job.target))
+        assert "exists already" in str(plan.failures[0])
+
+
+def test_an_output_that_was_changed_after_the_plan_is_kept(folder: Path) -> None:
+    upscaler = Upscaler(2, "bgai", "openvino")
+    out = folder / "b.png"
+    enlarge([folder / "a.png"], out=out)
+    settings = OutputSettings(out=out)
+    (job,) = batch.plan_jobs([folder / "a.png"], 2, settings, weights=lambda _: used_weights(upscaler, 2)).jobs
+    edited = out.read_bytes() + b"edited"
+    out.write_bytes(edited)
+    with pytest.raises(OutputError, match="exists already"):
+        run_job(job, upscaler, settings)
+    assert out.read_bytes() == edited
 
 
 def test_an_output_of_another_picture_of_that_name_is_not_finished(folder: Path, tmp_path: Path) -> None:
@@ -141,7 +175,7 @@ def test_an_output_of_another_picture_of_that_name_is_not_finished(folder: Path,
     Image.fromarray(texture(12, 16, seed=3)).save(folder / "a.png")
     plan = plan_jobs([folder], 4, settings)
     messages = [str(failure) for failure in plan.failures]
-    assert "a.png: exists already, and was made from another picture" in messages[0]
+    assert f"a.png: exists already, and was made from another picture than {folder}/a.png;" in messages[0]
     assert "b.jpg: exists already, and does not say what made it" in messages[1]
     assert not plan.finished
     assert len(plan_jobs([folder], 4, OutputSettings(out=tmp_path / "out", overwrite=True)).jobs) == 2
@@ -440,10 +474,10 @@ def test_another_size_is_another_output(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "b.jpg"
     enlarge([folder / "b.jpg"], out=out, size=TargetSize(factor=2.5))
     assert enlarge([folder / "b.jpg"], out=out, size=TargetSize(width=40)).finished == [out]
-    plan = enlarge([folder / "b.jpg"], out=out, size=TargetSize(width=41))
-    assert "exists already, and was made at 40x30" in str(plan.failures[0])
-    plan = enlarge([folder / "b.jpg"], out=out)
-    assert "exists already, and was made at 40x30" in str(plan.failures[0])
+    (job,) = enlarge([folder / "b.jpg"], out=out, size=TargetSize(width=41)).jobs
+    assert job.replaces == "was made at 40x30"
+    (job,) = enlarge([folder / "b.jpg"], out=out).jobs
+    assert job.replaces == "was made at 41x31"
     (folder / "big").mkdir()
     plan = plan_jobs([folder / "a.png"], 4, OutputSettings(out=folder / "big", size=TargetSize(width=10)))
     assert "a.png: 16 x 12 is more than the size asked for" in str(plan.failures[0])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +14,15 @@ from PIL import Image, JpegImagePlugin
 from support import texture
 
 from bgai.errors import ImageError, OutputError, UsageError
-from bgai.pictures import reading
+from bgai.pictures import reading, writing
 from bgai.pictures.reading import read_picture
 from bgai.upscaling.files import EnlargedFile, upscale_file
 from bgai.upscaling.recipe import read_recipe
 from bgai.upscaling.sizes import TargetSize
 from bgai.upscaling.upscaler import Upscaler
+
+if sys.platform != "win32":
+    import resource
 
 
 @pytest.fixture
@@ -93,6 +99,33 @@ def test_whatever_goes_wrong_is_an_error_of_the_picture(source: Path, tmp_path: 
         upscale_file(source, tmp_path / "b.png", upscaler=upscaler)
     assert isinstance(error.value.__cause__, KeyError)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at the process through /proc")
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_a_failed_write_frees_the_disk_at_once(
+    suffix: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is kept, and with it what its traceback refers to; the garbage collector does not run."""
+    limits, save = resource.getrlimit(resource.RLIMIT_FSIZE), writing._save
+
+    def save_to_a_full_disk(*arguments: Any) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        save(*arguments)
+
+    monkeypatch.setattr(reading, "_MOST_IN_MEMORY", 0)
+    monkeypatch.setattr(writing, "_save", save_to_a_full_disk)
+    gc.disable()
+    try:
+        with pytest.raises(OutputError, match="cannot be written") as error:
+            upscale_file(source, tmp_path / f"b{suffix}", upscaler=Upscaler(2, engine="openvino"))
+        names = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        names += Path("/proc/self/maps").read_text().splitlines()
+        assert [name for name in names if str(tmp_path) in name] == []
+    finally:
+        gc.enable()
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.value.__cause__
 
 
 def test_pixels_in_a_file_are_given_back_after_each_tile(

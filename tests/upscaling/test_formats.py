@@ -123,8 +123,6 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty.png": (lambda path: path.touch(), "the file is empty"),
     "cut.jpg": (cut, "damaged or cut short"),
     "double.tif": (lambda path: write_tiff(path, np.zeros((9, 9))), "64 bits a sample"),
-    "pages.tif": (saved(RGB, save_all=True, append_images=[RGB]), "a file of 2 pages"),
-    "moving.webp": (saved(RGB, save_all=True, append_images=[PALETTE.convert("RGB").rotate(180)]), "an animation"),
 }
 
 

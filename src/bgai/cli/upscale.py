@@ -105,7 +105,7 @@ def upscale(
     format: Annotated[
         str | None,
         typer.Option(
-            help="Format of results: png, jpeg, webp, tiff or avif.",
+            help="Format of results: png, jpeg, webp, tiff, avif or gif.",
             show_default="by --output, else that of the input",
             rich_help_panel=_OUTPUT,
         ),
@@ -445,7 +445,8 @@ class _Report:
             print_json(**self._facts(job))
         elif not self.quiet:
             (width, height), (wide, high) = self._sizes(job)
-            tell(f"{job.source}: {job.target}, {width} x {height} to {wide} x {high}")
+            anew = f"; made anew: the earlier output {job.replaces}" if job.replaces else ""
+            tell(f"{job.source}: {job.target}, {width} x {height} to {wide} x {high}{anew}")
 
     def done(self, job: Job, done: EnlargedFile, seconds: float) -> None:
         """Name the output, and what could not be kept as it was."""

@@ -37,6 +37,7 @@ _MOST_SEGMENTS = 4096  # those of depth maps and long profiles are many
 _MOST_OF_SEGMENT = 1024  # more than four tables, or the components of a frame, take
 _MOST_GARBAGE = 2**16
 _MOST_CHUNKS = 64
+_FRAME = 24  # bytes before the chunks of a frame of an animated WebP
 _FRAME_HEADER = 128  # more than all of VP8's that comes before the quantiser takes
 _MOST_OF_BOXES = 2**16
 _COMPRESSION, _JPEG_TABLES = 259, 347  # tags of TIFF
@@ -185,7 +186,7 @@ def _webp(stream: BinaryIO) -> Compression:
 
 
 def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Name and size of each chunk of a RIFF file, with the stream at its content."""
+    """Name and size of each chunk of a RIFF file and in its frames, with the stream at its content."""
     start = 12
     for _ in range(_MOST_CHUNKS):
         stream.seek(start)
@@ -194,7 +195,7 @@ def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
             return
         size = int.from_bytes(head[4:], "little")
         yield head[:4], size
-        start += 8 + size + size % 2
+        start += _FRAME if head[:4] == b"ANMF" else 8 + size + size % 2
 
 
 def _vp8_quality(frame: bytes) -> int:

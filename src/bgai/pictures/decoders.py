@@ -8,19 +8,26 @@ ends it takes options.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+import numpy as np
 import pyvips
 
 from bgai.errors import ImageError
+from bgai.pictures.animation import Animation
 from bgai.pictures.bmp import read_bmp_header, read_bmp_pixels
 from bgai.pictures.extra_formats import JXL_CODESTREAM, JXL_CONTAINER, load_heic, load_jxl
+from bgai.pictures.gif_blocks import is_cut_short
+from bgai.pictures.png_animation import PngAnimation
 from bgai.pictures.png_chunks import has_wrong_checksum, is_animated
 from bgai.pictures.size_limit import check_size
 from bgai.pictures.tiff_exif import read_tags, whole_pages
+from bgai.pictures.webp_animation import WebpAnimation
+from bgai.types import Pixels
 
 Kind = Literal["png", "jpeg", "webp", "tiff", "heif", "gif", "bmp", "heic", "jxl"]
 """Formats, as libvips names those that it reads; `heif` is AVIF."""
@@ -47,6 +54,12 @@ class Opened:
     kind: Kind
     notes: tuple[str, ...] = ()
     """What of the file is not in the image."""
+    pages: tuple[int, ...] = (0,)
+    """Where the pages of a TIFF lie among its directories."""
+    directory: int = 0
+    """Of the image."""
+    animation: Animation | None = None
+    """Whose first frame this is."""
 
 
 class DamagedError(ImageError):
@@ -65,46 +78,107 @@ def open_picture(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def open_image(path: Path, max_pixels: int, *, header_alone: bool = False, lenient: bool = False) -> Opened:
+def open_image(
+    path: Path, max_pixels: int, *, page: int = 0, header_alone: bool = False, lenient: bool = False
+) -> Opened:
     """Open a file by its header and refuse what this package does not enlarge.
 
     Args:
         path: The file.
         max_pixels: Refuse more.
+        page: Of a TIFF, counted without reduced copies and masks.
         header_alone: Whether nothing but size and kind will be asked for.
         lenient: Whether pixels that cannot be decoded are left grey or black, instead of being an error.
     """
     with open_picture(path) as file:
-        return open_stream(file, path, max_pixels, header_alone=header_alone, lenient=lenient)
+        return open_stream(file, path, max_pixels, page=page, header_alone=header_alone, lenient=lenient)
 
 
 def open_stream(
-    file: BinaryIO, name: Path | str, max_pixels: int, *, header_alone: bool = False, lenient: bool = False
+    file: BinaryIO,
+    name: Path | str,
+    max_pixels: int,
+    *,
+    page: int = 0,
+    header_alone: bool = False,
+    lenient: bool = False,
 ) -> Opened:
     """As `open_image`, of an open file; `name` stands for it in errors."""
     file.seek(0)
     head = file.read(64)
     if not head:
         raise ImageError(f"{name}: the file is empty")
-    kind = _kind(head)
+    kind = kind_of(head)
     if not kind:
         raise ImageError(f"{name}: not a picture of a kind that is read; expected {EXPECTED}")
-    pages = whole_pages(file) if kind == "tiff" else ()
-    if len(pages) > 1:
-        raise ImageError(f"{name}: a file of {len(pages)} pages; extract them and enlarge those")
-    animated = kind == "png" and is_animated(file)
-    if kind == "png" and not lenient and has_wrong_checksum(file):
-        raise DamagedError(f"{name}: damaged: a checksum in it is wrong")
+    try:
+        pages = whole_pages(file, lenient) if kind == "tiff" else (0,)
+        if not lenient:
+            _check_whole(file, kind)
+    except ValueError as error:
+        raise DamagedError(f"{name}: damaged: {error}") from error
     file.seek(0)
-    image = _load(file, kind, name, max_pixels, pages[0] if pages else 0, header_alone, lenient)
-    frames = image.get("n-pages") if kind in ("gif", "webp", "heif") and image.get_typeof("n-pages") else 1
-    if animated or (frames > 1 and kind != "gif"):
-        raise ImageError(f"{name}: an animation; extract its pictures and enlarge those")
+    image = _load(file, kind, name, max_pixels, pages[page], header_alone, lenient)
     _check_kind(image, name, max_pixels)
-    return Opened(image, kind, (f"the first of {frames} pictures of an animation",) if frames > 1 else ())
+    count = image.get("n-pages") if kind == "heif" and image.get_typeof("n-pages") else 1
+    if count > 1 and head[8:12] == b"avis":
+        raise ImageError(f"{name}: an animation in AVIF, of which frames are not read; save it as WebP or GIF")
+    notes = (f"the main one of {count} pictures in the file",) if count > 1 else ()
+    return Opened(image, kind, notes, pages, pages[page], _animation(file, kind, image, name, lenient))
 
 
-def _kind(head: bytes) -> Kind | None:
+def _check_whole(file: BinaryIO, kind: Kind) -> None:
+    """Find damage that libvips passes over; raises ValueError."""
+    if kind == "png" and has_wrong_checksum(file):
+        raise ValueError("a checksum in it is wrong")
+    if kind == "gif":
+        file.seek(0)
+        if is_cut_short(file.read()):
+            raise ValueError("the file ends early")
+
+
+def _animation(file: BinaryIO, kind: Kind, image: pyvips.Image, name: Path | str, lenient: bool) -> Animation | None:
+    try:
+        if kind == "png" and is_animated(file):
+            animation = PngAnimation(file).animation
+        elif kind not in ("gif", "webp") or not image.get_typeof("n-pages") or image.get("n-pages") < 2:
+            return None
+        elif kind == "webp":
+            animation = WebpAnimation(file).animation
+        else:
+            animation = Animation(tuple(map(float, image.get("delay"))), image.get("loop"))
+    except ValueError as error:
+        if lenient:
+            return None
+        raise DamagedError(f"{name}: damaged: of its animation, {error}") from error
+    return animation if animation.count > 1 else None
+
+
+def read_frames(file: BinaryIO, kind: Kind) -> Iterator[Pixels]:
+    """The frames of an animation as they are to be seen, H x W or H x W x channels; valid until the next is asked for.
+
+    Raises:
+        ValueError: They are damaged.
+        pyvips.Error: They are damaged.
+    """
+    if kind == "png":
+        yield from PngAnimation(file).frames()
+    elif kind == "webp":
+        yield from WebpAnimation(file).frames()
+    else:
+        yield from _gif_frames(file)
+
+
+def _gif_frames(file: BinaryIO) -> Iterator[Pixels]:
+    file.seek(0)
+    image = pyvips.Image.gifload_buffer(file.read(), n=-1, access="sequential", fail_on="error")
+    height, region = image.height // image.get("n-pages"), pyvips.Region.new(image)
+    for top in range(0, image.height, height):
+        samples = region.fetch(0, top, image.width, height)
+        yield np.frombuffer(samples, np.uint8).reshape(height, image.width, image.bands)
+
+
+def kind_of(head: bytes) -> Kind | None:
     """The format of a file that begins so, if it is one of those that are read."""
     starts: dict[Kind, tuple[bytes, ...]] = {
         "png": (b"\x89PNG\r\n\x1a\n",),
@@ -153,7 +227,7 @@ def _load(
         return getattr(pyvips.Image, f"{kind}load_source")(pyvips.Source.new_from_descriptor(file.fileno()), **options)
     except pyvips.Error as error:
         if kind == "tiff":
-            _check_tiff(file, name)
+            _check_tiff(file, name, page)
         raise ImageError(f"{name}: {explain(error, f'damaged: no whole header of {kind.upper()}')}") from error
 
 
@@ -169,10 +243,10 @@ def _load_bmp(file: BinaryIO, name: Path | str, max_pixels: int, header_alone: b
     return image.copy(interpretation="srgb", xres=across, yres=down)
 
 
-def _check_tiff(file: BinaryIO, name: Path | str) -> None:
+def _check_tiff(file: BinaryIO, name: Path | str, directory: int) -> None:
     """Refuse a sound TIFF in words that say why."""
     with suppress(ValueError):
-        tags = read_tags(file, (_BITS, _SAMPLE_FORMAT, _PHOTOMETRIC))
+        tags = read_tags(file, (_BITS, _SAMPLE_FORMAT, _PHOTOMETRIC), directory)
         bits, sample, photometric = (
             int.from_bytes(tags.get(tag, b"\1")[:2], "little") for tag in (_BITS, _SAMPLE_FORMAT, _PHOTOMETRIC)
         )

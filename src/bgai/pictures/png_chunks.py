@@ -13,7 +13,8 @@ Chunk = tuple[bytes, bytes]
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 COLOURS = (b"cICP", b"gAMA", b"cHRM", b"sRGB", b"mDCV", b"cLLI")
-_NEITHER_TEXT = (b"XML:com.adobe.xmp\0", b"Raw profile type ")  # XMP and others, which are kept in another way
+XMP_KEYWORD = b"XML:com.adobe.xmp\0"
+_NEITHER_TEXT = (XMP_KEYWORD, b"Raw profile type ")  # XMP and others, which are kept in another way
 _MOST = 2**24  # bytes of all of them
 _BLOCK = 2**20
 
@@ -21,7 +22,7 @@ _BLOCK = 2**20
 def read_chunks(file: BinaryIO) -> tuple[Chunk, ...]:
     """The texts and colour chunks of a PNG file, in their order; none of a file of another kind."""
     chunks, left = [], _MOST
-    for kind, length in _heads(file):
+    for kind, length in heads(file):
         if kind in (*TEXTS, *COLOURS) and length <= left:
             data = file.read(length)
             left -= length
@@ -33,7 +34,7 @@ def read_chunks(file: BinaryIO) -> tuple[Chunk, ...]:
 
 def is_animated(file: BinaryIO) -> bool:
     """Whether an acTL chunk precedes the pixels: the decoder would silently give the first frame alone."""
-    for kind, _ in _heads(file):
+    for kind, _ in heads(file):
         if kind in (b"acTL", b"IDAT"):
             return kind == b"acTL"
     return False
@@ -41,7 +42,7 @@ def is_animated(file: BinaryIO) -> bool:
 
 def has_wrong_checksum(file: BinaryIO) -> bool:
     """Whether a chunk before the pixels differs from its CRC-32; libpng would leave it out and go on."""
-    for kind, length in _heads(file):
+    for kind, length in heads(file):
         if kind == b"IDAT":
             break
         checksum = zlib.crc32(kind)
@@ -54,10 +55,10 @@ def has_wrong_checksum(file: BinaryIO) -> bool:
 
 def has_resolution(file: BinaryIO) -> bool:
     """Whether a PNG file says how large its pixels are."""
-    return any(kind == b"pHYs" for kind, _ in _heads(file))
+    return any(kind == b"pHYs" for kind, _ in heads(file))
 
 
-def _heads(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+def heads(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """Type and length of each chunk, with the file at its data."""
     file.seek(0)
     if file.read(8) != SIGNATURE:
@@ -66,6 +67,11 @@ def _heads(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         start, length = file.tell(), int.from_bytes(head[:4], "big")
         yield head[4:], length
         file.seek(start + length + 4)
+
+
+def pack_chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk with its length and checksum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def change_chunks(file: BinaryIO, added: Sequence[Chunk], removed: Collection[bytes]) -> None:
@@ -77,7 +83,7 @@ def change_chunks(file: BinaryIO, added: Sequence[Chunk], removed: Collection[by
         removed: Types.
     """
     kept, end = [], 8
-    for kind, length in _heads(file):
+    for kind, length in heads(file):
         if kind == b"IDAT":
             break
         if kind not in removed:
@@ -86,9 +92,7 @@ def change_chunks(file: BinaryIO, added: Sequence[Chunk], removed: Collection[by
         end += length + 12
     if not kept:
         return  # no PNG
-    packed = [
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in added
-    ]
+    packed = [pack_chunk(kind, data) for kind, data in added]
     replace_start(file, end, b"".join((SIGNATURE, kept[0], *packed, *kept[1:])))
 
 

@@ -18,16 +18,28 @@ from numpy.typing import NDArray
 
 from bgai.errors import BgaiError, ImageError, OutputError
 from bgai.mapped import forget, mapped_file
-from bgai.pictures.decoders import DamagedError, Opened, explain, open_image, open_stream, reason
+from bgai.pictures.animation import Animation
+from bgai.pictures.decoders import (
+    DamagedError,
+    Opened,
+    explain,
+    kind_of,
+    open_image,
+    open_picture,
+    open_stream,
+    reason,
+)
+from bgai.pictures.decoders import read_frames as decode_frames
 from bgai.pictures.gain_map import GainMap, find_gain_map, mentions_gain_map
+from bgai.pictures.gif_blocks import read_gif_comments, read_gif_xmp
 from bgai.pictures.jpeg_segments import comments
 from bgai.pictures.png_chunks import COLOURS, Chunk, has_resolution, read_chunks
-from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS
+from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS, check_total
 from bgai.pictures.tiff_exif import read_tags, read_tiff_exif
 from bgai.pictures.xmp import without_stale_fields
-from bgai.types import Pixels
+from bgai.types import Pixels, Size
 
-INPUT_SUFFIXES: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif")
+INPUT_SUFFIXES: tuple[str, ...] = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif")
 INPUT_SUFFIXES += (".gif", ".bmp", ".dib", ".heic", ".heif", ".hif", ".jxl")
 TIFF_SUFFIXES = (".tif", ".tiff")
 _DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
@@ -87,9 +99,15 @@ class Picture:
     gain_map: GainMap | None = None
     """What makes HDR of a JPEG."""
     comments: tuple[bytes, ...] = ()
-    """Of JPEG."""
+    """Of JPEG and GIF."""
     value_range: ValueRange | None = None
     """Of floating-point samples outside [0, 1], which are compressed to it."""
+    pages: int = 1
+    """How many the file has."""
+    animation: Animation | None = None
+    """Whose first frame this is, or another one."""
+    orientation: int = 1
+    """As that of EXIF: how the file's pixels were turned."""
 
     def with_colours_alone(self) -> Picture:
         """The same picture without EXIF, XMP, IPTC, texts and comments."""
@@ -103,8 +121,42 @@ class Picture:
             forget(file)
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a file holds, by its headers."""
+
+    pages: tuple[Size, ...]
+    """Height and width of each page; of the picture, if it is the only one."""
+    animation: Animation | None = None
+
+    @property
+    def first(self) -> Contents:
+        """The first picture alone."""
+        return Contents(self.pages[:1])
+
+    @property
+    def frames(self) -> int:
+        """How many pictures there are of each page."""
+        return self.animation.count if self.animation else 1
+
+
+def read_contents(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS, *, lenient: bool = False) -> Contents:
+    """How large the pictures in a file are, upright, from their headers alone.
+
+    Raises:
+        ImageError: As for `read_picture`; or all pictures together have more than `max_pixels`.
+    """
+    with _failure_of(path):
+        opened = open_image(path, max_pixels, header_alone=True, lenient=lenient)
+        rest = range(1, len(opened.pages))
+        others = (open_image(path, max_pixels, page=page, header_alone=True, lenient=lenient).image for page in rest)
+        contents = Contents((_size(opened.image), *map(_size, others)), opened.animation)
+        check_total(contents.pages * contents.frames, path, max_pixels)
+        return contents
+
+
 def read_size(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int, int]:
-    """Height, width and channels of a picture after it is turned upright, from its header alone.
+    """Height, width and channels of the first picture in a file after it is turned upright, from its header alone.
 
     Raises:
         ImageError: As for `read_picture`, but for damage behind the header.
@@ -112,51 +164,99 @@ def read_size(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, in
     with _failure_of(path):
         opened = open_image(path, max_pixels, header_alone=True)
         image = opened.image
-        height, width = image.height, image.width
-        if image.get_typeof("orientation") and image.get("orientation") >= 5:
-            height, width = width, height
         bands = 3 + image.hasalpha() if image.interpretation == "cmyk" else image.bands
         bands -= _has_unknown_channel(opened, path)
-        return height, width, bands
+        return *_size(image), bands
+
+
+def _size(image: pyvips.Image) -> Size:
+    """Height and width upright."""
+    return (image.width, image.height) if _orientation(image) >= 5 else (image.height, image.width)
+
+
+def _orientation(image: pyvips.Image) -> int:
+    """As that of EXIF."""
+    return image.get("orientation") if image.get_typeof("orientation") else 1
 
 
 def read_picture(
-    path: Path, max_pixels: int = DEFAULT_MAX_PIXELS, scratch: Path | None = None, *, lenient: bool = False
+    path: Path,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    scratch: Path | None = None,
+    *,
+    lenient: bool = False,
+    page: int = 0,
 ) -> Picture:
-    """Decode a picture file of any kind that is read.
+    """Decode a picture file of any kind that is read; of an animation, its first frame.
 
     Args:
         path: The file.
         max_pixels: Refuse more.
         scratch: Folder on whose disk the pixels of a large picture may lie; None keeps them in memory.
         lenient: Whether a damaged picture is taken as far as it can be decoded, with a note.
+        page: Of a TIFF of several pages.
 
     Raises:
-        ImageError: The file is missing, empty, damaged, not a picture, larger than `max_pixels`, animated or of
-            several pages, or its samples are neither of 8 nor 16 bits, nor of 32 of floating point.
+        ImageError: The file is missing, empty, damaged, not a picture, larger than `max_pixels`, or its samples are
+            neither of 8 nor 16 bits, nor of 32 of floating point.
         MissingExtraError: It is HEIC or JPEG XL, and the extra for that is not installed.
         OutputError: The disk is full.
     """
     try:
-        return _read_picture(path, max_pixels, scratch, lenient=False)
+        return _read_picture(path, max_pixels, scratch, page, lenient=False)
     except ImageError as error:
         if not lenient or not (isinstance(error, DamagedError) or isinstance(error.__cause__, pyvips.Error)):
             raise
-        picture = _read_picture(path, max_pixels, scratch, lenient=True)
+        picture = _read_picture(path, max_pixels, scratch, page, lenient=True)
         words = str(error).removeprefix(f"{path}: ")
         return replace(picture, notes=(f"{words}; what cannot be decoded is grey or black", *picture.notes))
 
 
-def _read_picture(path: Path, max_pixels: int, scratch: Path | None, lenient: bool) -> Picture:
+def _read_picture(path: Path, max_pixels: int, scratch: Path | None, page: int, lenient: bool) -> Picture:
     with _failure_of(path):
-        opened = open_image(path, max_pixels, lenient=lenient)
+        opened = open_image(path, max_pixels, page=page, lenient=lenient)
         gain_map = _gain_map(opened, path)
-        image, value_range = _in_unit_range(_visible(opened, path), path)
+        image, value_range = _in_unit_range(_visible(opened, path), path, page)
         image, pixels, notes = _decode(image, scratch, _notes(opened, path, gain_map))
         with path.open("rb") as file:
             resolution, chunks = _resolution(image, file), _chunks(opened, file)
         metadata, texts = _metadata(image, opened, path), _comments(opened, path)
-        return Picture(pixels, metadata, resolution, chunks, notes, gain_map, texts, value_range)
+        pages, animation = len(opened.pages), opened.animation
+        return Picture(
+            pixels,
+            metadata,
+            resolution,
+            chunks,
+            notes,
+            gain_map,
+            texts,
+            value_range,
+            pages=pages,
+            animation=animation,
+            orientation=_orientation(opened.image),
+        )
+
+
+def read_frames(path: Path, first: Picture) -> Iterator[Picture]:
+    """The frames of an animation, each as it is to be seen, one at a time.
+
+    Args:
+        path: The file.
+        first: What `read_picture` gave for it, of which the frames get all but the pixels.
+
+    Yields:
+        All frames, each valid until the next one is asked for.
+
+    Raises:
+        ImageError: The file is damaged.
+    """
+    with _failure_of(path), open_picture(path) as file:
+        kind = kind_of(file.read(64))
+        if kind is None:
+            raise ValueError("the file was changed")
+        orientation = first.orientation
+        for pixels in decode_frames(file, kind):
+            yield replace(first, pixels=_upright(pixels, orientation))
 
 
 def _visible(opened: Opened, path: Path) -> pyvips.Image:
@@ -165,13 +265,13 @@ def _visible(opened: Opened, path: Path) -> pyvips.Image:
     return image[: image.bands - 1] if _has_unknown_channel(opened, path) else image
 
 
-def _in_unit_range(image: pyvips.Image, path: Path) -> tuple[pyvips.Image, ValueRange | None]:
+def _in_unit_range(image: pyvips.Image, path: Path, page: int) -> tuple[pyvips.Image, ValueRange | None]:
     """Floating-point samples, compressed if they leave [0, 1]; others as they are."""
     if image.format != "float" or image.interpretation == "lab":
         return image, None
     colours = image.bands - image.hasalpha()
     low, high = 0.0, 1.0
-    for part in _samples(open_image(path, image.width * image.height).image):
+    for part in _samples(open_image(path, image.width * image.height, page=page).image):
         values = np.frombuffer(part, np.float32)
         if not np.isfinite(values).all():
             raise ImageError(f"{path}: some samples are infinite or no numbers")
@@ -190,7 +290,7 @@ def _has_unknown_channel(opened: Opened, path: Path) -> bool:
     if opened.kind != "tiff" or image.bands not in (2, 4) or image.interpretation == "cmyk":
         return False
     with path.open("rb") as file, suppress(ValueError):
-        return read_tags(file, (_EXTRA_SAMPLES,)).get(_EXTRA_SAMPLES) == _UNSPECIFIED
+        return read_tags(file, (_EXTRA_SAMPLES,), opened.directory).get(_EXTRA_SAMPLES) == _UNSPECIFIED
     return False
 
 
@@ -198,10 +298,12 @@ def _gain_map(opened: Opened, path: Path) -> GainMap | None:
     image = opened.image
     if opened.kind != "jpeg" or not mentions_gain_map(_headers(path)):
         return None
-    return find_gain_map(path.read_bytes(), image.get("orientation") if image.get_typeof("orientation") else 1)
+    return find_gain_map(path.read_bytes(), _orientation(image))
 
 
 def _comments(opened: Opened, path: Path) -> tuple[bytes, ...]:
+    if opened.kind == "gif":
+        return read_gif_comments(path.read_bytes())
     return comments(_headers(path)) if opened.kind == "jpeg" else ()
 
 
@@ -247,7 +349,10 @@ def read_xmp(path: Path) -> bytes | None:
     """The XMP packet of a picture file of any size; None if it has none, or is no picture."""
     try:
         with _failure_of(path):
-            image = open_image(path, max_pixels=2**62, header_alone=True).image
+            opened = open_image(path, max_pixels=2**62, header_alone=True)
+            if opened.kind == "gif":
+                return read_gif_xmp(path.read_bytes())
+            image = opened.image
             return bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else None
     except ImageError:
         return None
@@ -273,7 +378,7 @@ def _decode(
 ) -> tuple[pyvips.Image, Pixels, tuple[str, ...]]:
     """The image turned upright, which is good for its metadata alone, its pixels, and notes as in `Picture`."""
     notes = list(notes)
-    orientation = image.get("orientation") if image.get_typeof("orientation") else 1
+    orientation = _orientation(image)
     if image.interpretation == "cmyk":
         image = image.icc_transform("srgb", embedded=True, depth=16 if image.format == "ushort" else 8)
         notes.append("CMYK was converted to sRGB")
@@ -342,7 +447,9 @@ def _metadata(image: pyvips.Image, opened: Opened, path: Path) -> dict[str, tupl
         if name in _KEPT_BLOBS or name.startswith("exif-"):
             with suppress(UnicodeDecodeError):  # a field of EXIF in an encoding that it does not tell
                 metadata[name] = (image.get_typeof(name), image.get(name))
-    if opened.kind == "tiff" and (exif := read_tiff_exif(path)):  # which libvips leaves alone
+    if opened.kind == "gif" and (xmp := read_gif_xmp(path.read_bytes())):  # which libvips leaves alone
+        metadata["xmp-data"] = (pyvips.GValue.blob_type, xmp)
+    if opened.kind == "tiff" and not opened.directory and (exif := read_tiff_exif(path)):  # the same
         metadata["exif-data"] = (pyvips.GValue.blob_type, exif)
     if "xmp-data" in metadata:
         kind, xmp = metadata["xmp-data"]
@@ -387,7 +494,7 @@ def read_rgb8(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.ui
     Works in forked processes too, but for WebP.
     """
     with _failure_of(path):
-        return _rgb8(_decode(open_image(path, max_pixels).image)[1], path)
+        return _rgb8(_decode(_only_picture(open_image(path, max_pixels), path))[1], path)
 
 
 def decode_rgb8(data: bytes, name: str) -> NDArray[np.uint8]:
@@ -397,7 +504,16 @@ def decode_rgb8(data: bytes, name: str) -> NDArray[np.uint8]:
         ImageError: As for `read_picture`.
     """
     with _failure_of(name):
-        return _rgb8(_decode(open_stream(io.BytesIO(data), name, DEFAULT_MAX_PIXELS).image)[1], name)
+        opened = open_stream(io.BytesIO(data), name, DEFAULT_MAX_PIXELS)
+        return _rgb8(_decode(_only_picture(opened, name))[1], name)
+
+
+def _only_picture(opened: Opened, name: Path | str) -> pyvips.Image:
+    if opened.animation:
+        raise ImageError(f"{name}: an animation; expected a single picture")
+    if len(opened.pages) > 1:
+        raise ImageError(f"{name}: a file of {len(opened.pages)} pages; expected a single picture")
+    return opened.image
 
 
 def _rgb8(pixels: Pixels, name: Path | str) -> NDArray[np.uint8]:

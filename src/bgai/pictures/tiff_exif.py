@@ -8,6 +8,7 @@ own. Offsets count from the start of the file, so a copy has to be laid out anew
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 from collections.abc import Collection, Container, Iterator
 from contextlib import suppress
@@ -27,6 +28,7 @@ _INTEROPERABILITY_TAGS = (1, 2, 0x1000, 0x1001, 0x1002)
 _NEW_SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 0b101
 _SUBFILE_TYPE, _OLD_REDUCED = 255, 2
 _MOST_PAGES = 10_000
+_MOST_OF_DIRECTORIES = 2**26  # bytes of them
 _SIZES = ((0xA002, 256), (0xA003, 257))  # PixelXDimension and ImageWidth, PixelYDimension and ImageLength
 
 _IPTC, _UNDEFINED = 33723, 7
@@ -39,7 +41,7 @@ _Fields = dict[int, tuple[int, bytes]]  # type and little-endian values, by tag
 _Exif = dict[int, _Fields]  # by IFD
 
 
-class _Layout:
+class Layout:
     """Byte order and widths of a classic TIFF (TIFF 6.0, section 2) or a BigTIFF (libtiff's "BigTIFF design")."""
 
     def __init__(self, order: str, big: bool) -> None:
@@ -61,23 +63,32 @@ class _Layout:
 _BLOCK_HEADER = b"II*\0"
 _EMPTY_BLOCK = b"II*\0\x08\0\0\0" + bytes(6)
 _LAYOUTS = {
-    _BLOCK_HEADER: _Layout("<", big=False),
-    b"MM\0*": _Layout(">", big=False),
-    b"II+\0\x08\0\0\0": _Layout("<", big=True),
-    b"MM\0+\0\x08\0\0": _Layout(">", big=True),
+    _BLOCK_HEADER: Layout("<", big=False),
+    b"MM\0*": Layout(">", big=False),
+    b"II+\0\x08\0\0\0": Layout("<", big=True),
+    b"MM\0+\0\x08\0\0": Layout(">", big=True),
 }
+
+
+def layout_of(head: bytes) -> Layout | None:
+    """Byte order and widths of a file that begins with these 8 bytes; None if it is no TIFF."""
+    return _LAYOUTS.get(head[:4]) or _LAYOUTS.get(head)
+
+
+def type_size(kind: int) -> int:
+    """Bytes of a value of a type; 0 if it is unknown."""
+    return _TYPES.get(kind, (0, 0))[0]
 
 
 class _Tiff:
     """A TIFF file or EXIF block that may be damaged: then every method raises ValueError."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, most: int = _MOST_READ) -> None:
         self._stream = stream
         self.size = stream.seek(0, io.SEEK_END)
-        self._unread = _MOST_READ
+        self._unread = most
         self._visited = {0}  # no IFD lies at the header, or has two pointers to it
-        head = self._read(0, 8)
-        layout = _LAYOUTS.get(head[:4]) or _LAYOUTS.get(head)
+        layout = layout_of(self._read(0, 8))
         if layout is None:
             raise ValueError("no TIFF")
         self.layout = layout
@@ -114,7 +125,7 @@ class _Tiff:
     def field(self, entry: bytes) -> tuple[int, bytes]:
         """Type and little-endian values; none if the type is unknown or a block could not hold them."""
         _, kind, count, cell = self.layout.entry.unpack(entry)
-        size = count * _TYPES.get(kind, (0, 0))[0]
+        size = count * type_size(kind)
         if size > len(cell):
             (offset,) = self.layout.offset.unpack(cell)
             if offset + size > self.size:
@@ -148,7 +159,7 @@ class _Tiff:
         return found
 
 
-def _pack_ifd(fields: _Fields, layout: _Layout, start: int, ready: dict[int, bytes], link: bytes) -> bytes:
+def _pack_ifd(fields: _Fields, layout: Layout, start: int, ready: dict[int, bytes], link: bytes) -> bytes:
     """Lay out an IFD of new fields and ready entries for offset `start`, with the long values behind it."""
     entries, behind = dict(ready), b""
     end = start + layout.count.size + layout.entry.size * (len(ready) + len(fields)) + layout.offset.size
@@ -162,7 +173,7 @@ def _pack_ifd(fields: _Fields, layout: _Layout, start: int, ready: dict[int, byt
     return layout.count.pack(len(entries)) + table + link + behind
 
 
-def _pack(exif: _Exif, layout: _Layout, start: int, ready: dict[int, bytes], link: bytes) -> tuple[bytes, int]:
+def _pack(exif: _Exif, layout: Layout, start: int, ready: dict[int, bytes], link: bytes) -> tuple[bytes, int]:
     """Lay out all IFDs for offset `start`, each before the one that points to it; returns also the last's offset."""
     exif, packed = {tag: dict(fields) for tag, fields in exif.items()}, b""
     for tag, parent in ((_INTEROPERABILITY, _EXIF), (_EXIF, _MAIN), (_GPS, _MAIN)):
@@ -205,29 +216,51 @@ def read_tiff_exif(path: Path) -> bytes | None:
     return block if any(exif.values()) and len(block) <= _LONGEST_BLOCK else None
 
 
-def read_tags(stream: BinaryIO, tags: Collection[int]) -> dict[int, bytes]:
-    """Little-endian values of fields of a TIFF file's first IFD, by tag; what is not there or very long is left out.
+def read_tags(stream: BinaryIO, tags: Collection[int], directory: int = 0) -> dict[int, bytes]:
+    """Little-endian values of fields of one of a TIFF file's IFDs, by tag; what is not there or very long is left out.
 
     Raises:
         ValueError: It is no TIFF, or damaged.
     """
-    tiff = _Tiff(stream)
-    fields = {tag: tiff.field(entry)[1] for tag, entry in tiff.main.items() if tag in tags}
+    tiff = _Tiff(stream, _MOST_OF_DIRECTORIES)
+    entries = next(itertools.islice(tiff.directories(), directory, None), {})
+    fields = {tag: tiff.field(entry)[1] for tag, entry in entries.items() if tag in tags}
     return {tag: values for tag, values in fields.items() if values}
 
 
-def whole_pages(stream: BinaryIO) -> tuple[int, ...]:
+def whole_pages(stream: BinaryIO, lenient: bool = False) -> tuple[int, ...]:
     """Numbers of the pages of a TIFF file that are neither a reduced copy nor a mask of another (TIFF 6.0, section 8).
 
-    What is damaged counts as one page.
+    Where the first directory is damaged, page 0 is the only one.
+
+    Args:
+        stream: The file.
+        lenient: Whether pages behind damage are left out, instead of being an error.
+
+    Raises:
+        ValueError: A later directory is damaged, or there are more than 10,000.
     """
     pages = []
-    with suppress(ValueError):
-        tiff = _Tiff(stream)
-        for page, entries in zip(range(_MOST_PAGES), tiff.directories(), strict=False):
+    try:
+        tiff = _Tiff(stream, _MOST_OF_DIRECTORIES)
+    except ValueError:
+        return (0,)
+    directories = tiff.directories()
+    for page in range(_MOST_PAGES):
+        try:
+            entries = next(directories, None)
+            if entries is None:
+                break
             subfile = _number(tiff, entries, _NEW_SUBFILE_TYPE)
-            if not subfile & _REDUCED_OR_MASK and _number(tiff, entries, _SUBFILE_TYPE) != _OLD_REDUCED:
-                pages.append(page)
+            old = _number(tiff, entries, _SUBFILE_TYPE)
+        except ValueError as error:
+            if lenient:
+                break
+            raise ValueError(f"of its pages, the directory of number {page + 1} is not whole") from error
+        if not subfile & _REDUCED_OR_MASK and old != _OLD_REDUCED:
+            pages.append(page)
+    else:
+        raise ValueError(f"it has more than {_MOST_PAGES} pages")
     return tuple(pages) or (0,)
 
 

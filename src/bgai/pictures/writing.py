@@ -7,8 +7,8 @@ import re
 import struct
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -17,29 +17,37 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from bgai.atomic_files import whole_or_nothing
+from bgai.atomic_files import partial_file, whole_or_nothing
 from bgai.errors import ImageError, OutputError, UsageError
 from bgai.mapped import forget
+from bgai.pictures.animation import rounded_delays
 from bgai.pictures.decoders import reason
 from bgai.pictures.gain_map import append_gain_map
+from bgai.pictures.gif_blocks import add_gif_texts
 from bgai.pictures.iptc import as_records, as_resource
 from bgai.pictures.jpeg_segments import add_comments
-from bgai.pictures.png_chunks import COLOURS, TEXTS, change_chunks, replace_start
+from bgai.pictures.own_hash import FIELD, UNKNOWN, write_own_hash
+from bgai.pictures.png_animation import PngFrames, changed_part
+from bgai.pictures.png_chunks import COLOURS, TEXTS, XMP_KEYWORD, change_chunks, replace_start
 from bgai.pictures.reading import TIFF_SUFFIXES, Picture, read_size
 from bgai.pictures.tiff_exif import add_tiff_exif
-from bgai.pictures.xmp import add_fields, add_gain_map
+from bgai.pictures.tiff_pages import append_page
+from bgai.pictures.webp_animation import say_alpha
+from bgai.pictures.xmp import add_fields, add_gain_map, takes_fields
 from bgai.types import Pixels, RgbImage
 
-OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif")
+OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".gif")
+ANIMATED_SUFFIXES = (".png", ".webp", ".gif")
 # Longest side that each format can hold.
-_LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 16384}
-_EIGHT_BIT_ONLY = (".jpg", ".jpeg", ".webp")
+_LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 16384, ".gif": 65535}
+_EIGHT_BIT_ONLY = (".jpg", ".jpeg", ".webp", ".gif")
 _NO_ALPHA = (".jpg", ".jpeg")
 _WITH_QUALITY = (".jpg", ".jpeg", ".webp", ".avif")
 _JPEG = (".jpg", ".jpeg")
 _AVIF_DEPTH = 12
 _AVIF_EFFORT = 2  # of 9: more take many times as long
 _ROWS_AT_ONCE = 256
+_TIME_STEPS = {".gif": 10, ".webp": 1}  # milliseconds
 # libvips' names of a format, and of grey and colour in it.
 _KINDS = {
     "uint8": ("uchar", "b-w", "srgb"),
@@ -51,6 +59,7 @@ _DEFAULT_RESOLUTION = 72 / 25.4  # pixels a millimetre, where a format has to ha
 _SRGB = {(b"gAMA", (45455).to_bytes(4, "big")), (b"cICP", bytes((1, 13, 0, 1))), (b"cICP", bytes((2, 2, 0, 1)))}
 _SRGB |= {(b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))}
 _MOST_OF_XMP = 65000  # bytes that a segment of JPEG holds
+_MOST_OF_FIELDS = 2000  # bytes of what is added to a packet
 # Flags of libvips' VipsForeignKeep.
 _KEEP_ALL, _KEEP_EXIF = 31, 1
 _POLL_SECONDS = 0.1
@@ -114,8 +123,9 @@ def check_output(path: Path, height: int, width: int, encoding: Encoding | None 
             f"{path}: {width} x {height} is more than the {limit} a side that {suffix} holds; choose png",
             parameter="format",
         )
-    if encoding and encoding.lossless and suffix in _JPEG:
-        raise OutputError(f"{path}: JPEG always loses something; choose png, webp, avif or tiff", parameter="format")
+    if encoding and encoding.lossless and suffix in (*_JPEG, ".gif"):
+        name = "GIF" if suffix == ".gif" else "JPEG"
+        raise OutputError(f"{path}: {name} always loses something; choose png, webp, avif or tiff", parameter="format")
 
 
 def fit_alpha(picture: Picture, path: Path, background: str | None) -> Picture:
@@ -156,6 +166,7 @@ class PictureWriter:
         width: As for `write_picture`.
         encoding: As for `write_picture`.
         fields: As for `write_picture`.
+        big: Whether a TIFF gets offsets of 64 bits even if it needs none for this picture.
     """
 
     def __init__(
@@ -167,28 +178,46 @@ class PictureWriter:
         width: int,
         encoding: Encoding,
         fields: Mapping[str, str],
+        big: bool,
     ) -> None:
         self._raw, self._encoded, self._suffix, self._fields = raw, encoded, suffix, fields
         self._like, self._width, self._encoding = like, width, encoding
-        self._height = 0
+        self._big = big
+        self._height = self._frames = 0
         self.notes: tuple[str, ...] = ()
         self._profile = like.metadata.get("icc-profile-data", (0, b""))[1]
-        # WebP holds colours alone, for which a profile of grey says nothing.
-        self._changes_profile = suffix == ".webp" and bool(self._profile) and _is_grey(like.pixels)
+        # WebP holds colours alone, for which a profile of grey says nothing; GIF holds no profile.
+        unfit = suffix == ".gif" or (suffix == ".webp" and _is_grey(like.pixels))
+        self._changes_profile = unfit and bool(self._profile)
         if like.pixels.dtype == np.uint16 and suffix in _EIGHT_BIT_ONLY:
             self.notes += (f"16 bits became 8, which is all that {suffix} holds",)
         if like.pixels.dtype == np.uint16 and suffix == ".avif":
             self.notes += (f"16 bits became {_AVIF_DEPTH}, which is all that AVIF holds",)
         if self._changes_profile:
-            self.notes += (f"grey was converted to sRGB: {suffix} holds no grey profile",)
+            kind = "colours were" if suffix == ".gif" else "grey was"
+            which = "profile" if suffix == ".gif" else "grey profile"
+            self.notes += (f"{kind} converted to sRGB: {suffix} holds no {which}",)
+        if like.animation and suffix not in ANIMATED_SUFFIXES:
+            self.notes += (f"the first of {like.animation.count} pictures of an animation, which {suffix} cannot hold",)
+        if like.pages > 1 and suffix not in TIFF_SUFFIXES:
+            self.notes += (f"the first of {like.pages} pages, of which {suffix} holds one",)
+        if suffix == ".gif":
+            self.notes += _lost_in_gif(like)
         if like.gain_map and suffix not in _JPEG:
             self.notes += (f"the gain map was left out, which {suffix} has no place for: the output has no HDR",)
-        if like.comments and suffix not in _JPEG:
+        if like.comments and suffix not in (*_JPEG, ".gif"):
             self.notes += (f"the comment was left out, which {suffix} has no place for",)
         if "iptc-data" in like.metadata and suffix not in (*_JPEG, *TIFF_SUFFIXES):
             self.notes += (f"IPTC was left out, which {suffix} has no place for",)
         if suffix != ".png":
             self.notes += _lost_chunks(like, suffix)
+        self._xmp: bytes | None = like.metadata.get("xmp-data", (0, None))[1]
+        if self._xmp and not takes_fields(self._xmp):
+            self._xmp = None
+            self.notes += ("the XMP was left out: it is damaged, or not in UTF-8",)
+        if self._xmp and suffix in _JPEG and len(self._xmp) > _MOST_OF_XMP - _MOST_OF_FIELDS:
+            self._xmp = None
+            self.notes += ("the XMP was left out: it is larger than a segment of JPEG",)
 
     def write(self, rows: Pixels) -> None:
         """Append rows, n x W or n x W x channels, of the dtype and channels that `like` has."""
@@ -199,6 +228,10 @@ class PictureWriter:
         self._raw.write(np.ascontiguousarray(rows).data)
         self._height += len(rows)
 
+    def end_frame(self) -> None:
+        """Say that the rows of a frame of an animation are all there, and that those of the next one follow."""
+        self._frames += 1
+
     def encode(self) -> None:
         """Write the picture, and look at what was written.
 
@@ -208,17 +241,28 @@ class PictureWriter:
         self._raw.flush()
         rows = mmap.mmap(self._raw.fileno(), 0, access=mmap.ACCESS_READ)
         gain_map = self._enlarged_gain_map()
-        image = self._with_metadata(self._as_image(rows), len(gain_map))
+        xmp = self._packet(len(gain_map))
+        # libvips would compress it in PNG, into a kind of chunk where XMP does not belong.
+        image = self._animated(self._with_metadata(self._as_image(rows), None if self._suffix == ".png" else xmp))
+        first = image.crop(0, 0, self._width, self._frame_height) if self._suffix == ".png" else image
         with self._encoded.open("rb+") as file:
             # By its descriptor: libvips takes options off some names, and cannot open others.
             target = pyvips.Target.new_to_descriptor(file.fileno())
-            _run_apart(lambda: _save(image, target, self._suffix, self._encoding, self._kept()), image, rows)
+            _save_apart(first, target, self._suffix, self._encoding, self._kept(), rows, self._big)
         if self._suffix in TIFF_SUFFIXES:
             exif, iptc = (self._like.metadata.get(name, (0, b""))[1] for name in ("exif-data", "iptc-data"))
             if exif or iptc:
                 add_tiff_exif(self._encoded, exif, as_records(iptc))
         elif self._suffix == ".png":
-            self._add_chunks()
+            self._add_chunks(xmp)
+            if self._frames > 1:
+                self._add_frames(image, rows)
+        elif self._suffix == ".webp" and self._frames > 1 and _has_alpha(self._like.pixels):
+            with self._encoded.open("rb+") as file:
+                say_alpha(file)  # libwebp does not always
+        elif self._suffix == ".gif":
+            with self._encoded.open("rb+") as file:
+                add_gif_texts(file, self._like.comments, xmp)
         elif self._suffix in _JPEG and "exif-data" not in self._like.metadata and self._like.resolution:
             self._add_jfif(self._like.resolution)
         if self._like.comments and self._suffix in _JPEG:
@@ -229,16 +273,44 @@ class PictureWriter:
                 append_gain_map(file, gain_map)
         self._check()
 
+    @property
+    def _frame_height(self) -> int:
+        return self._height // max(self._frames, 1)
+
+    def _animated(self, image: pyvips.Image) -> pyvips.Image:
+        """With what libvips takes for an animation of frames that lie below each other."""
+        if self._frames > 1 and self._like.animation and self._suffix in _TIME_STEPS:
+            image.set_type(pyvips.GValue.gint_type, "page-height", self._frame_height)
+            image.set_type(pyvips.GValue.gint_type, "loop", self._like.animation.plays)
+            delays = rounded_delays(self._like.animation.delays[: self._frames], _TIME_STEPS[self._suffix])
+            image.set_type(pyvips.GValue.array_int_type, "delay", delays)
+        return image
+
+    def _add_frames(self, image: pyvips.Image, rows: mmap.mmap) -> None:
+        """Append all frames but the first to a PNG, each as far as it differs from the one before."""
+        if not self._like.animation:
+            return
+        height, pixels = self._frame_height, self._like.pixels
+        frames = np.frombuffer(rows, pixels.dtype).reshape(self._frames, height, self._width, *pixels.shape[2:])
+        with self._encoded.open("rb+") as file:
+            further = PngFrames(file, self._like.animation, self._frames, (self._width, height))
+            for index in range(1, self._frames):
+                left, top, wide, high = changed_part(frames[index - 1], frames[index])
+                part = image.crop(left, index * height + top, wide, high)
+                further.add(part.pngsave_buffer(keep="none"), left, top)
+                forget(rows)
+
     def _enlarged_gain_map(self) -> bytes:
         """For JPEG, if the picture has one; else nothing."""
         if not self._like.gain_map or self._suffix not in _JPEG:
             return b""
         return self._like.gain_map.enlarged(self._width / self._like.pixels.shape[1], self._encoding.quality)
 
-    def _add_chunks(self) -> None:
-        """Write the texts and colours of a PNG; and no resolution, which libvips invents, where there was none."""
+    def _add_chunks(self, xmp: bytes | None) -> None:
+        """Write texts, XMP and colours of a PNG; and no resolution, which libvips invents, where there was none."""
         has_profile = "icc-profile-data" in self._like.metadata
         added = [chunk for chunk in self._like.chunks if not (has_profile and chunk[0] == b"sRGB")]
+        added += [(b"iTXt", XMP_KEYWORD + bytes(4) + xmp)] if xmp else []
         removed = () if self._like.resolution else (b"pHYs",)
         if added or removed:
             with self._encoded.open("rb+") as file:
@@ -259,8 +331,8 @@ class PictureWriter:
             height, width, _ = read_size(self._encoded, max_pixels=self._height * self._width)
         except ImageError as error:
             raise OSError("what was written is not a whole picture") from error
-        if (height, width) != (self._height, self._width):
-            raise OSError(f"what was written has {width} x {height} pixels, not {self._width} x {self._height}")
+        if (height, width) != (self._frame_height, self._width):
+            raise OSError(f"what was written has {width} x {height} pixels, not {self._width} x {self._frame_height}")
 
     def _kept(self) -> int:
         """What libvips may write of metadata: it would invent an EXIF block where there was none."""
@@ -283,22 +355,24 @@ class PictureWriter:
             image.remove("icc-profile-data")
         return image
 
-    def _with_metadata(self, image: pyvips.Image, gain_map: int) -> pyvips.Image:
-        """With the picture's metadata, and XMP that names a gain map of so many bytes."""
+    def _packet(self, gain_map: int) -> bytes | None:
+        """The picture's XMP with the fields, and the length of a gain map if there is one."""
+        xmp = self._xmp
+        if gain_map:
+            xmp = add_gain_map(xmp, gain_map)
+        return add_fields(xmp, self._fields) if self._fields else xmp
+
+    def _with_metadata(self, image: pyvips.Image, xmp: bytes | None) -> pyvips.Image:
+        """With the picture's metadata, but for its XMP, in whose place there is another packet."""
         across, down = self._like.resolution or (_DEFAULT_RESOLUTION, _DEFAULT_RESOLUTION)
         image = image.copy(xres=across, yres=down)
         for name, (kind, value) in self._like.metadata.items():
             if name == "icc-profile-data" and self._changes_profile:
                 continue
-            if name == "iptc-data" and self._suffix in TIFF_SUFFIXES:
-                continue  # of which libvips writes a quarter
+            if name == "xmp-data" or (name == "iptc-data" and self._suffix in TIFF_SUFFIXES):
+                continue  # libvips writes a quarter of the latter
             image.set_type(kind, name, as_resource(value) if name == "iptc-data" else value)
-        xmp = self._like.metadata.get("xmp-data", (0, None))[1]
-        if gain_map:
-            xmp = add_gain_map(xmp, gain_map)
-        if self._fields:
-            xmp = add_fields(xmp, self._fields)
-        if xmp and len(xmp) <= _MOST_OF_XMP:
+        if xmp:
             image.set_type(pyvips.GValue.blob_type, "xmp-data", xmp)
         return image
 
@@ -329,12 +403,81 @@ def write_picture(
     Raises:
         OutputError: The file exists, the disk is full, or it cannot be written for another reason.
     """
-    if like.pixels.dtype == np.float32 and target.suffix.lower() not in TIFF_SUFFIXES:
-        raise OutputError(f"{target}: cannot hold samples of floating point; choose tiff", parameter="format")
-    with whole_or_nothing(target, overwrite) as encoded, tempfile.TemporaryFile(dir=encoded.parent) as raw:
-        writer = PictureWriter(raw, encoded, target.suffix.lower(), like, width, encoding, fields or {})
+    with (
+        write_pages(target, encoding=encoding, overwrite=overwrite, fields=fields) as pages,
+        pages.page(like, width) as writer,
+    ):
         yield writer
-        writer.encode()
+
+
+class PagesWriter:
+    """Makes a file of one page after the other.
+
+    Args:
+        target: The output, for its name alone.
+        encoded: An empty file, which becomes the output.
+        encoding: As for `write_picture`.
+        fields: As for `write_picture`.
+        big: As for `PictureWriter`.
+    """
+
+    def __init__(self, target: Path, encoded: Path, encoding: Encoding, fields: Mapping[str, str], big: bool) -> None:
+        self._target, self._encoded, self._encoding, self._fields, self._big = target, encoded, encoding, fields, big
+        self._suffix = target.suffix.lower()
+        self._count = 0
+
+    @contextmanager
+    def page(self, like: Picture, width: int) -> Iterator[PictureWriter]:
+        """Take the rows of a page; only TIFF files may have several.
+
+        Args:
+            like: As for `write_picture`.
+            width: As for `write_picture`.
+
+        Raises:
+            OSError: The disk is full, or the page cannot be written for another reason.
+        """
+        if like.pixels.dtype == np.float32 and self._suffix not in TIFF_SUFFIXES:
+            raise OutputError(f"{self._target}: cannot hold samples of floating point; choose tiff", parameter="format")
+        folder, is_first = self._encoded.parent, not self._count
+        with (
+            tempfile.TemporaryFile(dir=folder) as raw,
+            nullcontext(self._encoded) if is_first else partial_file(folder) as encoded,
+        ):
+            fields = self._fields if is_first else {}
+            writer = PictureWriter(raw, encoded, self._suffix, like, width, self._encoding, fields, self._big)
+            yield writer
+            writer.encode()
+            if not is_first:
+                append_page(self._encoded, encoded)
+        self._count += 1
+
+
+@contextmanager
+def write_pages(
+    target: Path,
+    *,
+    encoding: Encoding = _DEFAULT_ENCODING,
+    overwrite: bool = False,
+    fields: Mapping[str, str] | None = None,
+    big: bool = False,
+) -> Iterator[PagesWriter]:
+    """Write several pages; the file appears, whole, when the block ends without an error.
+
+    Args:
+        target: As for `write_picture`.
+        encoding: As for `write_picture`.
+        overwrite: As for `write_picture`.
+        fields: As for `write_picture`; the first page gets them, and a hash of the file (`bgai.pictures.own_hash`).
+        big: Whether all pages together may have more than 4 GB.
+
+    Raises:
+        OutputError: The file exists, the disk is full, or it cannot be written for another reason.
+    """
+    with whole_or_nothing(target, overwrite) as encoded:
+        yield PagesWriter(target, encoded, encoding, {FIELD: UNKNOWN, **fields} if fields else {}, big)
+        if fields:
+            write_own_hash(encoded)
 
 
 def _is_grey(pixels: Pixels) -> bool:
@@ -353,6 +496,11 @@ def _flatten(image: pyvips.Image, background: tuple[int, int, int], levels: int)
     return image.flatten(background=colour, max_alpha=255 * levels)
 
 
+def _lost_in_gif(like: Picture) -> tuple[str, ...]:
+    notes = ("EXIF was left out, which .gif has no place for",) if "exif-data" in like.metadata else ()
+    return notes if like.animation else ("colours became 256, which is all that .gif holds", *notes)
+
+
 def _lost_chunks(like: Picture, suffix: str) -> tuple[str, ...]:
     """Notes on what was said by chunks that PNG alone has."""
     notes = []
@@ -365,17 +513,18 @@ def _lost_chunks(like: Picture, suffix: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _run_apart(save: Callable[[], None], image: pyvips.Image, rows: mmap.mmap) -> None:
+def _save_apart(
+    image: pyvips.Image,
+    target: pyvips.Target,
+    suffix: str,
+    encoding: Encoding,
+    keep: int,
+    rows: mmap.mmap,
+    big: bool,
+) -> None:
     """Run an encoder in a thread of its own, where Ctrl-C can stop it; its rows do not count as memory."""
-    failure: list[pyvips.Error] = []
-
-    def run() -> None:
-        try:
-            save()
-        except pyvips.Error as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=run)
+    failures: list[pyvips.Error] = []
+    thread = threading.Thread(target=_try_to_save, args=(failures, image, target, suffix, encoding, keep, big))
     thread.start()
     try:
         while thread.is_alive():
@@ -385,11 +534,29 @@ def _run_apart(save: Callable[[], None], image: pyvips.Image, rows: mmap.mmap) -
         image.set_kill(True)
         thread.join()
         raise
-    if failure:
-        raise OSError(reason(failure[0])) from failure[0]
+    if failures:
+        raise OSError(reason(failures[0])) from failures[0]
 
 
-def _save(image: pyvips.Image, target: pyvips.Target, suffix: str, encoding: Encoding, keep: int) -> None:
+def _try_to_save(
+    failures: list[pyvips.Error],
+    image: pyvips.Image,
+    target: pyvips.Target,
+    suffix: str,
+    encoding: Encoding,
+    keep: int,
+    big: bool,
+) -> None:
+    try:
+        _save(image, target, suffix, encoding, keep, big)
+    except pyvips.Error as error:
+        # Its traceback would keep the image, and with it the rows' place on the disk, for as long as the error lives.
+        failures.append(error.with_traceback(None))
+
+
+def _save(
+    image: pyvips.Image, target: pyvips.Target, suffix: str, encoding: Encoding, keep: int, big: bool = False
+) -> None:
     quality = encoding.quality
     match suffix:
         case ".png":
@@ -398,13 +565,16 @@ def _save(image: pyvips.Image, target: pyvips.Target, suffix: str, encoding: Enc
             image.jpegsave_target(target, Q=quality, subsample_mode="off", keep=keep)
         case ".webp":
             image.webpsave_target(target, Q=quality, smart_subsample=True, lossless=encoding.lossless, keep=keep)
+        case ".gif":
+            # The frames keep their number; a palette is made for those that need another one.
+            image.gifsave_target(target, keep_duplicate_frames=True, keep=keep)
         case ".avif":
             depth = _AVIF_DEPTH if image.format == "ushort" else 8
             options = {"lossless": True} if encoding.lossless else {"Q": quality, "subsample_mode": "off"}
             image.heifsave_target(target, compression="av1", bitdepth=depth, effort=_AVIF_EFFORT, keep=keep, **options)
         case _:
             floating = image.format == "float"
-            big = image.width * image.height * image.bands * (4 if floating else 2) > 2**32
+            big = big or image.width * image.height * image.bands * (4 if floating else 2) > 2**32
             predictor = "float" if floating else "horizontal"
             image.tiffsave_target(target, compression="deflate", predictor=predictor, bigtiff=big, keep=keep)
 

@@ -11,7 +11,9 @@ _EMPTY = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
     '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
 ).encode()
-_END = b"</rdf:RDF>"
+_RDF = b"http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_END = re.compile(rb"</(?:[\w.-]+:)?RDF\s*>")
+_NOTHING_IN_IT = re.compile(rb"<((?:[\w.-]+:)?RDF)\b([^<>]*)/>")
 _OURS = re.compile(rb'<rdf:Description\s[^<>]*xmlns:bgai="' + NAMESPACE.encode() + rb'"[^<>]*/>\s*')
 # As we write them; or as elements, which is how other programs write them anew.
 _FIELD = re.compile(rb'\bbgai:(\w+)(?:="([^"<>]*)"|>([^<>]*)</bgai:)')
@@ -33,25 +35,42 @@ _CONTAINER = re.compile(rb"<(Container:Directory)\b(?:(?!<\1\b).)*?</\1\s*>\s*",
 
 
 def add_fields(xmp: bytes | None, fields: Mapping[str, str]) -> bytes:
-    """Put fields into a packet, in place of earlier ones; a packet of a form that we do not know stays as it is.
+    """Put fields into a packet, in place of earlier ones.
 
     Args:
         xmp: The packet; None makes one.
         fields: Names, of letters and digits, and values.
+
+    Raises:
+        ValueError: As `takes_fields` says.
     """
     values = " ".join(f'bgai:{name}="{html.escape(value)}"' for name, value in fields.items())
     description = f'<rdf:Description rdf:about="" xmlns:bgai="{NAMESPACE}" {values}/>'
     return _add(_OURS.sub(b"", _EMPTY if xmp is None else xmp), description)
 
 
+def takes_fields(xmp: bytes) -> bool:
+    """Whether a packet has the element of RDF that fields are put into; damaged ones have not, nor those in UTF-16."""
+    return bool(_END.search(xmp) or _NOTHING_IN_IT.search(xmp))
+
+
 def add_gain_map(xmp: bytes | None, length: int) -> bytes:
-    """Say in a packet that a gain map of so many bytes lies behind the picture (Ultra HDR image format 1.1)."""
+    """Say in a packet that a gain map of so many bytes lies behind the picture (Ultra HDR image format 1.1).
+
+    Raises:
+        ValueError: As `takes_fields` says.
+    """
     return _add(_EMPTY if xmp is None else xmp, _GAIN_MAP.format(length=length))
 
 
 def _add(packet: bytes, description: str) -> bytes:
-    head, end, tail = packet.rpartition(_END)
-    return head + description.encode() + end + tail if end else packet
+    packet = _NOTHING_IN_IT.sub(rb"<\1\2></\1>", packet)
+    ends = [found.start() for found in _END.finditer(packet)]
+    if not ends:
+        raise ValueError("no XMP packet, or a damaged one")
+    # The prefix is declared here, because a packet may have another one for RDF.
+    declared = description.replace("<rdf:Description", f'<rdf:Description xmlns:rdf="{_RDF.decode()}"', 1)
+    return packet[: ends[-1]] + declared.encode() + packet[ends[-1] :]
 
 
 def read_fields(xmp: bytes) -> dict[str, str]:

@@ -14,18 +14,19 @@ from pathlib import Path, PurePath
 
 from bgai.atomic_files import claimed
 from bgai.errors import BgaiError, ImageError, InWorkError, OutputError, UsageError
-from bgai.pictures.reading import INPUT_SUFFIXES, read_size
+from bgai.pictures.reading import INPUT_SUFFIXES, read_contents, read_size
 from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS
-from bgai.pictures.writing import OUTPUT_SUFFIXES, Encoding, check_output
+from bgai.pictures.writing import OUTPUT_SUFFIXES, Encoding
 from bgai.remote_files import AnyPath, RemotePath, download, is_plain, list_folder
 from bgai.types import PixelProgress
-from bgai.upscaling.files import EnlargedFile, make_recipe, plan_file, upscale_file
+from bgai.upscaling.files import EnlargedFile, make_recipe, upscale_file
 from bgai.upscaling.fitting import AnyUpscaler, used_weights
-from bgai.upscaling.recipe import difference, read_recipe
+from bgai.upscaling.pages import FilePlan, plan_file, plan_size
+from bgai.upscaling.recipe import Recipe, difference, is_replaceable, read_recipe
 from bgai.upscaling.sizes import Enlargement, TargetSize
 
 FORMATS = {"png": ".png", "jpeg": ".jpg", "jpg": ".jpg", "webp": ".webp", "tiff": ".tif", "tif": ".tif"}
-FORMATS |= {"avif": ".avif"}
+FORMATS |= {"avif": ".avif", "gif": ".gif"}
 NAME_FIELDS = {"stem": "photo", "scale": "4", "width": 1, "height": 1}
 """What names of outputs can hold, with an example of each: the original's name without its ending, how many times as
 wide and high the output is, and its size."""
@@ -98,14 +99,19 @@ class Job:
 
     source: Path
     target: Path
-    plan: Enlargement
+    file: FilePlan
     replaces: str = ""
     """Why an output of that name is made anew, in words."""
 
     @property
+    def plan(self) -> Enlargement:
+        """That of the first picture, which is the only one of most files."""
+        return self.file.first
+
+    @property
     def pixels(self) -> int:
         """That the networks make of it."""
-        return math.prod(self.plan.whole)
+        return self.file.pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +144,9 @@ def plan_jobs(
 
     A file becomes `NAME_x4.png` beside it or in `settings.out`; a folder's pictures keep their names in `FOLDER_x4`
     or `settings.out`. For a size, its name stands in place of `x4`, such as `w1920`. An output that exists is finished
-    if its recipe (`bgai.upscaling.recipe`) is the one wanted, for which its source is read as a whole; it is a failure
-    if it has another, unless it may be overwritten. A file that is named several times is enlarged once.
+    if its recipe (`bgai.upscaling.recipe`) is the one wanted, for which its source is read as a whole. It is made anew
+    if another recipe made it from the same picture and nothing was changed in it since. Any other file is a failure,
+    unless it may be overwritten. A file that is named several times is enlarged once.
 
     Args:
         inputs: Files and folders.
@@ -194,19 +201,15 @@ def plan_job(
         ImageError: The picture cannot be read.
         OutputError: The output cannot be, or was made in another way.
     """
-    plan = plan_file(source, read_size(source, settings.max_pixels)[:2], scale, settings.size)
-    check_output(target, *plan.target, settings.encoding)
+    plan = plan_file(source, target, scale, settings.size, settings.encoding, settings.max_pixels, settings.lenient)
     replaces = ""
     if os.path.lexists(target):
-        wanted = make_recipe(source, target, plan, weights(plan.scale), settings.encoding)
+        wanted = make_recipe(source, target, plan, weights(plan.first.scale), settings.encoding)
         replaces = difference(read_recipe(target), wanted)
-        if not settings.overwrite and replaces:
-            raise OutputError(
-                f"{target}: exists already, and {replaces}; choose another output or allow overwriting",
-                parameter="overwrite",
-            )
         if not settings.overwrite:
-            return None
+            if not replaces:
+                return None
+            _check_replaceable(source, target, wanted, replaces)
     return Job(source, target, plan, replaces)
 
 
@@ -249,7 +252,7 @@ def _enlarge(job: Job, upscaler: AnyUpscaler, settings: OutputSettings, progress
             quality=settings.quality,
             lossless=settings.lossless,
             background=settings.background,
-            overwrite=settings.overwrite,
+            overwrite=settings.overwrite or _may_replace(job, upscaler, settings),
             metadata=settings.metadata,
             max_pixels=settings.max_pixels,
             lenient=settings.lenient,
@@ -257,14 +260,23 @@ def _enlarge(job: Job, upscaler: AnyUpscaler, settings: OutputSettings, progress
         )
     except OutputError:
         # Another process may have the same work.
-        used = used_weights(upscaler, job.plan.scale)
-        wanted = make_recipe(job.source, job.target, job.plan, used, settings.encoding)
+        wanted = _recipe(job, upscaler, settings)
         if settings.overwrite or not job.target.exists() or read_recipe(job.target) != wanted:
             raise
         return EnlargedFile(job.target, "", ("another process made the same output meanwhile",))
     if job.replaces:
         return replace(enlarged, notes=(f"made anew: the earlier output {job.replaces}", *enlarged.notes))
     return enlarged
+
+
+def _may_replace(job: Job, upscaler: AnyUpscaler, settings: OutputSettings) -> bool:
+    """Whether the output that the plan said is to be made anew may be so still."""
+    return bool(job.replaces) and is_replaceable(job.target, _recipe(job, upscaler, settings))
+
+
+def _recipe(job: Job, upscaler: AnyUpscaler, settings: OutputSettings) -> Recipe:
+    used = used_weights(upscaler, job.plan.scale)
+    return make_recipe(job.source, job.target, job.file, used, settings.encoding)
 
 
 class _Planner:
@@ -342,7 +354,7 @@ class _Planner:
         """The name that the template makes."""
         with local_copy(source) as file:
             height, width, _ = read_size(file, self._settings.max_pixels)
-            plan = plan_file(file, (height, width), self._scale, self._settings.size)
+            plan = plan_size(file, (height, width), self._scale, self._settings.size)
         values = {"width": plan.target[1], "height": plan.target[0], "scale": f"{plan.target[1] / width:.3g}"}
         return (self._settings.name or "").format(stem=source.stem, **values)
 
@@ -381,7 +393,12 @@ class _Planner:
         if self._settings.format:
             return FORMATS[self._settings.format]
         suffix = source.suffix.lower()
-        kept = suffix in OUTPUT_SUFFIXES and suffix != ".avif"  # which has no place for the colours of some AVIF files
+        # AVIF has no place for the colours of some AVIF files, and an enlarged GIF has more than 256 of them.
+        kept = suffix in OUTPUT_SUFFIXES and suffix not in (".avif", ".gif")
+        if suffix == ".gif":
+            with local_copy(source) as file:
+                if read_contents(file, self._settings.max_pixels, lenient=True).animation:
+                    return source.suffix
         return source.suffix if kept else _OTHER_NAMES.get(suffix, ".png")
 
     def _add(self, item: NamedPicture) -> None:
@@ -419,6 +436,20 @@ class _Planner:
             return path
         folder, ignores_case = self._look_at_folder(path.parent)
         return folder / (path.name.casefold() if ignores_case else path.name)
+
+
+def _check_replaceable(source: Path, target: Path, wanted: Recipe, differs: str) -> None:
+    """Refuse to replace what was not made from this picture, or was changed since."""
+    if is_replaceable(target, wanted):
+        return
+    earlier = read_recipe(target)
+    if earlier and earlier.source == wanted.source:
+        differs += ", and may have been changed since"
+    elif earlier:
+        differs += f" than {source}"
+    raise OutputError(
+        f"{target}: exists already, and {differs}; choose another output or allow overwriting", parameter="overwrite"
+    )
 
 
 @contextmanager

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
 from bgai.errors import BgaiError, ImageError, OutputError, UsageError
-from bgai.pictures.reading import read_picture
 from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS
-from bgai.pictures.writing import Encoding, check_output, fit_alpha, write_picture
-from bgai.types import PixelProgress, Size
-from bgai.upscaling.fitting import AnyUpscaler, FittingUpscalers, UpscalersByScale, open_upscalers, used_weights
+from bgai.pictures.writing import Encoding, write_pages
+from bgai.types import PixelProgress
+from bgai.upscaling.fitting import AnyUpscaler, open_upscalers, used_weights
+from bgai.upscaling.pages import FileEnlarger, FilePlan, plan_file
 from bgai.upscaling.recipe import Recipe, file_digest
-from bgai.upscaling.reduction import reduce_strips
-from bgai.upscaling.sizes import Enlargement, TargetSize, plan_enlargement
+from bgai.upscaling.sizes import TargetSize
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import Weights
 
@@ -49,11 +50,12 @@ def upscale_file(
 ) -> EnlargedFile:
     """Enlarge a picture file; the output appears whole or not at all, and its memory is bounded at any size.
 
-    Depth, transparency, profile and EXIF are kept.
+    Depth, transparency, profile and EXIF are kept. Animations stay animations in PNG, WebP and GIF, files of several
+    pages have as many in TIFF; other formats get the first picture, with a note.
 
     Args:
         source: A picture file.
-        target: The output; its suffix chooses between PNG, JPEG, WebP, TIFF and AVIF.
+        target: The output; its suffix chooses between PNG, JPEG, WebP, TIFF, AVIF and GIF.
         scale: 2, 3 or 4; None takes the scale of the weights' file, or 4.
         size: That of the output, instead of a scale: the networks of the next scale enlarge the picture, and the
             result is reduced to this size. Two networks in a row make enlargements of more than four times.
@@ -64,7 +66,7 @@ def upscale_file(
         background: What a transparent picture is laid on: `white`, `black` or `#rrggbb`.
         overwrite: Whether a file that exists may be replaced.
         metadata: Whether EXIF, XMP, IPTC and texts are kept; the colour profile and the resolution always are.
-        max_pixels: Refuse larger sources.
+        max_pixels: Refuse sources with more, in all their frames and pages together.
         lenient: Whether a damaged source is enlarged as far as it can be decoded.
         upscaler: An open one, which saves the time to open one for each of many files; `scale`, `weights` and `clean`
             are its own then.
@@ -100,22 +102,22 @@ def upscale_file(
         raise OutputError(f"{target}: would replace its original; choose another output", parameter="output")
     try:
         return _enlarge(source, target, upscaler, size, encoding, overwrite, max_pixels, lenient, progress)
-    except (BgaiError, MemoryError):
+    except (BgaiError, MemoryError) as error:
+        _free_locals(error)
         raise
     except Exception as error:  # whatever a picture causes is an error of that picture: a batch goes on
+        _free_locals(error)
         raise ImageError(f"{source}: cannot be enlarged: {type(error).__name__}: {error}") from error
 
 
-def plan_file(source: Path, size: Size, scale: int | None, wanted: TargetSize | None) -> Enlargement:
-    """As `plan_enlargement`, for a picture file of a size.
+def _free_locals(error: BaseException | None) -> None:
+    """Free what the calls that failed held: pixels, and files without names, which take their place on the disk.
 
-    Raises:
-        ImageError: The size that is wanted is out of reach.
+    They would stay for as long as the error does, or until the garbage collector comes by.
     """
-    try:
-        return plan_enlargement(size, scale, wanted)
-    except UsageError as error:
-        raise ImageError(f"{source}: {error}", parameter=error.parameter) from error
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _enlarge(
@@ -129,35 +131,19 @@ def _enlarge(
     lenient: bool,
     progress: PixelProgress | None,
 ) -> EnlargedFile:
-    picture = read_picture(source, max_pixels, scratch=target.parent, lenient=lenient)
-    if not encoding.metadata:
-        picture = picture.with_colours_alone()
-    picture = fit_alpha(picture, target, encoding.background)
-    height, width = picture.pixels.shape[:2]
-    plan = plan_file(source, (height, width), upscaler.scale, wanted)
-    check_output(target, *plan.target, encoding)
-    recipe = make_recipe(source, target, plan, used_weights(upscaler, plan.scale), encoding)
-    picked = ""
-    if isinstance(upscaler, UpscalersByScale):
-        upscaler = upscaler.at(plan.scale)
-    if isinstance(upscaler, FittingUpscalers):
-        upscaler, picked = upscaler.pick(source, picture)
-
-    def after_tile(done: int, total: int) -> None:
-        picture.forget()
-        if progress:
-            progress(done, total)
-
-    with write_picture(
-        target, picture, plan.target[1], encoding=encoding, overwrite=overwrite, fields=recipe.fields()
-    ) as writer:
-        for strip in reduce_strips(upscaler.strips(picture.pixels, after_tile), plan.whole, plan.target):
-            writer.write(strip)
-            del strip  # before the next one takes its memory
-        return EnlargedFile(target, picked, (*picture.notes, *writer.notes))
+    plan = plan_file(source, target, upscaler.scale, wanted, encoding, max_pixels, lenient)
+    work = FileEnlarger(source, target, plan, upscaler, encoding, max_pixels, lenient, progress)
+    picture = work.read(0)
+    recipe = make_recipe(source, target, plan, used_weights(upscaler, plan.first.scale), encoding)
+    most = sum(math.prod(page.target) for page in plan.pages) * 4 * picture.pixels.itemsize
+    with write_pages(
+        target, encoding=encoding, overwrite=overwrite, fields=recipe.fields(), big=len(plan.pages) > 1 and most > 2**32
+    ) as output:
+        work.write(picture, output)
+    return EnlargedFile(target, work.weights, work.notes)
 
 
-def make_recipe(source: Path, target: Path, plan: Enlargement, weights: str, encoding: Encoding) -> Recipe:
+def make_recipe(source: Path, target: Path, plan: FilePlan, weights: str, encoding: Encoding) -> Recipe:
     """What makes `target` out of `source`.
 
     Args:
@@ -174,5 +160,4 @@ def make_recipe(source: Path, target: Path, plan: Enlargement, weights: str, enc
         digest = file_digest(source)
     except OSError as error:
         raise ImageError(f"{source}: cannot be read: {error.strerror or error}") from error
-    size = "" if plan.target == plan.whole else "{1}x{0}".format(*plan.target)
-    return Recipe(digest, str(plan.scale), size, weights, encoding.describe(target))
+    return Recipe(digest, str(plan.first.scale), plan.reduced_to, weights, encoding.describe(target))

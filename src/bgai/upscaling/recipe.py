@@ -13,9 +13,10 @@ has the original can tell that the output was made from it, nobody else can. Whe
 the output is one of unknown origin, which is never overwritten unasked. The engine, its precision and the tiles are no
 part of it: they change a sample by a level at most, or by rounding.
 
-An output that another recipe made is not made anew unasked, even from the same picture: programs in which it was edited
-since keep its XMP, so that a recipe says what made the file once, and not that nothing was changed after. The error
-says how the recipe differs, and `overwrite` allows to replace it.
+An output that another recipe made from the same picture is made anew, if nothing was changed in it since: programs in
+which it was edited keep its XMP, but then the hash of the whole file that lies beside the recipe
+(`bgai.pictures.own_hash`) is no longer right. All other files are never replaced unasked. The error says how the recipe
+differs, and `overwrite` allows to replace them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bgai.pictures.decoders import open_picture
+from bgai.pictures.own_hash import is_unchanged
 from bgai.pictures.reading import read_xmp
 from bgai.pictures.xmp import read_fields
 from bgai.weights.sources import Weights
@@ -56,7 +58,14 @@ class Recipe:
 def read_recipe(output: Path) -> Recipe | None:
     """The recipe of an output; None if it has none, or is no picture."""
     fields = read_fields(read_xmp(output) or b"")
-    return Recipe(**fields) if fields.keys() == Recipe.__dataclass_fields__.keys() else None
+    names = Recipe.__dataclass_fields__.keys()
+    return Recipe(**{name: fields[name] for name in names}) if names <= fields.keys() else None
+
+
+def is_replaceable(output: Path, wanted: Recipe) -> bool:
+    """Whether an output was made from the picture that a recipe names, and not changed since."""
+    found = read_recipe(output)
+    return found is not None and found.source == wanted.source and is_unchanged(output)
 
 
 def difference(found: Recipe | None, wanted: Recipe) -> str:
