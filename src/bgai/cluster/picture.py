@@ -69,7 +69,7 @@ def _enlarge(picture: NamedPicture, upscaler: AnyUpscaler, settings: OutputSetti
             return Outcome(str(picture.source), str(picture.target), "finished")
         enlarged = run_job(job, upscaler, settings)
         if isinstance(picture.target, RemotePath):
-            upload(target, picture.target, overwrite=settings.overwrite)
+            upload(target, picture.target, overwrite=settings.overwrite or bool(job.replaces))
     return Outcome(
         str(picture.source),
         str(picture.target),
