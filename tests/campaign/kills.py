@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from campaign.runner import FaultError, leftovers
 
 _SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _TINY = {"channels": 8, "broadcast_channels": 4, "local_channels": 2, "groups": 1, "blocks": 1}
+_IN_COMMAND = re.compile(r'Traceback.*bgai/__main__\.py", line \d+, in main', re.DOTALL)
+"""A traceback of the command; before it begins, Python itself starts, and prints one when it is interrupted."""
 _SECONDS = 300.0
 
 
@@ -87,7 +90,7 @@ class Kills:
         except subprocess.TimeoutExpired:
             process.send_signal(number)
             messages = process.communicate(timeout=_SECONDS)[1]
-        if "Traceback" in messages and ", in main\n" in messages:  # before that, Python is starting
+        if _IN_COMMAND.search(messages):
             raise FaultError(f"{number.name} after {delay:.2f} s: {messages[-1500:]}")
         if process.returncode not in (0, 130, -number) and "Traceback" not in messages:
             raise FaultError(f"{number.name} after {delay:.2f} s: exit code {process.returncode}: {messages[-1500:]}")
