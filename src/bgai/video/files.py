@@ -104,9 +104,11 @@ def plan_video(
     if scanned.damage and not lenient:
         raise VideoError(f"{source}: damaged or cut short: {scanned.damage}", parameter="lenient")
     encoding, notes = choose_encoding(scanned, scale, colours, target, codec, crf)
+    encoding.check()
     notes += check_target(source, scanned, target, encoding)
     if scanned.damage:
         notes += (f"damaged or cut short: {scanned.damage}",)
+    notes += tuple(f"{what} left out" for what in scanned.extras)
     if scanned.interlaced:
         notes += (
             "interlaced: each frame holds two moments line by line, which are enlarged as one picture; deinterlace it"
@@ -185,8 +187,9 @@ class _Work:
     def make_segments(self) -> None:
         """Decode, enlarge and encode."""
         plan = self.plan
+        self._advance(0)
         with opened(plan.source) as (container, stream):
-            frames = decode(container, stream, [])
+            frames = self._frames(decode(container, stream))
             for index in range(plan.segments):
                 count = min(FRAMES, len(plan.scanned.times) - index * FRAMES)
                 if self.segments.is_finished(index):
@@ -199,6 +202,10 @@ class _Work:
                 self.segments.write(
                     index, encoder.extradata or b"", self._encoded(encoder, frames, index * FRAMES, count)
                 )
+
+    def _frames(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        yield from frames
+        raise VideoError(f"{self.plan.source}: has fewer frames than before: was it changed meanwhile?")
 
     def _encoded(
         self, encoder: VideoCodecContext, frames: Iterator[av.VideoFrame], first: int, count: int

@@ -21,6 +21,16 @@ from bgai.pictures.decoders import open_picture
 from bgai.types import Progress, Size
 
 _BUFFER = 2**18
+# What comes with frames and is not written again, by PyAV's names.
+_EXTRAS = {
+    "A53_CC": "closed captions within the frames are",
+    "MASTERING_DISPLAY_METADATA": "what is said of the mastering display is",
+    "CONTENT_LIGHT_LEVEL": "what is said of the brightness is",
+    "DYNAMIC_HDR_PLUS": "HDR10+ is",
+    "DOVI_METADATA": "Dolby Vision is",
+    "SPHERICAL": "that it is a view all around is",
+    "STEREO3D": "that it is stereoscopic is",
+}
 _MATRIX_BYTES = 9 * 4
 
 
@@ -51,6 +61,8 @@ class Scan:
     """Rotation and mirroring, 3 x 3 numbers as in MP4; None where frames are shown as they are stored."""
     interlaced: int
     """How many frames consist of two fields."""
+    extras: tuple[str, ...]
+    """What else comes with the frames, in words."""
     damage: str
     """What could not be decoded, in words; empty where all could."""
 
@@ -135,6 +147,7 @@ def scan(path: Path, progress: Progress | None = None) -> Scan:
     damage: list[str] = []
     times: list[int] = []
     interlaced = 0
+    extras: set[str] = set()
     first: VideoFrame | None = None
     duration = 0
     with opened(path) as (container, stream):
@@ -154,6 +167,7 @@ def scan(path: Path, progress: Progress | None = None) -> Scan:
             times.append(_after(times, step) if time is None else time)
             duration = frame.duration
             interlaced += frame.interlaced_frame
+            extras.update(_EXTRAS.keys() & _side_data(frame))
             if progress:
                 progress(f"reading {path.name}", len(times), max(expected, len(times)))
         if first is None:
@@ -173,6 +187,7 @@ def scan(path: Path, progress: Progress | None = None) -> Scan:
             (first.color_range, first.color_primaries, first.color_trc, first.colorspace),
             _display_matrix(first),
             interlaced,
+            tuple(text for name, text in _EXTRAS.items() if name in extras),
             _counted(damage),
         )
 
@@ -193,6 +208,11 @@ def _ascending(times: list[int]) -> tuple[int, ...]:
     for time in sorted(times):
         ordered.append(max(time, ordered[-1] + 1) if ordered else time)
     return tuple(ordered)
+
+
+def _side_data(frame: VideoFrame) -> set[str]:
+    parts: Any = frame.side_data
+    return {part.type.name for part in parts}
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
