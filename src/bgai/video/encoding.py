@@ -18,7 +18,7 @@ from bgai.choices import VideoCodec
 from bgai.errors import OutputError, UsageError
 from bgai.types import Size
 from bgai.video.colours import LIMITED, Colours, is_deep
-from bgai.video.source import Scan
+from bgai.video.source import Scan, reason
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """FFmpeg's name of the container for each ending that an output may have."""
@@ -97,7 +97,7 @@ class VideoEncoding:
             self.open(global_header=True)
         except (av.FFmpegError, ValueError) as error:
             raise OutputError(
-                f"{self.codec} cannot encode frames of {self.size[1]} x {self.size[0]} ({error}); choose another codec"
+                f"{self.codec} cannot encode frames of {self.size[1]} x {self.size[0]} ({reason(error)}); choose another codec"
                 " or a smaller scale",
                 parameter="codec",
             ) from error

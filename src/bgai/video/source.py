@@ -89,7 +89,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                 container_options={"protocol_whitelist": "none"},
             )
         except (av.FFmpegError, ValueError) as error:
-            raise VideoError(f"{path}: no video that can be read: {_reason(error)}") from error
+            raise VideoError(f"{path}: no video that can be read: {reason(error)}") from error
         with container:
             yield container, _video_stream(path, container)
 
@@ -129,7 +129,7 @@ def decode(container: InputContainer, stream: VideoStream, damage: list[str] | N
             yield from packet.decode()
         except av.FFmpegError as error:
             if damage is not None:
-                damage.append(_reason(error))
+                damage.append(reason(error))
             if isinstance(error, av.EOFError):
                 return
 
@@ -224,5 +224,6 @@ def _counted(damage: list[str]) -> str:
     return damage[0] + (f", and {len(damage) - 1} more" if len(damage) > 1 else "") if damage else ""
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why FFmpeg failed, in its words."""
     return (getattr(error, "strerror", None) or str(error)).lower()
