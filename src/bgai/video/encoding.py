@@ -97,8 +97,8 @@ class VideoEncoding:
             self.open(global_header=True)
         except (av.FFmpegError, ValueError) as error:
             raise OutputError(
-                f"{self.codec} cannot encode frames of {self.size[1]} x {self.size[0]} ({reason(error)}); choose another codec"
-                " or a smaller scale",
+                f"{self.codec} cannot encode frames of {self.size[1]} x {self.size[0]} ({reason(error)}); choose"
+                " another codec or a smaller scale",
                 parameter="codec",
             ) from error
 
