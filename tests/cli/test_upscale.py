@@ -250,3 +250,24 @@ def test_after_many_pictures_the_summary_says_again_what_failed(tmp_path: Path) 
     again = bgai_command(*arguments, cwd=tmp_path).stderr.splitlines()
     assert again[-1] == "0 enlarged, 25 finished before, 14 failed"
     assert not any(line.startswith("failed") for line in again)
+
+
+def test_two_commands_count_each_picture_once(tmp_path: Path) -> None:
+    """The output appears between the first one's plan and its work."""
+    for name in "abc":
+        picture(tmp_path / f"{name}.png", 8, 8)
+    save_repeating_graph(tmp_path / "repeat.onnx", 0.0)
+    code = """
+import bgai.upscaling.batch as batch
+run_job = batch.run_job
+def run_after_another(job, *arguments):
+    if job.source.name == "b.png":
+        run_job(job, *arguments)
+    return run_job(job, *arguments)
+batch.run_job = run_after_another
+from bgai.__main__ import main
+main()
+"""
+    command = [sys.executable, "-c", code, "upscale", ".", "-o", "out", "--scale", "2", "--weights", "repeat.onnx"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert result.stderr.splitlines()[-1] == "2 enlarged, 1 finished elsewhere; left out: 1 of other kinds"

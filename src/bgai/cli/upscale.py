@@ -389,6 +389,7 @@ class _Report:
     enlarged: int = 0
     failures: list[str] = field(default_factory=list)
     elsewhere: int = 0
+    finished_elsewhere: int = 0
 
     def planned(self, job: Job) -> None:
         """Say what would be done."""
@@ -400,7 +401,12 @@ class _Report:
 
     def done(self, job: Job, done: EnlargedFile, seconds: float) -> None:
         """Name the output, and what could not be kept as it was."""
-        self.enlarged += 1
+        from bgai.upscaling.batch import MADE_ELSEWHERE
+
+        if MADE_ELSEWHERE in done.notes:
+            self.finished_elsewhere += 1
+        else:
+            self.enlarged += 1
         if self.json:
             used = done.weights or self._weights(job.plan.scale)
             _print_json(**self._facts(job), weights=used, seconds=round(seconds, 3), notes=done.notes)
@@ -432,6 +438,8 @@ class _Report:
         parts = [f"{len(plan.jobs)} to be enlarged" if dry_run else f"{self.enlarged} enlarged"]
         if plan.finished:
             parts.append(f"{len(plan.finished)} finished before")
+        if self.finished_elsewhere:
+            parts.append(f"{self.finished_elsewhere} finished elsewhere")
         if self.elsewhere:
             parts.append(f"{self.elsewhere} in work elsewhere")
         if self.failures:
