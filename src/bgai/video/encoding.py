@@ -25,7 +25,7 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", "
 _APPLE = ("mp4", "mov")
 _SLOWEST, _FASTEST = 1, 120
 _SHAPE_IN_FRAMES = ("h264", "hevc")
-os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to standard error, by itself: nothing but errors
+os.environ.setdefault("SVT_LOG", "0")  # what SVT-AV1 writes to standard error by itself; failures come back anyway
 
 
 @dataclass(frozen=True, slots=True)
