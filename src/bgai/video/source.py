@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import av
 from av.container import InputContainer
+from av.filter import Graph
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -132,6 +134,18 @@ def decode(container: InputContainer, stream: VideoStream, damage: list[str] | N
                 damage.append(reason(error))
             if isinstance(error, av.EOFError):
                 return
+
+
+def deinterlaced(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
+    """As many frames, without the comb lines of those that consist of two fields (by FFmpeg's filter bwdif)."""
+    graph = Graph()
+    source, sink = graph.add_buffer(template=stream), graph.add("buffersink")
+    graph.link_nodes(source, graph.add("bwdif", "mode=send_frame:deint=interlaced"), sink).configure()
+    for frame in chain(frames, (None,)):
+        graph.vpush(frame)
+        with suppress(av.BlockingIOError, av.EOFError):  # the filter waits for the next frame, or is at the end
+            while True:
+                yield graph.vpull()
 
 
 def scan(path: Path, progress: Progress | None = None) -> Scan:
