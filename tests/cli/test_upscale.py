@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from rich.console import Console
-from support import bgai_command, picture, texture
+from support import bgai_command, picture, save_repeating_graph, texture
 
 from bgai.atomic_files import claimed
 from bgai.cli import console, upscale
@@ -232,3 +232,42 @@ def test_options_of_the_output(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "a_x4.avif") as image:
         assert image.size == (72, 48)
+
+
+def test_after_many_pictures_the_summary_says_again_what_failed(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(25):
+        picture(tmp_path / f"in/{number:02}.png", 8, 8)
+    for number in range(14):
+        (tmp_path / f"in/broken{number:02}.png").write_bytes(b"no picture")
+    save_repeating_graph(tmp_path / "repeat.onnx", 0.0)
+    arguments = ("upscale", "in", "-o", "out", "--scale", "2", "--weights", "repeat.onnx")
+    lines = bgai_command(*arguments, cwd=tmp_path).stderr.splitlines()
+    assert [line.partition(": not")[0] for line in lines[-14:-2]] == [
+        f"failed: in/broken{number:02}.png" for number in range(12)
+    ]
+    assert lines[-2:] == ["and 2 more failed, as said above", "25 enlarged, 14 failed"]
+    again = bgai_command(*arguments, cwd=tmp_path).stderr.splitlines()
+    assert again[-1] == "0 enlarged, 25 finished before, 14 failed"
+    assert not any(line.startswith("failed") for line in again)
+
+
+def test_two_commands_count_each_picture_once(tmp_path: Path) -> None:
+    """The output appears between the first one's plan and its work."""
+    for name in "abc":
+        picture(tmp_path / f"{name}.png", 8, 8)
+    save_repeating_graph(tmp_path / "repeat.onnx", 0.0)
+    code = """
+import bgai.upscaling.batch as batch
+run_job = batch.run_job
+def run_after_another(job, *arguments):
+    if job.source.name == "b.png":
+        run_job(job, *arguments)
+    return run_job(job, *arguments)
+batch.run_job = run_after_another
+from bgai.__main__ import main
+main()
+"""
+    command = [sys.executable, "-c", code, "upscale", ".", "-o", "out", "--scale", "2", "--weights", "repeat.onnx"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert result.stderr.splitlines()[-1] == "2 enlarged, 1 finished elsewhere; left out: 1 of other kinds"

@@ -98,6 +98,7 @@ def test_a_matrix_that_is_not_named_is_the_one_that_players_guess() -> None:
     assert choose_colours((0, 2, 2, 2), (720, 1280), "yuv420p") == Colours(1, 2, 2, 1)
     assert choose_colours((2, 9, 16, 9), (480, 640), "yuv420p") == Colours(2, 9, 16, 9)
     assert choose_colours((0, 2, 2, 2), (480, 640), "yuvj420p").range == 2
+    assert choose_colours((1, 77, 3, 1), (480, 640), "yuv420p") == Colours(1, 2, 2, 1)
     with pytest.raises(VideoError, match="matrix 14"):
         choose_colours((1, 9, 16, 14), (480, 640), "yuv420p10le")
 

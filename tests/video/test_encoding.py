@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("av")
 
-from bgai.errors import UsageError
+from bgai.errors import OutputError, UsageError
 from bgai.video.colours import Colours
 from bgai.video.encoding import VideoEncoding, choose_encoding
 from bgai.video.source import Scan
@@ -29,6 +29,7 @@ SOURCE = Scan(
     colour_tags=(1, 1, 1, 1),
     display_matrix=None,
     interlaced=0,
+    extras=(),
     damage="",
 )
 
@@ -91,3 +92,17 @@ def test_the_quality_is_checked() -> None:
     assert choose("out.mkv", "av1", 63)[0].crf == 63
     with pytest.raises(UsageError, match="ffv1 has no such setting"):
         choose("out.mkv", "ffv1", 20)
+
+
+def test_frames_that_a_codec_cannot_have_are_refused() -> None:
+    choose(size=(1080, 1920), scale=2)[0].check()
+    with pytest.raises(OutputError, match=r"h264 cannot encode frames of 40000 x 40000 .*smaller scale"):
+        choose(size=(20000, 20000))[0].check()
+
+
+@pytest.mark.parametrize("rate", [Fraction(90000), Fraction(1, 60), Fraction(30000, 1001), Fraction(1234567, 50000)])
+def test_any_rate_of_frames_can_be_encoded(rate: Fraction) -> None:
+    for codec in ("h264", "hevc", "av1", "vp9", "ffv1", "prores"):
+        encoding, _ = choose("out.mov" if codec == "prores" else "out.mkv", codec, size=(48, 64), rate=rate)
+        encoding.check()
+        assert 1 <= encoding.rate <= 120

@@ -14,7 +14,17 @@ pytest.importorskip("av")
 import av
 from av.codec.codec import Codec, codecs_available
 from av.video.stream import VideoStream
-from video_support import FRAMES, HEIGHT, WIDTH, frames_of, make_video, moving_picture, repeating_upscaler, times_of
+from video_support import (
+    FRAMES,
+    HEIGHT,
+    WIDTH,
+    frames_of,
+    make_video,
+    moving_picture,
+    packets_of,
+    repeating_upscaler,
+    times_of,
+)
 
 from bgai.atomic_files import claimed
 from bgai.errors import InWorkError, OutputError, UsageError, VideoError
@@ -265,3 +275,33 @@ def test_two_processes_do_not_make_one_output(upscaler: Upscaler, tmp_path: Path
 def test_every_encoder_is_in_this_ffmpeg() -> None:
     for name in ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks"):
         assert Codec(name, "w").type == "video"
+
+
+def test_interlaced_frames_are_made_whole_if_asked(upscaler: Upscaler, tmp_path: Path) -> None:
+    """Of a bar that moves, odd lines show it at another place than even ones."""
+    frames = []
+    for number in range(FRAMES):
+        frame = np.full((48, 128, 3), 60, np.uint8)
+        frame[0::2, 8 * number : 8 * number + 16] = 200
+        frame[1::2, 8 * number + 4 : 8 * number + 20] = 200
+        frames.append(frame)
+    options = {"flags": "+ildct", "x264-params": "tff=1", "crf": "5"}
+    source = make_video(tmp_path / "in.mkv", frames, format="yuv444p", options=options)
+    combed = plan_video(source, tmp_path / "combed.mkv", 2)
+    assert combed.notes[0].startswith("interlaced: ")
+    whole = plan_video(source, tmp_path / "whole.mkv", 2, deinterlace=True)
+    assert whole.notes == ()
+    combs = []
+    for plan in (combed, whole):
+        assert run_video(plan, upscaler).frames == FRAMES
+        assert times_of(plan.target) == times_of(source)
+        picture = frames_of(plan.target)[FRAMES // 2][:, :, 1].astype(int)
+        combs.append(abs(picture[20:60:4] - picture[22:62:4]).mean())
+    assert combs[1] < combs[0] / 4
+
+
+def test_progressive_frames_are_not_touched_by_deinterlacing(upscaler: Upscaler, tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mkv", codec="ffv1", format="bgr0")
+    for deinterlace in (False, True):
+        enlarge(source, tmp_path / f"{deinterlace}.mkv", upscaler, codec="ffv1", deinterlace=deinterlace)
+    assert packets_of(tmp_path / "True.mkv", 0) == packets_of(tmp_path / "False.mkv", 0)

@@ -102,3 +102,15 @@ def test_frames_that_cannot_be_decoded_are_counted(tmp_path: Path) -> None:
     scanned = scan(source)
     assert scanned.damage
     assert len(scanned.times) < FRAMES
+
+
+def test_what_comes_with_frames_and_is_left_out_is_known(tmp_path: Path) -> None:
+    source = make_video(
+        tmp_path / "in.mkv",
+        codec="libx265",
+        options={"x265-params": "log-level=error:max-cll=1000,400:master-display=G(1,1)B(1,1)R(1,1)WP(1,1)L(1,1)"},
+    )
+    assert scan(source).extras == (
+        "what is said of the mastering display is",
+        "what is said of the brightness is",
+    )

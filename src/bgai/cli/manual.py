@@ -72,7 +72,8 @@ def _option(option: Any, context: Any) -> Iterator[str]:
     if option.param_type_name == "argument":
         names = option.metavar or option.name
     else:
-        names = ", ".join([*option.opts, *option.secondary_opts])
+        opts = sorted(option.opts, key=len)  # those of --help come in any order
+        names = ", ".join([*opts, *option.secondary_opts])
         names += f" {option.metavar}" if option.metavar else ""
     default = option.show_default if isinstance(option.show_default, str) else option.default
     shown = isinstance(option.show_default, str) or (option.show_default and default not in (None, False, True, ()))

@@ -11,7 +11,7 @@ from bgai.errors import UsageError
 
 NAME = "bgai.toml"
 # What a call alone decides: a file that lies in a folder of somebody else's must not replace or name files.
-_OF_A_CALL = {"inputs", "output", "overwrite", "dry_run", "help"}
+_OF_A_CALL = {"inputs", "source", "output", "overwrite", "dry_run", "help"}
 # Options of which one replaces the others.
 _ALTERNATIVES = (
     {"scale", "factor", "width", "height", "fit", "long_edge", "megapixels"},

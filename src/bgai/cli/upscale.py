@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from bgai.upscaling.fitting import AnyUpscaler
     from bgai.upscaling.sizes import TargetSize
 
+# After more pictures than lines of a screen, the first failures are said again at the end.
+_SCREEN, _REPEATED = 20, 12
 _SIZE, _OUTPUT, _WEIGHTS, _SPEED, _MESSAGES = "Size", "Output", "Weights", "Speed and memory", "Messages"
 _CLUSTER = "Many machines"
 
@@ -394,6 +396,7 @@ def _watch(
                 weights=lambda scale: used_weights(upscaler, scale),
                 only=set(new),
             )
+            whole.jobs += plan.jobs
             whole.finished += plan.finished
             for failure in plan.failures:
                 report.failed(failure)
@@ -436,8 +439,9 @@ class _Report:
     json: bool
     quiet: bool
     enlarged: int = 0
-    failures: int = 0
+    failures: list[str] = field(default_factory=list)
     elsewhere: int = 0
+    finished_elsewhere: int = 0
 
     def planned(self, job: Job) -> None:
         """Say what would be done."""
@@ -450,7 +454,12 @@ class _Report:
 
     def done(self, job: Job, done: EnlargedFile, seconds: float) -> None:
         """Name the output, and what could not be kept as it was."""
-        self.enlarged += 1
+        from bgai.upscaling.batch import MADE_ELSEWHERE
+
+        if MADE_ELSEWHERE in done.notes:
+            self.finished_elsewhere += 1
+        else:
+            self.enlarged += 1
         if self.json:
             used = done.weights or self._weights(job.plan.scale)
             print_json(**self._facts(job), weights=used, seconds=round(seconds, 3), notes=done.notes)
@@ -461,10 +470,10 @@ class _Report:
 
     def failed(self, error: BgaiError | MemoryError, job: Job | None = None) -> None:
         """Say why there is no output."""
-        self.failures += 1
         message = explain(error, self.command)
         if job and isinstance(error, MemoryError):
             message = f"{job.source}: {message}"
+        self.failures.append(message)
         complain(message)
         if self.json:
             print_json(**(self._facts(job) if job else {}), error=message)
@@ -478,16 +487,26 @@ class _Report:
             note(f"{job.source}: in work elsewhere")
 
     def summarise(self, plan: Plan, dry_run: bool, left_out: Sequence[str]) -> None:
-        """Count what was done and what was not."""
+        """Count what was done and what was not, and say again what failed if that is no longer on the screen."""
         parts = [f"{len(plan.jobs)} to be enlarged" if dry_run else f"{self.enlarged} enlarged"]
         if plan.finished:
             parts.append(f"{len(plan.finished)} finished before")
+        if self.finished_elsewhere:
+            parts.append(f"{self.finished_elsewhere} finished elsewhere")
         if self.elsewhere:
             parts.append(f"{self.elsewhere} in work elsewhere")
         if self.failures:
-            parts.append(f"{self.failures} failed")
+            parts.append(f"{len(self.failures)} failed")
         if not self.quiet:
+            if len(plan.jobs) > _SCREEN:
+                self._repeat_failures()
             note("; left out: ".join(filter(None, [", ".join(parts), ", ".join(left_out)])))
+
+    def _repeat_failures(self) -> None:
+        for message in self.failures[:_REPEATED]:
+            note(f"failed: {message}")
+        if len(self.failures) > _REPEATED:
+            note(f"and {len(self.failures) - _REPEATED} more failed, as said above")
 
     def _facts(self, job: Job) -> dict[str, Any]:
         source_size, target_size = self._sizes(job)

@@ -28,6 +28,13 @@ def video(
     lenient: Annotated[
         bool, typer.Option("--lenient", help="Enlarge a damaged or cut video too, as far as it can be decoded.")
     ] = False,
+    deinterlace: Annotated[
+        bool,
+        typer.Option(
+            "--deinterlace",
+            help="Take the comb lines out of interlaced frames, as of old tapes and broadcasts, before.",
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -125,7 +132,15 @@ def video(
     target = output or _default_target(source, scale)
     with interrupts.deferred(), progress_bar(transient=True, hidden=quiet) as advance:
         plan = plan_video(
-            source, target, scale, codec=codec, crf=crf, overwrite=overwrite, lenient=lenient, progress=advance
+            source,
+            target,
+            scale,
+            codec=codec,
+            crf=crf,
+            deinterlace=deinterlace,
+            overwrite=overwrite,
+            lenient=lenient,
+            progress=advance,
         )
     picked = weights == "auto" and clean is None
     if picked:

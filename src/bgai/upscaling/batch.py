@@ -30,6 +30,7 @@ FORMATS |= {"avif": ".avif", "gif": ".gif"}
 NAME_FIELDS = {"stem": "photo", "scale": "4", "width": 1, "height": 1}
 """What names of outputs can hold, with an example of each: the original's name without its ending, how many times as
 wide and high the output is, and its size."""
+MADE_ELSEWHERE = "another process made the same output meanwhile"
 _OTHER_NAMES = {".jpe": ".jpg", ".jfif": ".jpg"}
 
 
@@ -263,7 +264,7 @@ def _enlarge(job: Job, upscaler: AnyUpscaler, settings: OutputSettings, progress
         wanted = _recipe(job, upscaler, settings)
         if settings.overwrite or not job.target.exists() or read_recipe(job.target) != wanted:
             raise
-        return EnlargedFile(job.target, "", ("another process made the same output meanwhile",))
+        return EnlargedFile(job.target, "", (MADE_ELSEWHERE,))
     if job.replaces:
         return replace(enlarged, notes=(f"made anew: the earlier output {job.replaces}", *enlarged.notes))
     return enlarged

@@ -21,6 +21,10 @@ LIMITED, FULL = 1, 2
 _RGB, _BT709, _BT601, _BT601_NTSC = 0, 1, 5, 6
 # Matrices of H.273 by what swscale calls them.
 _SWSCALE = {_BT709: 1, 4: 4, _BT601: 5, _BT601_NTSC: 5, 7: 7, 9: 9}
+_RESERVED = 3
+# What has a meaning; damaged files have other numbers too, which some encoders refuse.
+_PRIMARIES = {*range(1, 13), 22} - {_RESERVED}
+_TRANSFERS = set(range(1, 19)) - {_RESERVED}
 _HD: Size = (720, 1280)
 # Chroma is interpolated, not repeated.
 _EXACT = (
@@ -53,10 +57,12 @@ def choose_colours(tags: tuple[int, int, int, int], size: Size, format: str) -> 
         VideoError: The matrix is one of those that cannot be converted.
     """
     range, primaries, transfer, matrix = tags
+    primaries = primaries if primaries in _PRIMARIES else UNSPECIFIED
+    transfer = transfer if transfer in _TRANSFERS else UNSPECIFIED
     rgb = av.VideoFormat(format).is_rgb
     if rgb or matrix == _RGB:
         return Colours(LIMITED, primaries, transfer, _BT709)
-    if matrix in (UNSPECIFIED, 3):
+    if matrix in (UNSPECIFIED, _RESERVED):
         matrix = _BT709 if size[0] >= _HD[0] or size[1] >= _HD[1] else _BT601_NTSC
     if matrix not in _SWSCALE:
         raise VideoError(f"its colours have matrix {matrix} of ITU-T H.273, which cannot be converted")

@@ -18,13 +18,14 @@ from bgai.choices import VideoCodec
 from bgai.errors import OutputError, UsageError
 from bgai.types import Size
 from bgai.video.colours import LIMITED, Colours, is_deep
-from bgai.video.source import Scan
+from bgai.video.source import Scan, reason
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """FFmpeg's name of the container for each ending that an output may have."""
 _APPLE = ("mp4", "mov")
+_SLOWEST, _FASTEST = 1, 120
 _SHAPE_IN_FRAMES = ("h264", "hevc")
-os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes to standard error, by itself: nothing but errors
+os.environ.setdefault("SVT_LOG", "0")  # what SVT-AV1 writes to standard error by itself; failures come back anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,21 @@ class VideoEncoding:
         context.options = self.stream_options()
         context.open()
         return context
+
+    def check(self) -> None:
+        """Find out whether there are such frames in this codec.
+
+        Raises:
+            OutputError: There are not, for their size for example.
+        """
+        try:
+            self.open(global_header=True)
+        except (av.FFmpegError, ValueError) as error:
+            raise OutputError(
+                f"{self.codec} cannot encode frames of {self.size[1]} x {self.size[0]} ({reason(error)}); choose"
+                " another codec or a smaller scale",
+                parameter="codec",
+            ) from error
 
     def add_stream(self, container: av.container.OutputContainer) -> VideoStream:
         """The stream of a container for what such encoders give.
@@ -153,7 +169,9 @@ def choose_encoding(
             notes += (f"{width} x {height} is cut to {cut[1]} x {cut[0]}: {codec} needs even sides",)
         height, width = cut
     quality = encoder.crf if crf is None else crf
-    return VideoEncoding(codec, quality, (height, width), format, source.rate, source.aspect, colours), notes
+    # Encoders count frames: the rate is but a hint for them, and some refuse odd ones.
+    rate = min(max(source.rate.limit_denominator(1001), Fraction(_SLOWEST)), Fraction(_FASTEST))
+    return VideoEncoding(codec, quality, (height, width), format, rate, source.aspect, colours), notes
 
 
 def _says_shape(codec: VideoCodec, target: Path) -> bool:

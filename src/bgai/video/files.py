@@ -25,7 +25,7 @@ from bgai.video.colours import Colours, Converter, choose_colours, is_deep
 from bgai.video.encoding import CONTAINERS, VideoEncoding, choose_encoding
 from bgai.video.muxing import check_target, write_container
 from bgai.video.segments import FRAMES, EncodedFrame, Segments
-from bgai.video.source import Scan, decode, opened, scan
+from bgai.video.source import Scan, decode, deinterlaced, opened, scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class VideoPlan:
     colours: Colours
     """Of the source."""
     encoding: VideoEncoding
+    deinterlace: bool
     overwrite: bool
     notes: tuple[str, ...]
     """What is not kept as it is."""
@@ -67,6 +68,7 @@ def plan_video(
     *,
     codec: VideoCodec | None = None,
     crf: int | None = None,
+    deinterlace: bool = False,
     overwrite: bool = False,
     lenient: bool = False,
     progress: Progress | None = None,
@@ -79,6 +81,7 @@ def plan_video(
         scale: 2, 3 or 4.
         codec: Of the output; None for H.264 or, for more than 8 bits a sample, HEVC; in WebM for VP9 or AV1.
         crf: Quality, lower is better; None for the codec's default.
+        deinterlace: Whether frames that consist of two fields are made whole before.
         overwrite: Whether a file that exists may be replaced.
         lenient: Whether a damaged source is enlarged as far as it can be decoded.
         progress: Called with frames that were read.
@@ -104,15 +107,17 @@ def plan_video(
     if scanned.damage and not lenient:
         raise VideoError(f"{source}: damaged or cut short: {scanned.damage}", parameter="lenient")
     encoding, notes = choose_encoding(scanned, scale, colours, target, codec, crf)
+    encoding.check()
     notes += check_target(source, scanned, target, encoding)
     if scanned.damage:
         notes += (f"damaged or cut short: {scanned.damage}",)
-    if scanned.interlaced:
+    notes += tuple(f"{what} left out" for what in scanned.extras)
+    if scanned.interlaced and not deinterlace:
         notes += (
-            "interlaced: each frame holds two moments line by line, which are enlarged as one picture; deinterlace it"
-            " before, for better results",
+            "interlaced: each frame holds two moments line by line, which are enlarged as one picture; deinterlacing it"
+            " gives better results",
         )
-    return VideoPlan(source, target, scanned, colours, encoding, overwrite, notes)
+    return VideoPlan(source, target, scanned, colours, encoding, deinterlace, overwrite, notes)
 
 
 def suits_photo(scanned: Scan) -> bool:
@@ -160,6 +165,7 @@ def _owner(plan: VideoPlan, upscaler: Upscaler) -> str:
         "weights": weights_digest(upscaler.weights),
         "scale": upscaler.scale,
         "encoding": asdict(plan.encoding),
+        "deinterlace": plan.deinterlace,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -185,8 +191,10 @@ class _Work:
     def make_segments(self) -> None:
         """Decode, enlarge and encode."""
         plan = self.plan
+        self._advance(0)
         with opened(plan.source) as (container, stream):
-            frames = decode(container, stream, [])
+            decoded = decode(container, stream)
+            frames = self._frames(deinterlaced(decoded, stream) if plan.deinterlace else decoded)
             for index in range(plan.segments):
                 count = min(FRAMES, len(plan.scanned.times) - index * FRAMES)
                 if self.segments.is_finished(index):
@@ -199,6 +207,10 @@ class _Work:
                 self.segments.write(
                     index, encoder.extradata or b"", self._encoded(encoder, frames, index * FRAMES, count)
                 )
+
+    def _frames(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        yield from frames
+        raise VideoError(f"{self.plan.source}: has fewer frames than before: was it changed meanwhile?")
 
     def _encoded(
         self, encoder: VideoCodecContext, frames: Iterator[av.VideoFrame], first: int, count: int

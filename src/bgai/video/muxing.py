@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from bgai.errors import OutputError
 from bgai.video.encoding import CONTAINERS, VideoEncoding
 from bgai.video.segments import EncodedFrame
-from bgai.video.source import Scan, is_cover, opened
+from bgai.video.source import Scan, is_cover, opened, reason
 
 # Of a broadcast's clock, which begins anywhere: outputs begin at 0.
 _ARBITRARY_STARTS = {"mpegts", "mpeg"}
@@ -47,7 +47,7 @@ def check_target(source: Path, scanned: Scan, target: Path, encoding: VideoEncod
         except (av.FFmpegError, ValueError) as error:
             raise OutputError(
                 f"{target}: such a file cannot hold {encoding.codec} with the sound and subtitles of the source"
-                f" ({getattr(error, 'strerror', error)}); choose another codec or an output named .mkv",
+                f" ({reason(error)}); choose another codec or an output named .mkv",
                 parameter="codec",
             ) from error
     return tuple(notes)
@@ -94,7 +94,7 @@ def write_container(
                     output.mux_one(waiting)
                     waiting = next(packets, None)
         except av.FFmpegError as error:
-            raise OutputError(f"{target}: cannot be written: {error}") from error
+            raise OutputError(f"{target}: cannot be written: {reason(error)}") from error
 
 
 def _open_output(file: Any, target: Path, options: Mapping[str, str]) -> OutputContainer:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import av
 from av.container import InputContainer
+from av.filter import Graph
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -21,6 +23,16 @@ from bgai.pictures.decoders import open_picture
 from bgai.types import Progress, Size
 
 _BUFFER = 2**18
+# What comes with frames and is not written again, by PyAV's names.
+_EXTRAS = {
+    "A53_CC": "closed captions within the frames are",
+    "MASTERING_DISPLAY_METADATA": "what is said of the mastering display is",
+    "CONTENT_LIGHT_LEVEL": "what is said of the brightness is",
+    "DYNAMIC_HDR_PLUS": "HDR10+ is",
+    "DOVI_METADATA": "Dolby Vision is",
+    "SPHERICAL": "that it is a view all around is",
+    "STEREO3D": "that it is stereoscopic is",
+}
 _MATRIX_BYTES = 9 * 4
 
 
@@ -51,6 +63,8 @@ class Scan:
     """Rotation and mirroring, 3 x 3 numbers as in MP4; None where frames are shown as they are stored."""
     interlaced: int
     """How many frames consist of two fields."""
+    extras: tuple[str, ...]
+    """What else comes with the frames, in words."""
     damage: str
     """What could not be decoded, in words; empty where all could."""
 
@@ -77,7 +91,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                 container_options={"protocol_whitelist": "none"},
             )
         except (av.FFmpegError, ValueError) as error:
-            raise VideoError(f"{path}: no video that can be read: {_reason(error)}") from error
+            raise VideoError(f"{path}: no video that can be read: {reason(error)}") from error
         with container:
             yield container, _video_stream(path, container)
 
@@ -117,9 +131,21 @@ def decode(container: InputContainer, stream: VideoStream, damage: list[str] | N
             yield from packet.decode()
         except av.FFmpegError as error:
             if damage is not None:
-                damage.append(_reason(error))
+                damage.append(reason(error))
             if isinstance(error, av.EOFError):
                 return
+
+
+def deinterlaced(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
+    """As many frames, without the comb lines of those that consist of two fields (by FFmpeg's filter bwdif)."""
+    graph = Graph()
+    source, sink = graph.add_buffer(template=stream), graph.add("buffersink")
+    graph.link_nodes(source, graph.add("bwdif", "mode=send_frame:deint=interlaced"), sink).configure()
+    for frame in chain(frames, (None,)):
+        graph.vpush(frame)
+        with suppress(av.BlockingIOError, av.EOFError):  # the filter waits for the next frame, or is at the end
+            while True:
+                yield graph.vpull()
 
 
 def scan(path: Path, progress: Progress | None = None) -> Scan:
@@ -135,6 +161,7 @@ def scan(path: Path, progress: Progress | None = None) -> Scan:
     damage: list[str] = []
     times: list[int] = []
     interlaced = 0
+    extras: set[str] = set()
     first: VideoFrame | None = None
     duration = 0
     with opened(path) as (container, stream):
@@ -154,6 +181,7 @@ def scan(path: Path, progress: Progress | None = None) -> Scan:
             times.append(_after(times, step) if time is None else time)
             duration = frame.duration
             interlaced += frame.interlaced_frame
+            extras.update(_EXTRAS.keys() & _side_data(frame))
             if progress:
                 progress(f"reading {path.name}", len(times), max(expected, len(times)))
         if first is None:
@@ -173,6 +201,7 @@ def scan(path: Path, progress: Progress | None = None) -> Scan:
             (first.color_range, first.color_primaries, first.color_trc, first.colorspace),
             _display_matrix(first),
             interlaced,
+            tuple(text for name, text in _EXTRAS.items() if name in extras),
             _counted(damage),
         )
 
@@ -195,6 +224,11 @@ def _ascending(times: list[int]) -> tuple[int, ...]:
     return tuple(ordered)
 
 
+def _side_data(frame: VideoFrame) -> set[str]:
+    parts: Any = frame.side_data
+    return {part.type.name for part in parts}
+
+
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
     side_data: Any = frame.side_data.get("DISPLAYMATRIX")
     return None if side_data is None else struct.unpack("=9i", bytes(side_data)[:_MATRIX_BYTES])
@@ -204,5 +238,6 @@ def _counted(damage: list[str]) -> str:
     return damage[0] + (f", and {len(damage) - 1} more" if len(damage) > 1 else "") if damage else ""
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why FFmpeg failed, in its words."""
     return (getattr(error, "strerror", None) or str(error)).lower()
