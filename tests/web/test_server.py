@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from web_support import Client, eventually
+from web_support import Client, eventually, picture
 
 from bgai.errors import UsageError
 from bgai.web.server import bind, page_address
@@ -49,6 +51,30 @@ def test_a_signal_ends_it_though_a_page_is_open(tmp_path: Path) -> None:
         assert process.stderr.read() == ""
         connection.close()
         assert [folder.name for folder in tmp_path.iterdir()] == [str(port)]
+
+
+def test_logs_are_json_without_names(tmp_path: Path) -> None:
+    with served("--folder", str(tmp_path), "--json-log") as (process, line):
+        port = int(line.split("  ")[0].split(":")[2].rstrip("/"))
+        connection = HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request(
+            "POST", "/v1/upscale?name=secret.png&client=label&scale=2", picture(), {"content-type": "image/png"}
+        )
+        assert connection.getresponse().read()
+        connection.request("GET", f"/v1/jobs/{'0' * 32}/result?client=label")
+        assert connection.getresponse().read()
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr
+        text = process.stderr.read()
+        assert process.wait(60) == 0
+    assert not re.search("secret|label|0{32}", text)
+    lines = [json.loads(line) for line in text.splitlines()]
+    job, upscaled, missing = sorted(lines, key=lambda line: (line["message"], line.get("path") == "/v1/jobs/ID/result"))
+    assert (job["message"], job["state"], job["width"], job["status"]) == ("job", "done", 12, 200)
+    assert (upscaled["method"], upscaled["path"], upscaled["status"]) == ("POST", "/v1/upscale", 200)
+    assert upscaled["bytes"] == job["result_bytes"]
+    assert (missing["path"], missing["status"]) == ("/v1/jobs/ID/result", 404)
+    assert all(line["level"] == "info" and line["time"].endswith("+00:00") for line in lines)
 
 
 def test_other_addresses_get_a_token_that_is_printed(tmp_path: Path) -> None:
