@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser_support import Browser, Page, Request, drop, entry
-from web_support import Client, Serve, eventually, picture, running
+from web_support import Client, Serve, encoded, eventually, picture, running
 
 from bgai.web.routes import PAGE
 from bgai.web.settings import ServiceSettings
@@ -167,6 +168,45 @@ def test_choices_and_language_are_remembered(page: Page) -> None:
     assert page.input_value("select[name=weights]") == "between"
     assert page.inner_text("#choose") == "Bilder wählen"
     assert page.get_attribute("html", "lang") == "de"
+
+
+def test_a_size_of_ones_own(page: Page) -> None:
+    page.check("input[name=scale][value=size]", force=True)
+    page.fill("input[name=width]", "30")
+    drop(page, wide_png=picture())
+    assert "30 × 25" in page.inner_text(f"{entry(page, 'wide.png', 'done')} .sizes")
+    page.check("input[name=scale][value=factor]", force=True)
+    page.fill("input[name=factor]", "1.5")
+    drop(page, half_png=picture())
+    assert "18 × 15" in page.inner_text(f"{entry(page, 'half.png', 'done')} .sizes")
+    page.fill("input[name=factor]", "99")
+    drop(page, never_png=picture())  # the field says what it expects
+    assert page.evaluate("document.activeElement.name") == "factor"
+    assert page.locator(".item").count() == 2
+
+
+def test_finished_rows_are_shown_before_the_rest(page: Page, client: Client) -> None:
+    """With a job of which the service tells that half of it is done."""
+    job = client.finished(client.add(picture(), "scale=2&client=other")["id"])
+    half = job | {"state": "running", "progress": 0.5, "rows_done": 10}
+    rows = encoded(np.full((10, 24, 3), 90, np.uint8), ".png")
+    page.route("**/preview?*", lambda route: route.fulfill(body=rows, content_type="image/png"))
+    page.evaluate(
+        """async (job) => {
+          const { Compare } = await import("/compare.js");
+          const compare = new Compare(document.querySelector("#compare"));
+          compare.open(job, 36e6);
+          window.finish = (done) => compare.update(done);
+        }""",
+        half,
+    )
+    page.wait_for_function("document.querySelector('#after').naturalHeight === 10")
+    assert page.inner_text("#compare-state") == "50% done; the rest follows"
+    assert not page.is_visible("#compare-save")
+    page.evaluate("(job) => finish(job)", job)
+    page.wait_for_function("document.querySelector('#after').naturalHeight === 20")
+    assert page.inner_text("#compare-state") == ""
+    assert page.is_visible("#compare-save")
 
 
 def test_a_browser_opens_the_page_with_the_token(browser: Browser, serve: Serve) -> None:

@@ -94,7 +94,7 @@ def test_pixels_are_made_by_the_rules_of_the_command(scripts: Page, pixels: NDAr
 
     def network(tile: NDArray[np.float32]) -> NDArray[np.float32]:
         repeated = np.repeat(np.repeat(tile[0], 2, 1), 2, 2)
-        return 1.5 * repeated - 0.3 * repeated[[1, 2, 0]]
+        return np.float32(1.5) * repeated - np.float32(0.3) * repeated[[1, 2, 0]]
 
     expected = enlarge_pixels(pixels, network, 2)
     given = scripts.evaluate(
