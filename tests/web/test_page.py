@@ -200,11 +200,12 @@ def test_finished_rows_are_shown_before_the_rest(page: Page, client: Client) -> 
         }""",
         half,
     )
-    page.wait_for_function("document.querySelector('#after').naturalHeight === 10")
+    height = "document.querySelector('#after').naturalHeight"
+    assert eventually(lambda: page.evaluate(height) == 10)
     assert page.inner_text("#compare-state") == "50% done; the rest follows"
     assert not page.is_visible("#compare-save")
     page.evaluate("(job) => finish(job)", job)
-    page.wait_for_function("document.querySelector('#after').naturalHeight === 20")
+    assert eventually(lambda: page.evaluate(height) == 20)
     assert page.inner_text("#compare-state") == ""
     assert page.is_visible("#compare-save")
 
