@@ -18,6 +18,7 @@ from bgai.web.routes import PAGE
 from bgai.web.settings import ServiceSettings
 
 _MOST_BYTES = 200_000
+_MOST_WAIT = 300_000  # milliseconds
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def page(browser: Browser, client: Client) -> Iterator[Page]:
 
     page.on("request", watch)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(_MOST_WAIT)
     page.goto(client.url)
     page.wait_for_selector("#main:not([hidden])")
     yield page
@@ -129,19 +130,21 @@ def test_large_results_are_shown_in_parts_that_cover_them(page: Page) -> None:
 def test_the_page_waits_for_a_service_that_is_away(browser: Browser, serve: Serve) -> None:
     client = serve()
     page = browser.new_page(locale="en-GB")
+    page.set_default_timeout(_MOST_WAIT)
     page.goto(client.url)
     page.wait_for_selector("#main:not([hidden])")
     page.context.set_offline(True)
     drop(page, later_png=picture())
     page.wait_for_selector("#offline:not([hidden])")
     page.context.set_offline(False)
-    page.wait_for_selector(".item[data-state=done]", timeout=60_000)
+    page.wait_for_selector(".item[data-state=done]")
     assert not page.is_visible("#offline")
     page.close()
 
 
 def test_the_page_forgets_what_the_service_forgot(browser: Browser, settings: ServiceSettings) -> None:
     page = browser.new_page()
+    page.set_default_timeout(_MOST_WAIT)
     with running(settings) as first:
         page.goto(first.url)
         page.wait_for_selector("#main:not([hidden])")
@@ -149,7 +152,7 @@ def test_the_page_forgets_what_the_service_forgot(browser: Browser, settings: Se
         entry(page, "old.png", "done")
     page.wait_for_selector("#offline:not([hidden])")
     with running(replace(settings, port=first.port, folder=settings.folder / "new")):
-        page.wait_for_selector("body.empty", timeout=20_000)
+        page.wait_for_selector("body.empty")
         assert not page.is_visible("#offline")
     page.close()
 
@@ -213,6 +216,7 @@ def test_finished_rows_are_shown_before_the_rest(page: Page, client: Client) -> 
 def test_a_browser_opens_the_page_with_the_token(browser: Browser, serve: Serve) -> None:
     client = serve(token="a token of 24 characters")
     page = browser.new_page()
+    page.set_default_timeout(_MOST_WAIT)
     page.goto(client.url)
     page.fill("#token", "wrong")
     page.click("#session button")

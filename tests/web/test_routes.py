@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -273,9 +274,9 @@ def test_names_cannot_leave_the_folder(client: Client) -> None:
         assert client.get(path).status == 404
 
 
-def test_a_client_that_goes_away_ends_its_job(client: Client) -> None:
+def test_a_client_that_goes_away_ends_its_job(client: Client, held: threading.Event) -> None:
     connection = client.connect()
-    connection.request("POST", "/v1/upscale", picture(height=160, width=161), {"content-type": "image/png"})
+    connection.request("POST", "/v1/upscale", picture(width=161), {"content-type": "image/png"})
     assert eventually(lambda: any(job.width == 161 for job in client.service.jobs.values()))
     connection.close()
     assert eventually(lambda: all(job.width != 161 for job in client.service.jobs.values()))
