@@ -68,8 +68,10 @@ def _served(folder: Path) -> Iterator[str]:
 
 
 def _opened(browser: Browser, address: str, threads: bool) -> Page:
-    """The page; without its service worker there is one thread."""
-    page = browser.new_context(locale="en", service_workers="allow" if threads else "block").new_page()
+    """The page; one that believes to have tried its service worker has one thread."""
+    page = browser.new_context(locale="en").new_page()
+    if not threads:
+        page.add_init_script("sessionStorage.setItem('bgai.isolated', 'tried')")
     page.set_default_timeout(600_000)
     page.goto(address)
     page.wait_for_selector("#main:not([hidden])")

@@ -22,6 +22,8 @@ from bgai.web.server import Server, bind
 from bgai.web.service import Service
 from bgai.web.settings import ServiceSettings
 
+_MOST_SECONDS = 300
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -52,7 +54,7 @@ class Client:
         return f"http://127.0.0.1:{self.port}"
 
     def connect(self) -> HTTPConnection:
-        return HTTPConnection("127.0.0.1", self.port, timeout=60)
+        return HTTPConnection("127.0.0.1", self.port, timeout=_MOST_SECONDS)
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         return self._ask(method, path, body, headers)
@@ -81,11 +83,12 @@ class Client:
 
     def finished(self, id: str) -> dict[str, Any]:
         """Wait until a job is done or failed."""
-        for _ in range(600):
+        end = time.monotonic() + _MOST_SECONDS
+        while time.monotonic() < end:
             job: dict[str, Any] = self.get(f"/v1/jobs/{id}").json
             if job["state"] in ("done", "failed"):
                 return job
-            time.sleep(0.1)
+            time.sleep(0.05)
         raise AssertionError(f"job {id} is still {job['state']}")
 
 
@@ -103,7 +106,7 @@ def running(settings: ServiceSettings) -> Iterator[Client]:
     thread = threading.Thread(target=server.run, args=([bound],))
     thread.start()
     try:
-        assert ready.wait(30)
+        assert ready.wait(_MOST_SECONDS)
         yield Client(bound.getsockname()[1], app.state.service)
     finally:
         server.should_exit = True
@@ -112,12 +115,11 @@ def running(settings: ServiceSettings) -> Iterator[Client]:
 
 
 def eventually(holds: Callable[[], object]) -> bool:
-    """Whether something comes to hold within ten seconds."""
-    for _ in range(200):
-        if holds():
-            return True
+    """Whether something comes to hold, on the slowest of machines."""
+    end = time.monotonic() + _MOST_SECONDS
+    while not (held := holds()) and time.monotonic() < end:
         time.sleep(0.05)
-    return False
+    return bool(held)
 
 
 def picture(suffix: str = ".png", height: int = 10, width: int = 12, **save: Any) -> bytes:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import threading
 
+import numpy as np
 import pytest
-from web_support import Client, Serve, picture
+from web_support import Client, Serve, encoded, eventually, picture
 
+import bgai.web.guard
 from bgai.errors import UsageError
 from bgai.web.guard import RateLimit
 from bgai.web.settings import ServiceSettings
@@ -66,7 +69,7 @@ def test_a_browser_gets_a_cookie_for_the_token(serve: Serve) -> None:
 def test_large_uploads_are_refused(serve: Serve) -> None:
     client = serve(max_megabytes=0.1)
     assert client.send("/v1/jobs", bytes(100_001)).status == 413
-    with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=300) as connection:
         head = (
             "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
@@ -82,16 +85,18 @@ def test_large_uploads_are_refused(serve: Serve) -> None:
     assert not list(client.service.settings.folder.iterdir())
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(client: Client) -> None:
-    with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
+def test_an_upload_that_breaks_off_leaves_nothing(serve: Serve) -> None:
+    client = serve()
+    with socket.create_connection(("127.0.0.1", client.port), timeout=300) as connection:
         head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 5000\r\n\r\n"
         connection.sendall(head.encode() + picture()[:20])
-    assert client.get("/healthz").status == 200
+        assert eventually(lambda: list(client.service.settings.folder.iterdir()))
+    assert eventually(lambda: not list(client.service.settings.folder.iterdir()))
     assert not client.service.jobs
 
 
 def test_many_headers_are_refused(client: Client) -> None:
-    with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=300) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
         connection.sendall(b"".join(b"X-%d: much\r\n" % number for number in range(10_000)))
         assert connection.recv(100).startswith(b"HTTP/1.1 400")
@@ -104,14 +109,32 @@ def test_large_pictures_are_refused(serve: Serve) -> None:
     assert answer.error == "a.png: 11 x 10 is more than the limit of 0.0001 megapixels here"
 
 
-def test_a_full_queue_says_when_to_ask_again(serve: Serve) -> None:
+def test_a_stalled_upload_is_given_up(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bgai.web.guard, "_IDLE_SECONDS", 0.2)
+    client = serve()
+    with socket.create_connection(("127.0.0.1", client.port), timeout=300) as connection:
+        head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 5000\r\n\r\n"
+        connection.sendall(head.encode() + picture()[:20])
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert not list(client.service.settings.folder.iterdir())
+
+
+def test_a_small_file_of_a_huge_picture_is_refused(serve: Serve) -> None:
+    client = serve()
+    bomb = encoded(np.zeros((9000, 9000), np.uint8), ".png")
+    assert len(bomb) < 200_000
+    answer = client.send("/v1/upscale?name=bomb.png", bomb)
+    assert (answer.status, answer.error) == (413, "bomb.png: 9000 x 9000 is more than the limit of 50 megapixels here")
+    assert not list(client.service.settings.folder.iterdir())
+
+
+def test_a_full_queue_says_when_to_ask_again(serve: Serve, held: threading.Event) -> None:
     client = serve(queue=1)
-    large = picture(height=160, width=160)
-    for _ in range(2):  # one in work, one that waits
-        client.add(large)
+    running = client.add(picture())
+    assert eventually(lambda: client.get(f"/v1/jobs/{running['id']}").json["state"] == "running")
+    client.add(picture())
     refused = client.send("/v1/jobs", picture())
-    if refused.status == 202:  # the first had not been taken from the queue yet
-        refused = client.send("/v1/jobs", picture())
     assert refused.status == 503
     assert refused.error == "the queue of 1 is full; ask again later"
     assert int(refused.headers["retry-after"]) > 0

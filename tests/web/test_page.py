@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser_support import Browser, Page, Request, drop, entry
-from web_support import Client, Serve, eventually, picture, running
+from web_support import Client, Serve, encoded, eventually, picture, running
 
 from bgai.web.routes import PAGE
 from bgai.web.settings import ServiceSettings
 
 _MOST_BYTES = 200_000
+_MOST_WAIT = 300_000  # milliseconds
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def page(browser: Browser, client: Client) -> Iterator[Page]:
 
     page.on("request", watch)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(_MOST_WAIT)
     page.goto(client.url)
     page.wait_for_selector("#main:not([hidden])")
     yield page
@@ -128,19 +130,21 @@ def test_large_results_are_shown_in_parts_that_cover_them(page: Page) -> None:
 def test_the_page_waits_for_a_service_that_is_away(browser: Browser, serve: Serve) -> None:
     client = serve()
     page = browser.new_page(locale="en-GB")
+    page.set_default_timeout(_MOST_WAIT)
     page.goto(client.url)
     page.wait_for_selector("#main:not([hidden])")
     page.context.set_offline(True)
     drop(page, later_png=picture())
     page.wait_for_selector("#offline:not([hidden])")
     page.context.set_offline(False)
-    page.wait_for_selector(".item[data-state=done]", timeout=60_000)
+    page.wait_for_selector(".item[data-state=done]")
     assert not page.is_visible("#offline")
     page.close()
 
 
 def test_the_page_forgets_what_the_service_forgot(browser: Browser, settings: ServiceSettings) -> None:
     page = browser.new_page()
+    page.set_default_timeout(_MOST_WAIT)
     with running(settings) as first:
         page.goto(first.url)
         page.wait_for_selector("#main:not([hidden])")
@@ -148,7 +152,7 @@ def test_the_page_forgets_what_the_service_forgot(browser: Browser, settings: Se
         entry(page, "old.png", "done")
     page.wait_for_selector("#offline:not([hidden])")
     with running(replace(settings, port=first.port, folder=settings.folder / "new")):
-        page.wait_for_selector("body.empty", timeout=20_000)
+        page.wait_for_selector("body.empty")
         assert not page.is_visible("#offline")
     page.close()
 
@@ -169,9 +173,50 @@ def test_choices_and_language_are_remembered(page: Page) -> None:
     assert page.get_attribute("html", "lang") == "de"
 
 
+def test_a_size_of_ones_own(page: Page) -> None:
+    page.check("input[name=scale][value=size]", force=True)
+    page.fill("input[name=width]", "30")
+    drop(page, wide_png=picture())
+    assert "30 × 25" in page.inner_text(f"{entry(page, 'wide.png', 'done')} .sizes")
+    page.check("input[name=scale][value=factor]", force=True)
+    page.fill("input[name=factor]", "1.5")
+    drop(page, half_png=picture())
+    assert "18 × 15" in page.inner_text(f"{entry(page, 'half.png', 'done')} .sizes")
+    page.fill("input[name=factor]", "99")
+    drop(page, never_png=picture())  # the field says what it expects
+    assert page.evaluate("document.activeElement.name") == "factor"
+    assert page.locator(".item").count() == 2
+
+
+def test_finished_rows_are_shown_before_the_rest(page: Page, client: Client) -> None:
+    """With a job of which the service tells that half of it is done."""
+    job = client.finished(client.add(picture(), "scale=2&client=other")["id"])
+    half = job | {"state": "running", "progress": 0.5, "rows_done": 10}
+    rows = encoded(np.full((10, 24, 3), 90, np.uint8), ".png")
+    page.route("**/preview?*", lambda route: route.fulfill(body=rows, content_type="image/png"))
+    page.evaluate(
+        """async (job) => {
+          const { Compare } = await import("/compare.js");
+          const compare = new Compare(document.querySelector("#compare"));
+          compare.open(job, 36e6);
+          window.finish = (done) => compare.update(done);
+        }""",
+        half,
+    )
+    height = "document.querySelector('#after').naturalHeight"
+    assert eventually(lambda: page.evaluate(height) == 10)
+    assert page.inner_text("#compare-state") == "50% done; the rest follows"
+    assert not page.is_visible("#compare-save")
+    page.evaluate("(job) => finish(job)", job)
+    assert eventually(lambda: page.evaluate(height) == 20)
+    assert page.inner_text("#compare-state") == ""
+    assert page.is_visible("#compare-save")
+
+
 def test_a_browser_opens_the_page_with_the_token(browser: Browser, serve: Serve) -> None:
     client = serve(token="a token of 24 characters")
     page = browser.new_page()
+    page.set_default_timeout(_MOST_WAIT)
     page.goto(client.url)
     page.fill("#token", "wrong")
     page.click("#session button")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 from numpy.typing import DTypeLike
 from PIL import Image
 from support import texture
+from web_support import picture
 
+from bgai.web.enlarging import Enlarger
+from bgai.web.job import JobOptions
 from bgai.web.preview import MOST_PIXELS, Preview, WatchedUpscaler
 
 
@@ -58,3 +62,10 @@ def test_an_upscaler_tells_of_its_rows() -> None:
     result = upscaler.upscale(texture(140, 20))
     assert len(seen) > 1
     assert np.array_equal(np.concatenate(seen), result)
+
+
+def test_the_service_keeps_the_rows_of_the_job_in_work(tmp_path: Path) -> None:
+    (tmp_path / "source.png").write_bytes(picture())
+    preview = Preview((20, 24))
+    result, _ = Enlarger(50)(tmp_path / "source.png", JobOptions(scale=2), preview, lambda done, total: None)
+    assert np.array_equal(shown(preview), np.asarray(Image.open(result)))

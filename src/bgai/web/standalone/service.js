@@ -9,6 +9,7 @@ const MOST_VIEW_PIXELS = 36e6;
 const MOST_PREVIEW_PIXELS = 4e6;
 const MOST_THREADS = 8;
 const KEEP_HOURS = 24;
+const MOST_WAIT = 5000; // milliseconds for a service worker, without which there is one thread
 const SUFFIXES = [".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".dib"];
 const KINDS = ["PNG", "JPEG", "WebP", "AVIF", "GIF", "BMP"];
 const FORMATS = { jpg: "jpeg", jpeg: "jpeg", jpe: "jpeg", jfif: "jpeg", webp: "webp" }; // PNG for all others
@@ -39,7 +40,8 @@ async function isolate() {
   sessionStorage.setItem("bgai.isolated", "tried");
   try {
     await navigator.serviceWorker.register("isolation.js");
-    await navigator.serviceWorker.ready;
+    const late = new Promise((_, reject) => setTimeout(reject, MOST_WAIT));
+    await Promise.race([navigator.serviceWorker.ready, late]);
   } catch {
     return; // one thread works everywhere
   }

@@ -85,12 +85,11 @@ class CanvasWriter {
 // Tells of `tile`s and `rows` as they are done, and last of the file.
 async function enlarge({ file, name, options, target, graphs, runtime, share }, tell) {
   const picked = options.weights === "auto" ? pickWeights(new Uint8Array(await file.arrayBuffer())) : options;
-  const chosen = graphs[picked.weights] ?? graphs.bgai;
   const picture = await decode(file, name);
   const { width, height } = picture;
   const transparent = isTransparent(picture);
   const { scale } = target;
-  const { file: graph, halo } = chosen[scale];
+  const { file: graph, halo } = graphs[picked.weights]?.[scale] ?? graphs.bgai[scale];
   const { rows, columns } = planPicture({ height, width, transparent }, scale, halo, share);
   const resampler = target.width === width * scale && target.height === height * scale
     ? null
