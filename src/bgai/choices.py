@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from typing import Literal
 
-EngineName = Literal["auto", "openvino", "torch"]
+EngineName = Literal["auto", "openvino", "torch", "onnxruntime"]
 Precision = Literal["float32", "half"]
