@@ -43,7 +43,7 @@ class Core:
     def get_property(self, device: str, name: str) -> Any:
         if name == "GPU_DEVICE_TOTAL_MEM_SIZE":
             return 12_345
-        return self._capabilities[device] if name == "OPTIMIZATION_CAPABILITIES" else f"stand-in for {device}"
+        return self._capabilities[device] if name == "OPTIMIZATION_CAPABILITIES" else "stand-in"
 
     def compile_model(self, model: Any, device: str, settings: dict[str, str]) -> Any:
         if device == "NPU":
@@ -53,7 +53,7 @@ class Core:
 
 @pytest.fixture
 def devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in = Core(GPU=["FP32", "FP16"], NPU=["FP16"])
+    stand_in = Core(CPU=["FP32", "FP16"], GPU=["FP32", "FP16"], NPU=["FP16"])
     monkeypatch.setattr(bgai.engines.openvino_device, "core", lambda: stand_in)
     monkeypatch.setattr("bgai.engines.graph_cache.core", lambda: stand_in)
 
@@ -117,6 +117,12 @@ def test_the_device_decides_on_the_engine() -> None:
     assert choose(weights, "openvino", "gpu.1")[:2] == ("openvino", "gpu.1")
 
 
-def test_graphs_of_two_devices_are_told_apart(tmp_path: Path, devices: None) -> None:
-    keys = {GraphCache(tmp_path, name)._device for name in ("CPU", "GPU")}
-    assert keys == {"CPU", "GPU"}
+@pytest.mark.usefixtures("devices")
+def test_graphs_of_two_devices_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files: list[Path] = []
+    monkeypatch.setattr(GraphCache, "_load", lambda self, file, *_: files.append(file))
+    monkeypatch.setattr(GraphCache, "_compile", lambda *_: None)
+    monkeypatch.setattr(GraphCache, "_keep", lambda *_: None)
+    for device in ("CPU", "GPU"):
+        GraphCache(tmp_path, device).compile(lambda: None, "the same", {})
+    assert len(set(files)) == 2
