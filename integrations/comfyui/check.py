@@ -123,7 +123,9 @@ def network_result(picture: Path) -> np.ndarray[Any, Any]:
     network = bgai.load_network(bgai.find_weights("photo", 2).file)
     lq = torch.from_numpy(read(picture).copy()).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
-        return (network(lq)[0].clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy()  # ComfyUI's way: rounded down
+        enlarged = network(lq)[0].clamp(0, 1) * 255
+    levels: np.ndarray[Any, Any] = enlarged.byte().permute(1, 2, 0).numpy()  # rounded down, as ComfyUI does
+    return levels
 
 
 def step(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> int:
@@ -175,7 +177,7 @@ def check_interruption(server: ComfyUI) -> str:
     """Stop a workflow once its node has reported progress, by the interface that the button uses."""
     import asyncio
 
-    import aiohttp
+    import aiohttp  # of ComfyUI's requirements
 
     async def stop_at_progress() -> tuple[str, int]:
         address = server.address.replace("http", "ws") + "/ws?clientId=check"

@@ -20,6 +20,9 @@ def export(
     scale: Annotated[
         int | None, typer.Option(help="2, 3 or 4; for weights with a name.", show_default="that of the weights, or 4")
     ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="ONNX alone: store and compute in float16, for GPUs and NPUs.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
 ) -> None:
     """Write weights as an ONNX graph for other runtimes, as .safetensors, or as .pth in the authors' layout.
@@ -29,6 +32,8 @@ def export(
     chosen = find_weights(weights, scale)
     if chosen.is_graph:
         raise UsageError(f"{weights}: a graph already; expected a .safetensors or .pth file")
+    if half and output.suffix in (".safetensors", ".pth"):
+        raise UsageError(f"{output}: weights are stored in float32; half is for an .onnx file", parameter="half")
     if output.suffix == ".safetensors":
         from bgai.weights.conversion import convert_weights
 
@@ -46,5 +51,5 @@ def export(
         raise UsageError(f"{output}: expected a name that ends in .onnx, .safetensors or .pth", parameter="output")
     with needing_extra("export", "an ONNX graph"):
         from bgai.engines.onnx_export import export_onnx
-    difference = export_onnx(chosen, output, overwrite)
+    difference = export_onnx(chosen, output, overwrite, "half" if half else "float32")
     tell(f"{output}: within {difference:.1e} of the network")

@@ -171,12 +171,18 @@ def upscale(
     engine: Annotated[
         EngineName,
         typer.Option(
-            help="What runs the network: 'torch' on GPUs, 'openvino' on CPUs.",
+            help="What runs the network: 'torch' on GPUs, 'openvino' on CPUs, Intel's GPUs and NPUs, 'onnxruntime' on"
+            " GPUs by DirectML or CoreML.",
             rich_help_panel=_SPEED,
         ),
     ] = "auto",
     device: Annotated[
-        str, typer.Option(help="Where it runs: auto, cpu, cuda, cuda:1, mps, …", rich_help_panel=_SPEED)
+        str,
+        typer.Option(
+            help="Where it runs: auto, cpu; cuda, cuda:1, mps by PyTorch; gpu, gpu.1, npu by OpenVINO; dml, coreml by"
+            " ONNX Runtime.",
+            rich_help_panel=_SPEED,
+        ),
     ] = "auto",
     precision: Annotated[
         Precision,

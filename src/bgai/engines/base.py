@@ -16,9 +16,9 @@ class Engine(Protocol):
     """
 
     name: str
-    """The runtime: `openvino` or `torch`."""
+    """The runtime: `openvino`, `torch` or `onnxruntime`."""
     device: str
-    """Where it runs: `cpu`, `cuda`, `cuda:1`, `mps`, …"""
+    """Where it runs: `cpu`, `cuda`, `cuda:1`, `mps`, `gpu`, `npu`, `dml`, `coreml`, …"""
     scale: int
     bytes_per_pixel: int
     """Working memory for each low-resolution pixel of a batch, measured."""

@@ -21,15 +21,17 @@ log = logging.getLogger(__name__)
 
 
 class GraphCache:
-    """Compiles graphs for the CPU, or takes what an earlier call left in a folder.
+    """Compiles graphs for a device, or takes what an earlier call left in a folder.
 
     A file holds the SHA-256 of its key and graph, and then the graph as OpenVINO writes it.
 
     Args:
         folder: Where graphs are kept; None keeps none.
+        device: OpenVINO's name of it, such as `CPU` or `GPU.1`.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, device: str = "CPU") -> None:
+        self._device = device
         self._folder = make_folder(folder) if folder else None
 
     def compile(self, build: Callable[[], Model], key: str, settings: Mapping[str, str]) -> CompiledModel:
@@ -47,15 +49,18 @@ class GraphCache:
         GUARD.check()  # in a forked process the lock may be held for ever
         with COMPILING:
             if self._folder is None:
-                return _compile(build, settings)
-            key = "\n".join((key, repr(sorted(settings.items())), VERSION, _processor()))
+                return self._compile(build, settings)
+            key = "\n".join((key, repr(sorted(settings.items())), VERSION, _processor(self._device)))
             file = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.graph"
             compiled = self._load(file, key, settings)
             if compiled is None:
-                compiled = _compile(build, settings)
+                compiled = self._compile(build, settings)
                 self._keep(file, key, compiled)
             trim_heap()
             return compiled
+
+    def _compile(self, build: Callable[[], Model], settings: Mapping[str, str]) -> CompiledModel:
+        return core().compile_model(build(), self._device, dict(settings))
 
     def _load(self, file: Path, key: str, settings: Mapping[str, str]) -> CompiledModel | None:
         try:
@@ -69,7 +74,7 @@ class GraphCache:
         digest, graph = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
         with suppress(RuntimeError):
             if digest == _digest(key, graph):
-                return core().import_model(io.BytesIO(graph), "CPU", dict(settings))
+                return core().import_model(io.BytesIO(graph), self._device, dict(settings))
         log.warning("%s: damaged, so the graph is compiled anew", file)
         return None
 
@@ -90,15 +95,11 @@ def trim_heap() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _compile(build: Callable[[], Model], settings: Mapping[str, str]) -> CompiledModel:
-    return core().compile_model(build(), "CPU", dict(settings))
-
-
 def _digest(key: str, graph: bytes) -> bytes:
     return hashlib.sha256(key.encode() + b"\0" + graph).digest()
 
 
-def _processor() -> str:
-    """Name and capabilities of the processor, which compiled graphs depend on."""
+def _processor(device: str) -> str:
+    """The device, and name and capabilities of its processor, which compiled graphs depend on."""
     names = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
-    return " ".join(str(core().get_property("CPU", name)) for name in names)
+    return " ".join((device, *(str(core().get_property(device, name)) for name in names)))

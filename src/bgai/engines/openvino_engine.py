@@ -120,7 +120,7 @@ class OpenVinoEngine:
         return self._requests[size]
 
     def _compile(self, size: Size | None) -> InferRequest:
-        key = f"{self._config} {size} {_digest(self._tensors)} {_digest_of_builder()}"
+        key = f"{self._config} {size} {digest_of_tensors(self._tensors)} {digest_of_builder()}"
         compiled = self._cache.compile(
             lambda: build_graph(self._tensors, self._config, size, self._half), key, self._settings
         )
@@ -137,7 +137,8 @@ def _graph_size(size: Size, count: int) -> Size | None:
     return size if pixels > _ANY_SIZE_PIXELS or count * pixels > _WORTH_COMPILING_PIXELS else None
 
 
-def _digest(tensors: Mapping[str, NDArray[np.float32]]) -> str:
+def digest_of_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> str:
+    """Digest of the names, shapes and values of weights."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].shape} ".encode())
@@ -145,7 +146,7 @@ def _digest(tensors: Mapping[str, NDArray[np.float32]]) -> str:
     return digest.hexdigest()
 
 
-def _digest_of_builder() -> str:
+def digest_of_builder() -> str:
     """Digest of the code that builds graphs, so that a graph of another version is not used."""
     try:
         return hashlib.sha256(Path(openvino_graph.__file__).read_bytes()).hexdigest()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
 from typing import get_args
 
+from bgai._version import __version__
+from bgai.atomic_files import make_folder
 from bgai.engines.base import Engine
+from bgai.engines.onnxruntime_engine import OnnxRuntimeEngine, accelerators, has_onnxruntime
 from bgai.errors import EngineError, MissingExtraError, UsageError
 from bgai.types import EngineName, Precision
 from bgai.weights.sources import Weights, cache_folder
 
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+OPENVINO_DEVICES = ("gpu", "npu")
+ONNXRUNTIME_DEVICES = ("dml", "coreml")
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
@@ -39,8 +45,9 @@ def choose(weights: Weights, engine: EngineName = "auto", device: str = "auto") 
 
     Args:
         weights: What is to be run.
-        engine: `auto`, `openvino` or `torch`.
-        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, …
+        engine: `auto`, `openvino`, `torch` or `onnxruntime`.
+        device: `auto`, `cpu`; PyTorch's `cuda`, `cuda:1`, `mps`, …; OpenVINO's `gpu`, `gpu.1`, `npu`; ONNX Runtime's
+            `dml`, `coreml`.
 
     Returns:
         Engine, device, and the reason in words.
@@ -53,24 +60,43 @@ def choose(weights: Weights, engine: EngineName = "auto", device: str = "auto") 
     if engine == "auto":
         engine, device, reason = _choose_freely(weights, device)
     elif device == "auto":
-        device = "cpu" if engine == "openvino" else (torch_accelerator() or "cpu")
-    if weights.is_graph and (engine, device) != ("openvino", "cpu"):
+        device = _place(engine)
+    if weights.is_graph and engine != "onnxruntime" and (engine, device) != ("openvino", "cpu"):
         raise EngineError(
-            f"{weights.name} is an ONNX graph, which runs on the CPU alone; choose the engine openvino",
+            f"{weights.name} is an ONNX graph, which runs on the CPU; choose the engine openvino, or onnxruntime with"
+            " its devices",
             parameter="engine",
         )
-    if engine == "openvino" and device != "cpu":
+    if engine == "openvino" and device != "cpu" and not device.startswith(OPENVINO_DEVICES):
         raise EngineError(
-            f"device {device!r}: OpenVINO runs on the CPU here; choose the engine torch for a GPU", parameter="engine"
+            f"device {device!r}: OpenVINO runs on cpu, gpu and npu; choose the engine torch for cuda and mps",
+            parameter="engine",
         )
     if engine == "torch" and not has_torch():
         raise MissingExtraError("torch", "the engine torch")
     return engine, device, reason
 
 
+def _place(engine: EngineName) -> str:
+    """Where an engine that was asked for runs, unless that was asked for too."""
+    if engine == "torch":
+        return torch_accelerator() or "cpu"
+    if engine == "openvino":
+        return "cpu"
+    if not has_onnxruntime():
+        raise MissingExtraError("onnxruntime", "the engine onnxruntime")
+    if not (here := accelerators()):
+        raise EngineError("ONNX Runtime has no DirectML and no CoreML here; name the device cpu", parameter="device")
+    return here[0]
+
+
 def _choose_freely(weights: Weights, device: str) -> tuple[EngineName, str, str]:
+    if device in ONNXRUNTIME_DEVICES:
+        return "onnxruntime", device, f"device {device} was asked for"
     if weights.is_graph:
         return "openvino", "cpu" if device == "auto" else device, f"{weights.name} is an ONNX graph"
+    if device.startswith(OPENVINO_DEVICES):
+        return "openvino", device, f"device {device} was asked for"
     if device not in ("auto", "cpu"):
         return "torch", device, f"device {device} was asked for"
     if device == "auto" and (gpu := torch_accelerator()):
@@ -89,9 +115,9 @@ def open_engine(
 
     Args:
         weights: What is to be run.
-        engine: `auto`, `openvino` or `torch`.
-        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, …
-        precision: `float32`; or `half`, which is float16 on CUDA and bfloat16 on CPUs that compute in it.
+        engine: As for `choose`.
+        device: The same.
+        precision: `float32`; or `half`, which is bfloat16 on CPUs that compute in it, and float16 elsewhere.
         compile: Compile the network first; on CUDA alone.
 
     Raises:
@@ -104,7 +130,7 @@ def open_engine(
     on_cuda = name == "torch" and place.startswith("cuda")
     if compile and not on_cuda:
         raise EngineError(f"compilation is for the device cuda alone; {name} on {place} does without")
-    if precision == "half" and not on_cuda and (name != "openvino" or weights.is_graph):
+    if precision == "half" and not on_cuda and (name == "torch" or weights.is_graph):
         what = "an ONNX graph" if weights.is_graph else f"{name} on {place}"
         raise EngineError(
             f"precision half: {what} computes in float32 alone; choose the device cuda or the engine openvino",
@@ -116,14 +142,43 @@ def open_engine(
         from bgai.engines.torch_engine import TorchEngine
 
         return TorchEngine(*blended_weights(weights), place, precision, compile)
+    if name == "onnxruntime":
+        return _open_onnxruntime(weights, place, precision)
     cache = cache_folder() / "openvino"
     if weights.is_graph:
         from bgai.engines.onnx_engine import OnnxEngine
 
         return OnnxEngine(weights.file, cache)
+    if place != "cpu":
+        from bgai.engines.openvino_device import OpenVinoDeviceEngine
+
+        return OpenVinoDeviceEngine(*blended_weights(weights), cache, place, precision)
     from bgai.engines.openvino_engine import OpenVinoEngine
 
     return OpenVinoEngine(*blended_weights(weights), cache, precision)
+
+
+def _open_onnxruntime(weights: Weights, device: str, precision: Precision) -> Engine:
+    """Run a graph, or one that is exported from the weights once and kept in the cache."""
+    if weights.is_graph:
+        return OnnxRuntimeEngine(weights.file, device)
+    content = b"".join(file.read_bytes() for file in (weights.file, weights.other) if file)
+    name = hashlib.sha256(f"{__version__} {weights.key} {weights.clean} {weights.halo} ".encode() + content).hexdigest()
+    folder = make_folder(cache_folder() / "onnx")
+    if folder is None:
+        raise EngineError(
+            f"{cache_folder()}: no folder for graphs can be made; name a graph from bgai export as weights"
+        )
+    graph = folder / f"{name[:32]}_{precision}.onnx"
+    if not graph.exists():
+        try:
+            from bgai.engines.onnx_export import export_onnx
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                "export", f"{weights.name} on {device}, without a graph from bgai export"
+            ) from error
+        export_onnx(weights, graph, overwrite=True, precision=precision)
+    return OnnxRuntimeEngine(graph, device)
 
 
 def check_engine(engine: str) -> EngineName:
