@@ -250,7 +250,6 @@ def upscale(
     Exit code: 0 if every picture was enlarged, 1 if any failed, 130 if stopped.
     """
     from bgai.cluster.lists import expand_lists
-    from bgai.cluster.pool import Opening, Pool
     from bgai.remote_files import RemotePath, parse_path
     from bgai.upscaling.batch import OutputSettings, plan_jobs
     from bgai.upscaling.fitting import WeightsName, open_upscalers, used_weights
@@ -280,6 +279,7 @@ def upscale(
     remote = isinstance(out_path, RemotePath) or any(isinstance(source, RemotePath) for source in sources)
     if cluster is not None or remote:
         from bgai.cli.spread import spread
+        from bgai.cluster.pool import Opening, Pool
 
         opening = Opening(scale, weights, clean, engine, device, precision, tile, halo, compile, sized=size is not None)
         pool = None if cluster is None else Pool(cluster, worker_cpus, worker_gpus)
