@@ -33,7 +33,7 @@ MOST_BLOCKS = 20_000
 _RETRIES = 2  # of a block, after its process has ended
 _OBJECT_STORE_BYTES = 80 * 2**20  # of a cluster that is this machine alone; names of pictures are all that it holds
 _CONNECT_SECONDS = 10.0
-_WORKER_BYTES = COMMAND_MEMORY + COMMAND_MEMORY // 4  # with Ray's own
+_RAY_BYTES = 2**28  # of each process, for Ray
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class Opening:
     tile: int | None = None
     halo: int | None = None
     compile: bool = False
+    memory: int = COMMAND_MEMORY
+    """Also what tiles depend on: the same everywhere, so that the results are the same."""
     sized: bool = False
     """Whether each picture gets the scale that its size needs."""
 
@@ -82,7 +84,7 @@ class Opening:
                 precision=self.precision,
                 compile=self.compile,
                 clean=clean,
-                memory=COMMAND_MEMORY,
+                memory=self.memory,
             ),
             self.scale,
             self.weights,
@@ -189,7 +191,7 @@ def _run(
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=blocks, max_tasks_in_flight_per_actor=1),
             num_cpus=pool.cpus,
             num_gpus=pool.gpus,
-            memory=_WORKER_BYTES,
+            memory=opening.memory + _RAY_BYTES,
             max_restarts=-1,
             max_task_retries=_RETRIES,
         )
