@@ -112,6 +112,7 @@ def _outcomes(nodes: int, pictures: list[NamedPicture], settings: OutputSettings
         yield _here(pictures, settings)
         return
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+    import ray
     from ray.cluster_utils import Cluster
 
     common = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
@@ -121,6 +122,7 @@ def _outcomes(nodes: int, pictures: list[NamedPicture], settings: OutputSettings
             cluster.add_node(num_cpus=1, memory=_MEMORY, **common)
         yield enlarge_on_cluster(pictures, _OPENING, settings, Pool(cluster.address))
     finally:
+        ray.shutdown()
         cluster.shutdown()
 
 
