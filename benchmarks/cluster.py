@@ -25,8 +25,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from bgai.cluster import pool
 from bgai.cluster.picture import Outcome, enlarge_picture
-from bgai.cluster.pool import Opening, Pool, enlarge_on_cluster
+from bgai.cluster.pool import MOST_BLOCKS, Opening, Pool, enlarge_on_cluster
 from bgai.pictures.writing import save_rgb_png
 from bgai.upscaling.batch import NamedPicture, OutputSettings
 
@@ -40,10 +41,12 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=24)
     parser.add_argument("--side", type=int, default=192, help="of each picture, in pixels")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--overhead", type=int, default=2000, help="pictures that are not there, to measure Ray alone")
+    parser.add_argument("--overhead", type=int, default=400, help="blocks of pictures that are not there")
+    parser.add_argument("--blocks", type=int, default=MOST_BLOCKS, help=argparse.SUPPRESS)
     parser.add_argument("--case", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case is not None:
+        pool.MOST_BLOCKS = arguments.blocks
         print(json.dumps(_measure(arguments.case, arguments.pictures, arguments.side)))
         return
     results: dict[str, list[dict[str, float]]] = {name: [] for name in CASES}
@@ -54,15 +57,17 @@ def main() -> None:
     for name, rounds in results.items():
         print(f"| {name} | {_spread(rounds, 'speed', '.2f')} | {_spread(rounds, 'cpu', '.2f')} |", end="")
         print(f" {_spread(rounds, 'start', '.0f')} |")
-    empty = _in_process(2, arguments.overhead, 0)
     checked = _in_process(2, arguments.pictures, -arguments.side)
-    missing, driver = 1000 * empty["cpu"], 1000 * empty["driver"]
-    print(f"\nA picture that is not there: {missing:.1f} ms of CPU, of these {driver:.1f} of the driver;")
-    print(f"{empty['speed']:.0f} pictures a second. One that is finished: {1000 * checked['cpu']:.0f} ms of CPU.")
+    print(f"\nA picture that is finished: {1000 * checked['cpu']:.0f} ms of CPU\n")
+    print("| pictures in a block | ms of CPU a picture | of the driver alone | pictures a second |\n|---|---|---|---|")
+    for together in (1, 50):
+        empty = _in_process(2, arguments.overhead * together, 0, arguments.overhead)
+        print(f"| {together} | {1000 * empty['cpu']:.2f} | {1000 * empty['driver']:.2f} | {empty['speed']:.0f} |")
 
 
-def _in_process(nodes: int, pictures: int, side: int) -> dict[str, float]:
+def _in_process(nodes: int, pictures: int, side: int, blocks: int = MOST_BLOCKS) -> dict[str, float]:
     command = [sys.executable, __file__, "--case", str(nodes), "--pictures", str(pictures), "--side", str(side)]
+    command += ["--blocks", str(blocks)]
     result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     values: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
     return values
@@ -89,7 +94,8 @@ def _measure(nodes: int, count: int, side: int) -> dict[str, float]:
         with _outcomes(nodes, pictures, settings) as outcomes:
             next(outcomes)
             first, cpu, driver = time.perf_counter(), _cpu_seconds(), time.process_time()
-            done = sum(1 for _ in outcomes)
+            # Not to the generator's end, which ends the processes.
+            done = sum(1 for _ in zip(range(count - 1), outcomes, strict=False))
             seconds = time.perf_counter() - first
             cpu, driver = _cpu_seconds() - cpu, time.process_time() - driver
     return {"speed": done / seconds, "cpu": cpu / done, "driver": driver / done, "start": first - start}
@@ -106,6 +112,7 @@ def _outcomes(nodes: int, pictures: list[NamedPicture], settings: OutputSettings
         yield _here(pictures, settings)
         return
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+    import ray
     from ray.cluster_utils import Cluster
 
     common = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
@@ -115,6 +122,7 @@ def _outcomes(nodes: int, pictures: list[NamedPicture], settings: OutputSettings
             cluster.add_node(num_cpus=1, memory=_MEMORY, **common)
         yield enlarge_on_cluster(pictures, _OPENING, settings, Pool(cluster.address))
     finally:
+        ray.shutdown()
         cluster.shutdown()
 
 

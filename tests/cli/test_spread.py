@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,3 +101,19 @@ def test_what_is_refused(arguments: list[str], message: str, tmp_path: Path) -> 
     assert result.returncode == 1
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_interrupt_stops_in_the_middle_of_a_picture(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    Image.fromarray(texture(1500, 2000)).save(tmp_path / "large.png")  # minutes of work
+    (tmp_path / "scratch").mkdir()
+    command = [sys.executable, "-m", "bgai", "upscale", "large.png", "-o", "memory://out", "--tile", "128"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "scratch")}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.glob("scratch/bgai-*/target")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, messages = process.communicate()
+    assert (process.returncode, messages) == (130, "bgai: stopped; what was finished is kept\n")
+    assert list(tmp_path.glob("scratch/*")) == []

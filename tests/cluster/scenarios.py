@@ -14,15 +14,10 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
-
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-
-import ray
-from ray.cluster_utils import Cluster
 from storage_support import BUCKET, keys, s3_server
 
 from bgai.cluster.picture import Outcome, enlarge_picture
@@ -33,6 +28,9 @@ from bgai.types import PixelProgress
 from bgai.upscaling.batch import NamedPicture, OutputSettings, name_outputs
 from bgai.upscaling.pixels import Image
 from bgai.upscaling.upscaler import Upscaler
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 COUNT = 8
 MANY = 200
@@ -78,6 +76,10 @@ class Gate:
 @contextmanager
 def nodes(count: int) -> Iterator[Cluster]:
     """A cluster of nodes of one core each, and a head without."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+    from ray.cluster_utils import Cluster
+
     common = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **common})
     try:
@@ -196,15 +198,15 @@ def worker_killed(folder: Path) -> None:
 def slow_node(folder: Path) -> None:
     """A slow node keeps none of the pictures that another one could do."""
     work = Work(folder)
-    marker = folder / "slow"
+    marker = folder / "nodes"
+    marker.mkdir()
 
     def fault(width: int) -> None:
-        try:
-            (marker / ray.get_runtime_context().get_node_id()).touch()
-        except FileNotFoundError:
-            marker.mkdir(exist_ok=True)
-            (marker / ray.get_runtime_context().get_node_id()).touch()
-        if min(marker.iterdir()).name == ray.get_runtime_context().get_node_id():
+        import ray
+
+        here = ray.get_runtime_context().get_node_id()
+        (marker / here).touch()
+        if min(path.name for path in marker.iterdir()) == here:
             time.sleep(5)
 
     with nodes(2) as cluster:

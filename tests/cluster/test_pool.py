@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +12,10 @@ from pathlib import Path
 import pytest
 from namespace_support import UNSHARE, needs_ray, skip_without_namespaces
 
-from bgai.cluster.pool import Opening, Pool, enlarge_on_cluster
-from bgai.errors import EngineError, MissingExtraError, UsageError, WeightsError
-from bgai.upscaling.batch import OutputSettings
+from bgai._version import __version__
+from bgai.cluster.pool import Opening, Pool, _Worker, enlarge_on_cluster
+from bgai.errors import BgaiError, EngineError, MissingExtraError, UsageError, WeightsError
+from bgai.upscaling.batch import NamedPicture, OutputSettings
 
 SCENARIOS = [
     "undisturbed",
@@ -46,6 +49,24 @@ def test_faults(scenario: str, tmp_path: Path) -> None:
         timeout=1800,
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("version", "settings", "message"),
+    [
+        ("0.0.0", b"of another version", rf"a machine of the cluster has bgai {__version__}, this one 0.0.0"),
+        (__version__, b"damaged", r"a machine of the cluster cannot begin: UnpicklingError: "),
+        (__version__, pickle.dumps((Opening(weights="none.pth"), OutputSettings())), r"none.pth: no such file"),
+    ],
+)
+def test_workers_that_cannot_begin(version: str, settings: bytes, message: str) -> None:
+    """They tell it instead of the outcome, once for the whole command."""
+    worker = _Worker(version, settings, 1)
+    row = worker({"index": 3, "picture": pickle.dumps(NamedPicture(Path("a.png"), Path("b.png")))})
+    error = pickle.loads(row["outcome"])
+    assert row["index"] == 3
+    assert isinstance(error, BgaiError)
+    assert re.match(message, str(error)), error
 
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:

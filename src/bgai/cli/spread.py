@@ -108,7 +108,7 @@ def _outcomes(
     upscaler = opening.open()
     for picture in pictures:
         with interrupts.deferred():
-            yield enlarge_picture(picture, upscaler, settings)
+            yield enlarge_picture(picture, upscaler, settings, lambda *_: interrupts.check())
 
 
 class _OfOneThread:

@@ -275,7 +275,6 @@ def upscale(
     Exit code: 0 if every picture was enlarged, 1 if any failed, 130 if stopped.
     """
     from bgai.cluster.lists import expand_lists
-    from bgai.cluster.pool import Opening, Pool
     from bgai.remote_files import RemotePath, parse_path
     from bgai.upscaling.batch import OutputSettings, plan_jobs
     from bgai.upscaling.fitting import WeightsName, open_upscalers, used_weights
@@ -305,6 +304,7 @@ def upscale(
     remote = isinstance(out_path, RemotePath) or any(isinstance(source, RemotePath) for source in sources)
     if cluster is not None or remote:
         from bgai.cli.spread import spread
+        from bgai.cluster.pool import Opening, Pool
 
         if watch:
             raise UsageError("--watch is for folders on this machine, without --cluster", parameter="watch")

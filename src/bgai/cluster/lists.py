@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from bgai.errors import ImageError
 from bgai.remote_files import AnyPath, RemotePath, parse_path
@@ -23,7 +24,11 @@ def expand_lists(inputs: Sequence[AnyPath]) -> list[AnyPath]:
         ImageError: A list cannot be read, or is empty.
         UsageError: A line is an address of a kind that is not known.
     """
-    return [path for given in inputs for path in (_read(given) if given.suffix.lower() == SUFFIX else (given,))]
+    return [path for given in inputs for path in (_read(given) if _is_list(given) else (given,))]
+
+
+def _is_list(path: AnyPath) -> bool:
+    return path.suffix.lower() == SUFFIX and not (isinstance(path, Path) and path.is_dir())
 
 
 def _read(path: AnyPath) -> Iterator[AnyPath]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from bgai.errors import BgaiError, ImageError, InWorkError, OutputError
 from bgai.remote_files import RemotePath, download, exists, upload
-from bgai.types import Size
+from bgai.types import PixelProgress, Size
 from bgai.upscaling.batch import NamedPicture, OutputSettings, plan_job, run_job
 from bgai.upscaling.fitting import AnyUpscaler, used_weights
 
@@ -41,14 +41,22 @@ class Outcome:
     """As that of `bgai.errors.BgaiError`."""
 
 
-def enlarge_picture(picture: NamedPicture, upscaler: AnyUpscaler, settings: OutputSettings) -> Outcome:
+def enlarge_picture(
+    picture: NamedPicture, upscaler: AnyUpscaler, settings: OutputSettings, progress: PixelProgress | None = None
+) -> Outcome:
     """Enlarge one picture; whatever goes wrong is a failure of this picture.
 
     Files that lie elsewhere are copied to a temporary folder, and outputs from there as a whole.
+
+    Args:
+        picture: Of `bgai.upscaling.batch.name_outputs`.
+        upscaler: What enlarges it.
+        settings: Those that the picture was named with.
+        progress: Called with the network's output pixels done and those in all.
     """
     source, target = str(picture.source), str(picture.target)
     try:
-        return _enlarge(picture, upscaler, settings)
+        return _enlarge(picture, upscaler, settings, progress)
     except InWorkError:
         return Outcome(source, target, "in work")
     except BgaiError as error:
@@ -61,13 +69,15 @@ def enlarge_picture(picture: NamedPicture, upscaler: AnyUpscaler, settings: Outp
         return Outcome(source, target, "failed", error=message)
 
 
-def _enlarge(picture: NamedPicture, upscaler: AnyUpscaler, settings: OutputSettings) -> Outcome:
+def _enlarge(
+    picture: NamedPicture, upscaler: AnyUpscaler, settings: OutputSettings, progress: PixelProgress | None
+) -> Outcome:
     start = time.perf_counter()
     with _staged(picture) as (source, target):
         job = plan_job(source, target, upscaler.scale, settings, lambda scale: used_weights(upscaler, scale))
         if job is None:
             return Outcome(str(picture.source), str(picture.target), "finished")
-        enlarged = run_job(job, upscaler, settings)
+        enlarged = run_job(job, upscaler, settings, progress)
         if isinstance(picture.target, RemotePath):
             upload(target, picture.target, overwrite=settings.overwrite or bool(job.replaces))
     return Outcome(

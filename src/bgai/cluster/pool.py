@@ -33,7 +33,7 @@ MOST_BLOCKS = 20_000
 _RETRIES = 2  # of a block, after its process has ended
 _OBJECT_STORE_BYTES = 80 * 2**20  # of a cluster that is this machine alone; names of pictures are all that it holds
 _CONNECT_SECONDS = 10.0
-_WORKER_BYTES = COMMAND_MEMORY + COMMAND_MEMORY // 4  # with Ray's own
+_RAY_BYTES = 2**28  # of each process, for Ray
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class Opening:
     tile: int | None = None
     halo: int | None = None
     compile: bool = False
+    memory: int = COMMAND_MEMORY
+    """Also what tiles depend on: the same everywhere, so that the results are the same."""
     sized: bool = False
     """Whether each picture gets the scale that its size needs."""
 
@@ -82,7 +84,7 @@ class Opening:
                 precision=self.precision,
                 compile=self.compile,
                 clean=clean,
-                memory=COMMAND_MEMORY,
+                memory=self.memory,
             ),
             self.scale,
             self.weights,
@@ -113,17 +115,26 @@ class Pool:
 class _Worker:
     """Enlarges one picture after the other in a process of its own."""
 
-    def __init__(self, version: str, opening: Opening, settings: OutputSettings, threads: int) -> None:
-        self._settings = settings
+    def __init__(self, version: str, settings: bytes, threads: int) -> None:
+        """Open the upscaler; what goes wrong is told instead of outcomes, or else Ray would start the process again.
+
+        Args:
+            version: That of the driver's package.
+            settings: An `Opening` and `OutputSettings`, which only the same version can read.
+            threads: As many as CPU cores.
+        """
         self._failure: BgaiError | None = None
         os.environ["VIPS_CONCURRENCY"] = str(threads)
         try:
             if version != __version__:
                 raise EngineError(f"a machine of the cluster has bgai {__version__}, this one {version}")
+            opening, self._settings = pickle.loads(settings)
             _limit_threads(opening, threads)
             self._upscaler = opening.open()
-        except BgaiError as error:  # which Ray would take for a reason to start the process again
+        except BgaiError as error:
             self._failure = error
+        except Exception as error:
+            self._failure = EngineError(f"a machine of the cluster cannot begin: {type(error).__name__}: {error}")
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         picture: NamedPicture = pickle.loads(row["picture"])
@@ -164,9 +175,10 @@ def enlarge_on_cluster(
         for blocks in (MOST_BLOCKS, len(pictures)):
             if not missing:
                 return
-            for index, outcome in _run(missing, min(blocks, len(missing)), opening, settings, pool):
-                del missing[index]
-                yield outcome
+            with _failures_in_one_line():
+                for index, outcome in _run(missing, min(blocks, len(missing)), opening, settings, pool):
+                    del missing[index]
+                    yield outcome
         for picture in missing.values():
             reason = f"its process ended each time, {2 * (_RETRIES + 1)} times in all; is there too little memory?"
             message = f"{picture.source}: {reason}"
@@ -178,18 +190,19 @@ def _run(
 ) -> Iterator[tuple[int, Outcome]]:
     """What became of the pictures by their numbers, without those whose process ended too often."""
     import ray.data
+    from ray import cloudpickle
 
     rows = [{"index": index, "picture": pickle.dumps(picture)} for index, picture in pictures.items()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the last two arguments, which have no successor yet
         outcomes = ray.data.from_items(rows, override_num_blocks=blocks).map(
             _Worker,
-            fn_constructor_args=(__version__, opening, settings, pool.cpus),
+            fn_constructor_args=(__version__, cloudpickle.dumps((opening, settings)), pool.cpus),
             # A pool of fixed size waits for ever for processes of a machine that is gone.
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=blocks, max_tasks_in_flight_per_actor=1),
             num_cpus=pool.cpus,
             num_gpus=pool.gpus,
-            memory=_WORKER_BYTES,
+            memory=opening.memory + _RAY_BYTES,
             max_restarts=-1,
             max_task_retries=_RETRIES,
         )
@@ -200,6 +213,18 @@ def _run(
             if isinstance(outcome, BgaiError):
                 raise outcome
             yield row["index"], outcome
+
+
+@contextmanager
+def _failures_in_one_line() -> Iterator[None]:
+    """Turn Ray's errors, which hold tracebacks of other machines, into one of ours."""
+    import ray.exceptions
+
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise EngineError(f"the cluster cannot go on: {lines[-1] if lines else type(error).__name__}") from error
 
 
 @contextmanager
