@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bgai.errors import BgaiError, ImageError, OutputError, UsageError
-from bgai.pictures.reading import read_picture
+from bgai.pictures.reading import Picture, read_picture
 from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS
 from bgai.pictures.writing import Encoding, check_output, fit_alpha, write_picture
 from bgai.types import PixelProgress, Size
@@ -136,12 +139,9 @@ def _enlarge(
     height, width = picture.pixels.shape[:2]
     plan = plan_file(source, (height, width), upscaler.scale, wanted)
     check_output(target, *plan.target, encoding)
-    recipe = make_recipe(source, target, plan, used_weights(upscaler, plan.scale), encoding)
-    picked = ""
-    if isinstance(upscaler, UpscalersByScale):
-        upscaler = upscaler.at(plan.scale)
-    if isinstance(upscaler, FittingUpscalers):
-        upscaler, picked = upscaler.pick(source, picture)
+    with upscaler.sharing.turn:
+        used = used_weights(upscaler, plan.scale)
+    recipe = make_recipe(source, target, plan, used, encoding)
 
     def after_tile(done: int, total: int) -> None:
         picture.forget()
@@ -151,10 +151,34 @@ def _enlarge(
     with write_picture(
         target, picture, plan.target[1], encoding=encoding, overwrite=overwrite, fields=recipe.fields()
     ) as writer:
-        for strip in reduce_strips(upscaler.strips(picture.pixels, after_tile), plan.whole, plan.target):
-            writer.write(strip)
-            del strip  # before the next one takes its memory
+        with _turn(upscaler.sharing.turn) as leave:
+            chosen, picked = _choose(upscaler, source, picture, plan.scale)
+
+            def after_last() -> None:
+                if not upscaler.sharing.keeps_memory:
+                    chosen.release()
+                leave()
+
+            strips = chosen.strips(picture.pixels, after_tile, after_last)
+            for strip in reduce_strips(strips, plan.whole, plan.target):
+                writer.write(strip)
+                del strip  # before the next one takes its memory
         return EnlargedFile(target, picked, (*picture.notes, *writer.notes))
+
+
+@contextmanager
+def _turn(lock: threading.Lock) -> Iterator[Callable[[], None]]:
+    """Hold a lock to the end of the block, or until the function that is yielded is called."""
+    with ExitStack() as stack:
+        stack.enter_context(lock)
+        yield stack.close
+
+
+def _choose(upscaler: AnyUpscaler, source: Path, picture: Picture, scale: int) -> tuple[Upscaler, str]:
+    """What enlarges a picture by a scale, and why it was picked, in words."""
+    if isinstance(upscaler, UpscalersByScale):
+        upscaler = upscaler.at(scale)
+    return upscaler.pick(source, picture) if isinstance(upscaler, FittingUpscalers) else (upscaler, "")
 
 
 def make_recipe(source: Path, target: Path, plan: Enlargement, weights: str, encoding: Encoding) -> Recipe:
