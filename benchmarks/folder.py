@@ -3,10 +3,10 @@
 python benchmarks/folder.py mixed PICTURES [--count 200] [--jobs 1 3] [--rounds 3] [--largest 1600x1200]
 python benchmarks/folder.py small PICTURES [--count 500] [--sizes 50] [--rounds 3]
 
-Pictures are cut from those of a folder. `mixed`: their sizes go from 256 x 256 to the largest; the time of `run_jobs` is
-compared with that of the engine alone on the same tiles, which keeps its memory while the size stays the same. `small`:
-sizes below 200 x 200 are compared with one size of as many pixels. Rounds alternate. CPU seconds are those of all
-threads: where other programs take the processor, they tell more than seconds.
+Pictures are cut from those of a folder. `mixed`: their sizes go from 256 x 256 to the largest, and the time of
+`run_jobs` is compared with that of the engine alone on the same tiles, whose memory is kept while the size stays the
+same. `small`: sizes below 200 x 200 are compared with one size of as many pixels. Rounds alternate. CPU seconds are
+those of all threads: where other programs take the processor, they tell more than seconds.
 """
 
 from __future__ import annotations
