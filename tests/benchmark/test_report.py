@@ -33,6 +33,25 @@ def test_the_table() -> None:
     ]
 
 
+def test_a_report_to_share_names_nobody(tmp_path: Path) -> None:
+    """A failure's message may hold names of folders, and facts what else a process says."""
+    telling = Result(
+        "openvino", {"device": "cpu", "home": str(Path.home())}, 1.5, (1.0,), (2.0,), 2**30, f"{tmp_path}!"
+    )
+    with outputs(None, None, None, tmp_path / "share.json") as write:
+        write([Comparison("8 x 8 to 32 x 32", (FIRST, telling))], {"weights": str(tmp_path)})
+    text = (tmp_path / "share.json").read_text()
+    assert not [name for name in (str(tmp_path), str(Path.home())) if name in text]
+    report = json.loads(text)
+    assert set(report) == {
+        *("processor", "memory_gib", "threads", "system", "isa_limit", "versions", "commit", "results"),
+    }
+    first, second = report["results"]
+    assert first["seconds"] == [1.0, 2.0, 4.0]
+    assert (first["finished"], first["peak_mib"], first["size"]) == (True, 300, "8 x 8 to 32 x 32")
+    assert not second["finished"]
+
+
 def test_pairs_end_with_the_shorter_side() -> None:
     assert ratios(SLOWER, KILLED) == [3.0]
     assert ratios(SLOWER, MISSING) == []

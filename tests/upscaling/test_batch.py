@@ -6,7 +6,9 @@ import hashlib
 import os
 import re
 import sys
+import threading
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,12 @@ from PIL import Image
 from support import texture
 
 from bgai.atomic_files import claimed
-from bgai.errors import InWorkError, OutputError, UsageError
-from bgai.pictures.reading import read_xmp
+from bgai.errors import ImageError, InWorkError, OutputError, UsageError
+from bgai.pictures.reading import Picture, read_xmp
 from bgai.pictures.writing import PictureWriter
 from bgai.types import Pixels
-from bgai.upscaling import batch
-from bgai.upscaling.batch import OutputSettings, Plan, run_job
+from bgai.upscaling import batch, files
+from bgai.upscaling.batch import Job, OutputSettings, Plan, run_job, run_jobs
 from bgai.upscaling.files import EnlargedFile
 from bgai.upscaling.fitting import used_weights
 from bgai.upscaling.recipe import read_recipe, weights_digest
@@ -481,3 +483,86 @@ def test_another_size_is_another_output(folder: Path, tmp_path: Path) -> None:
     (folder / "big").mkdir()
     plan = plan_jobs([folder / "a.png"], 4, OutputSettings(out=folder / "big", size=TargetSize(width=10)))
     assert "a.png: 16 x 12 is more than the size asked for" in str(plan.failures[0])
+
+
+def folder_of_sizes(folder: Path) -> list[Path]:
+    folder.mkdir()
+    for index, size in enumerate([(20, 30), (20, 30), (33, 17), (20, 30), (40, 24), (33, 17)]):
+        Image.fromarray(texture(*size, seed=index)).save(folder / f"{index}.png")
+    (folder / "2a.png").write_bytes((folder / "2.png").read_bytes()[:200])
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_pictures_in_work_together_get_their_own_pixels_in_order(together: int, tmp_path: Path) -> None:
+    sources = folder_of_sizes(tmp_path / "in")
+    damaged = tmp_path / "in/2a.png"
+    settings = OutputSettings(tmp_path / "out")
+    jobs = plan_jobs([tmp_path / "in"], 2, settings).jobs
+    seen: set[Path] = set()
+    upscaler = Upscaler(2, engine="openvino")
+    outcomes = list(run_jobs(jobs, upscaler, settings, lambda job, _: seen.add(job.source), together=together))
+    assert [outcome.job.source for outcome in outcomes] == sources
+    assert seen == set(sources) - {damaged}
+    alone = Upscaler(2, engine="openvino")
+    for outcome in outcomes:
+        if outcome.job.source == damaged:
+            assert isinstance(outcome.result, ImageError)
+            continue
+        assert isinstance(outcome.result, EnlargedFile)
+        expected = alone.upscale(np.asarray(Image.open(outcome.job.source)))
+        np.testing.assert_array_equal(np.asarray(Image.open(outcome.job.target)), expected)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_large_picture_is_in_work_alone(large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two small pictures meet in their callbacks, or would wait for ever."""
+    folder_of_sizes(tmp_path / "in")
+    monkeypatch.setattr(batch, "_TOGETHER_PIXELS", 0 if large else 10**6)
+    settings = OutputSettings(tmp_path / "out")
+    jobs = plan_jobs([tmp_path / "in/0.png", tmp_path / "in/1.png"], 2, settings).jobs
+    begun = threading.Barrier(2, timeout=1 if large else 60)
+    waited: list[bool] = []
+    read = files.read_picture
+
+    def read_together(*arguments: object, **named: object) -> Picture:
+        with suppress(threading.BrokenBarrierError):
+            begun.wait()
+        waited.append(begun.broken)
+        return read(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(files, "read_picture", read_together)
+    assert len(list(run_jobs(jobs, Upscaler(2, engine="openvino"), settings, together=2))) == 2
+    assert waited == [large, large]
+
+
+@pytest.mark.parametrize(("together", "releases"), [(1, 4), (2, 1)])
+def test_memory_is_kept_for_the_next_picture(together: int, releases: int, tmp_path: Path) -> None:
+    """Alone, a picture finds the memory free and leaves it free."""
+    folder_of_sizes(tmp_path / "in")
+    settings = OutputSettings(tmp_path / "out")
+    jobs = plan_jobs([tmp_path / "in/0.png", tmp_path / "in/1.png"], 2, settings).jobs
+    upscaler = Upscaler(2, engine="openvino")
+    calls: list[str] = []
+    release = upscaler.engine.release
+    upscaler.engine.release = lambda: (calls.append("release"), release())[1]  # type: ignore[func-returns-value,method-assign]
+    assert len(list(run_jobs(jobs, upscaler, settings, together=together))) == 2
+    assert len(calls) == releases + (together == 1)
+    assert not upscaler.sharing.keeps_memory
+    assert not upscaler.sharing.turn.locked()
+
+
+def test_what_stops_a_picture_stops_the_batch(tmp_path: Path) -> None:
+    folder_of_sizes(tmp_path / "in")
+    settings = OutputSettings(tmp_path / "out")
+    jobs = plan_jobs([tmp_path / "in"], 2, settings).jobs
+    upscaler = Upscaler(2, engine="openvino")
+
+    def stop(job: Job, _: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run_jobs(jobs, upscaler, settings, stop, together=3))
+    assert not list((tmp_path / "out").glob("*.png"))
+    assert not upscaler.sharing.turn.locked()
+    assert upscaler.upscale(texture(8, 8)).shape == (16, 16, 3)

@@ -12,7 +12,14 @@ import pytest
 from bgai.engines.base import Engine
 from bgai.errors import UsageError
 from bgai.upscaling import memory_plan
-from bgai.upscaling.memory_plan import COMMAND_MEMORY, PROCESS_BASE, default_memory, plan_for_memory, read_memory
+from bgai.upscaling.memory_plan import (
+    COMMAND_MEMORY,
+    PROCESS_BASE,
+    default_memory,
+    default_together,
+    plan_for_memory,
+    read_memory,
+)
 from bgai.upscaling.upscaler import Upscaler
 
 
@@ -47,7 +54,7 @@ def test_tiles_follow_the_free_memory(memory: int | None, monkeypatch: pytest.Mo
         assert 700**2 < areas[-1] <= 1024 * 768
 
 
-@pytest.mark.parametrize(("machine", "process"), [(0.5, 1), (2, 1), (4, 1), (8, 2), (16, 4)])
+@pytest.mark.parametrize(("machine", "process"), [(0.5, 1), (2, 1), (6, 1), (8, 1.5), (16, 3.5)])
 def test_a_process_takes_a_quarter_of_the_machine(
     machine: float, process: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +67,7 @@ def test_a_process_takes_a_quarter_of_the_machine(
         set_free(bounded, 64, monkeypatch)
         assert upscaler.plan(image) == bounded.plan(image)
     assert default_memory() == process * 2**30
+    assert default_together() == (3 if process > 1 else 1)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -88,6 +90,33 @@ def record(comparisons: Sequence[Comparison], settings: Settings) -> dict[str, A
     return {**_made_by(), "settings": dict(settings), "comparisons": [asdict(comparison) for comparison in comparisons]}
 
 
+def shared(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Figures to send to others, for JSON: nothing that names a person, a folder or a machine but by its kind."""
+    return {
+        "processor": provenance.processor(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "threads": usable_cpus(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "isa_limit": os.environ.get("ONEDNN_MAX_CPU_ISA", ""),
+        "versions": provenance.versions("numpy", "openvino", "torch"),
+        "commit": provenance.commit(),
+        "results": [
+            {
+                "size": comparison.title,
+                "engine": result.name,
+                "tiles": result.facts.get("tiles", "1"),
+                "gpu": result.facts.get("gpu", ""),
+                "seconds": [round(seconds, 4) for seconds in result.seconds],
+                "cpu_seconds": [round(seconds, 4) for seconds in result.cpu_seconds],
+                "peak_mib": round(result.peak_bytes / 2**20),
+                "finished": not result.error,
+            }
+            for comparison in comparisons
+            for result in comparison.results
+        ],
+    }
+
+
 def _made_by() -> dict[str, Any]:
     return {
         "commit": provenance.commit(),
@@ -133,7 +162,9 @@ Write = Callable[[Sequence[Comparison], Settings], None]
 
 
 @contextmanager
-def outputs(json_file: Path | None, markdown_file: Path | None, plot_file: Path | None) -> Iterator[Write]:
+def outputs(
+    json_file: Path | None, markdown_file: Path | None, plot_file: Path | None, share_file: Path | None = None
+) -> Iterator[Write]:
     """Open files before anything is measured, and yield a function that writes them, each whole or not at all.
 
     Raises:
@@ -141,7 +172,7 @@ def outputs(json_file: Path | None, markdown_file: Path | None, plot_file: Path 
         UsageError: Two files are one, or the plot's is of no known format.
         OutputError: A file cannot be written.
     """
-    files = [file.resolve() for file in (json_file, markdown_file, plot_file) if file]
+    files = [file.resolve() for file in (json_file, markdown_file, plot_file, share_file) if file]
     if len(set(files)) < len(files):
         raise UsageError(f"{files[-1]}: asked for twice; expected a file for each output")
     if plot_file:
@@ -149,13 +180,15 @@ def outputs(json_file: Path | None, markdown_file: Path | None, plot_file: Path 
     with ExitStack() as stack:
         partials = [
             stack.enter_context(whole_or_nothing(file)) if file else None
-            for file in (json_file, markdown_file, plot_file)
+            for file in (json_file, markdown_file, plot_file, share_file)
         ]
 
         def write(comparisons: Sequence[Comparison], settings: Settings) -> None:
-            json_part, markdown_part, plot_part = partials
+            json_part, markdown_part, plot_part, share_part = partials
             if json_part:
                 json_part.write_text(json.dumps(record(comparisons, settings), indent=2) + "\n", encoding="utf-8")
+            if share_part:
+                share_part.write_text(json.dumps(shared(comparisons), indent=2) + "\n", encoding="utf-8")
             if markdown_part:
                 markdown_part.write_text(markdown(comparisons, settings), encoding="utf-8")
             if plot_file and plot_part:

@@ -58,6 +58,14 @@ def bench(
         Path | None,
         typer.Option("--plot", help="A plot: .png, .svg or .pdf. Needs the extra 'train'.", rich_help_panel=_FILES),
     ] = None,
+    share: Annotated[
+        Path | None,
+        typer.Option(
+            help="A report to send to others, as JSON: times, kind of processor, memory and versions; no names and no"
+            " folders.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
 ) -> None:
     """Measure the time and peak memory of each engine on this machine.
 
@@ -84,7 +92,7 @@ def bench(
         precisions=precisions,
     )
     planned = cases.plan(settings)
-    with report.outputs(json, markdown, plot) as write:
+    with report.outputs(json, markdown, plot, share) as write:
         with progress_bar(transient=True) as advance:
             comparisons = [
                 compare(title, commands, rounds=rounds, progress=advance) for title, commands in planned.items()

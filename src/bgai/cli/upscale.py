@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,6 +216,15 @@ def upscale(
             rich_help_panel=_SPEED,
         ),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many pictures are in work at the same time: one is enlarged while others are read and written.",
+            show_default="3; 1 with --memory, or where there is little memory",
+            rich_help_panel=_SPEED,
+        ),
+    ] = None,
     compile: Annotated[
         bool,
         typer.Option(
@@ -278,7 +286,7 @@ def upscale(
     from bgai.remote_files import RemotePath, parse_path
     from bgai.upscaling.batch import OutputSettings, plan_jobs
     from bgai.upscaling.fitting import WeightsName, open_upscalers, used_weights
-    from bgai.upscaling.memory_plan import read_memory
+    from bgai.upscaling.memory_plan import default_together, memory_for_tiles
     from bgai.upscaling.upscaler import Upscaler
 
     size = _target_size(factor, width, height, fit, long_edge, megapixels)
@@ -301,6 +309,8 @@ def upscale(
         lenient=lenient,
     )
 
+    together = jobs or (1 if memory else default_together())
+    bound = memory_for_tiles(memory, together)
     remote = isinstance(out_path, RemotePath) or any(isinstance(source, RemotePath) for source in sources)
     if cluster is not None or remote:
         from bgai.cli.spread import spread
@@ -327,7 +337,7 @@ def upscale(
                 halo=halo,
                 precision=precision,
                 compile=compile,
-                memory=None if memory is None else read_memory(memory),
+                memory=bound,
             )
 
     upscaler = open_upscalers(open_upscaler, scale, weights, clean, sized=size is not None)
@@ -341,7 +351,7 @@ def upscale(
     if watch and dry_run:
         raise UsageError("--watch and --dry-run: leave one of them out")
     if watch:
-        _watch(local, recursive, upscaler, settings, report)
+        _watch(local, recursive, upscaler, settings, report, together)
         return
     plan = plan_jobs(local, upscaler.scale, settings, recursive, weights=lambda scale: used_weights(upscaler, scale))
     for failure in plan.failures:
@@ -350,7 +360,7 @@ def upscale(
         for job in plan.jobs:
             report.planned(job)
     else:
-        _run_jobs(plan.jobs, upscaler, settings, report)
+        _run_jobs(plan.jobs, upscaler, settings, report, together)
     report.summarise(plan, dry_run, _left_out(local, recursive, settings.out))
     if report.failures:
         raise typer.Exit(1)
@@ -380,7 +390,12 @@ def _target_size(
 
 
 def _watch(
-    folders: Sequence[Path], recursive: bool, upscaler: AnyUpscaler, settings: OutputSettings, report: _Report
+    folders: Sequence[Path],
+    recursive: bool,
+    upscaler: AnyUpscaler,
+    settings: OutputSettings,
+    report: _Report,
+    together: int,
 ) -> None:
     """Enlarge what is in folders and what appears there, until a signal ends it."""
     from bgai.upscaling.batch import Plan, plan_jobs
@@ -406,34 +421,35 @@ def _watch(
             whole.finished += plan.finished
             for failure in plan.failures:
                 report.failed(failure)
-            _run_jobs(plan.jobs, upscaler, settings, report)
+            _run_jobs(plan.jobs, upscaler, settings, report, together)
     finally:
         report.summarise(whole, False, [])
 
 
-def _run_jobs(jobs: Sequence[Job], upscaler: AnyUpscaler, settings: OutputSettings, report: _Report) -> None:
+def _run_jobs(
+    jobs: Sequence[Job], upscaler: AnyUpscaler, settings: OutputSettings, report: _Report, together: int
+) -> None:
     """Do the jobs under one progress bar."""
-    from bgai.upscaling.batch import run_job
+    from bgai.upscaling.batch import run_jobs
 
-    before, total = 0, sum(job.pixels for job in jobs)
+    total = sum(job.pixels for job in jobs)
+    done = dict.fromkeys((job.target for job in jobs), 0)
     with interrupts.deferred(), progress_bar("MP", hidden=report.quiet) as advance:
-        for job in jobs:
 
-            def show(done: int, _: int, name: str = job.source.name, before: int = before) -> None:
-                advance(name, before + done, total)
+        def show(job: Job, pixels: int) -> None:
+            done[job.target] = pixels
+            advance(job.source.name, sum(done.values()), total)
 
-            show(0, 0)
-            start = time.perf_counter()
-            try:
-                done = run_job(job, upscaler, settings, show)
-            except InWorkError:
-                report.in_work(job)
-            except (BgaiError, MemoryError) as error:
-                report.failed(error, job)
+        if jobs:
+            show(jobs[0], 0)
+        for outcome in run_jobs(jobs, upscaler, settings, show, together=together):
+            if isinstance(outcome.result, InWorkError):
+                report.in_work(outcome.job)
+            elif isinstance(outcome.result, (BgaiError, MemoryError)):
+                report.failed(outcome.result, outcome.job)
             else:
-                report.done(job, done, time.perf_counter() - start)
-            before += job.pixels
-            show(job.pixels, 0)
+                report.done(outcome.job, outcome.result, outcome.seconds)
+            show(outcome.job, outcome.job.pixels)
 
 
 @dataclass

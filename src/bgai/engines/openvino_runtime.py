@@ -31,6 +31,7 @@ __all__ = [
     "core",
     "op",
     "read_graph",
+    "save_model",
 ]
 
 _REPORTER = "openvino_telemetry"
@@ -49,7 +50,7 @@ def _hidden(module: str) -> Iterator[None]:
 
 
 with _hidden(_REPORTER):
-    from openvino import CompiledModel, Core, InferRequest, Model, Node, Output, PartialShape, Tensor
+    from openvino import CompiledModel, Core, InferRequest, Model, Node, Output, PartialShape, Tensor, save_model
     from openvino import __version__ as VERSION
     from openvino import opset13 as op
     from openvino.frontend import FrontEndManager

@@ -1,4 +1,4 @@
-"""Files and folders in, enlarged files out: what to do is planned first, then done one picture after the other."""
+"""Files and folders in, enlarged files out: what to do is planned first, then done picture by picture."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import math
 import os
 import string
 import tempfile
+import time
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
@@ -31,6 +34,8 @@ NAME_FIELDS = {"stem": "photo", "scale": "4", "width": 1, "height": 1}
 """What names of outputs can hold, with an example of each: the original's name without its ending, how many times as
 wide and high the output is, and its size."""
 MADE_ELSEWHERE = "another process made the same output meanwhile"
+# Of an enlarged picture: what encoders hold of a larger one would not fit beside the memory of tiles.
+_TOGETHER_PIXELS = 32_000_000
 _OTHER_NAMES = {".jpe": ".jpg", ".jfif": ".jpg"}
 
 
@@ -243,6 +248,68 @@ def run_job(
         return enlarged
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job."""
+
+    job: Job
+    result: EnlargedFile | BgaiError | MemoryError
+    seconds: float
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    upscaler: AnyUpscaler,
+    settings: OutputSettings,
+    progress: Callable[[Job, int], None] | None = None,
+    *,
+    together: int = 1,
+) -> Iterator[Outcome]:
+    """Enlarge pictures, and yield what became of each in the order of the jobs.
+
+    The tiles of one picture are enlarged at a time, while others are read and written; a large picture has the memory
+    to itself. The engine keeps its memory from one picture to the next of the same size.
+
+    Args:
+        jobs: Of a plan.
+        upscaler: What enlarges them.
+        settings: Those of the plan.
+        progress: Called with a job and how many of its pixels are done, by several threads.
+        together: How many pictures are in work at the same time.
+    """
+
+    def run(job: Job) -> Outcome:
+        start = time.perf_counter()
+        try:
+            show = functools.partial(_call, progress, job) if progress else None
+            result: EnlargedFile | BgaiError | MemoryError = run_job(job, upscaler, settings, show)
+        except (BgaiError, MemoryError) as error:
+            result = error
+        return Outcome(job, result, time.perf_counter() - start)
+
+    running: deque[Future[Outcome]] = deque()
+    pool = ThreadPoolExecutor(together)
+    try:
+        for job in jobs:
+            alone = together == 1 or job.pixels > _TOGETHER_PIXELS
+            while running and (alone or not upscaler.sharing.keeps_memory or len(running) == together):
+                yield running.popleft().result()
+            if alone:
+                upscaler.release()
+            upscaler.sharing.keeps_memory = not alone
+            running.append(pool.submit(run, job))
+        while running:
+            yield running.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        upscaler.sharing.keeps_memory = False
+        upscaler.release()
+
+
+def _call(progress: Callable[[Job, int], None], job: Job, done: int, _: int) -> None:
+    progress(job, done)
+
+
 def _enlarge(job: Job, upscaler: AnyUpscaler, settings: OutputSettings, progress: PixelProgress | None) -> EnlargedFile:
     try:
         enlarged = upscale_file(
@@ -276,7 +343,8 @@ def _may_replace(job: Job, upscaler: AnyUpscaler, settings: OutputSettings) -> b
 
 
 def _recipe(job: Job, upscaler: AnyUpscaler, settings: OutputSettings) -> Recipe:
-    used = used_weights(upscaler, job.plan.scale)
+    with upscaler.sharing.turn:
+        used = used_weights(upscaler, job.plan.scale)
     return make_recipe(job.source, job.target, job.file, used, settings.encoding)
 
 

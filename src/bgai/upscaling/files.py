@@ -134,7 +134,9 @@ def _enlarge(
     plan = plan_file(source, target, upscaler.scale, wanted, encoding, max_pixels, lenient)
     work = FileEnlarger(source, target, plan, upscaler, encoding, max_pixels, lenient, progress)
     picture = work.read(0)
-    recipe = make_recipe(source, target, plan, used_weights(upscaler, plan.first.scale), encoding)
+    with upscaler.sharing.turn:
+        used = used_weights(upscaler, plan.first.scale)
+    recipe = make_recipe(source, target, plan, used, encoding)
     most = sum(math.prod(page.target) for page in plan.pages) * 4 * picture.pixels.itemsize
     with write_pages(
         target, encoding=encoding, overwrite=overwrite, fields=recipe.fields(), big=len(plan.pages) > 1 and most > 2**32

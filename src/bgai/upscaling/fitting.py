@@ -14,7 +14,7 @@ from bgai.pictures.reading import Picture
 from bgai.upscaling.recipe import weights_digest
 from bgai.upscaling.sizes import STEPS
 from bgai.upscaling.steps import SteppedUpscaler
-from bgai.upscaling.upscaler import Upscaler
+from bgai.upscaling.upscaler import Sharing, Upscaler
 from bgai.weights.sources import Weights, find_weights, shipped_scales
 
 WeightsName = str | Path | Weights | None
@@ -37,6 +37,7 @@ class FittingUpscalers:
         self._open = open
         self._ready = {"bgai": open("bgai")}
         self.scale = self._ready["bgai"].scale
+        self.sharing = Sharing()
         self._choosing = _steps(self.scale)[0] in shipped_scales("photo")
 
     @property
@@ -63,6 +64,11 @@ class FittingUpscalers:
         for upscaler in self._ready.values():
             upscaler.engine.rest()
 
+    def release(self) -> None:
+        """As for `Upscaler`."""
+        for upscaler in self._ready.values():
+            upscaler.release()
+
 
 class UpscalersByScale:
     """Has for each picture the upscaler of the scale that its size needs.
@@ -74,6 +80,7 @@ class UpscalersByScale:
     def __init__(self, open: Callable[[int], Upscaler | FittingUpscalers]) -> None:
         self.scale = None
         """That it has none of its own, unlike the others."""
+        self.sharing = Sharing()
         self._open = open
         self._ready: dict[int, Upscaler | FittingUpscalers] = {}
 
@@ -89,6 +96,11 @@ class UpscalersByScale:
         if scale not in self._ready:
             self._ready[scale] = self._open(scale)
         return self._ready[scale]
+
+    def release(self) -> None:
+        """As for `Upscaler`."""
+        for upscaler in self._ready.values():
+            upscaler.release()
 
 
 AnyUpscaler = Upscaler | FittingUpscalers | UpscalersByScale

@@ -18,6 +18,8 @@ COMMAND_MEMORY = 2**30
 """Bytes that a process of the web service stays below on a CPU, and one on a machine with little memory."""
 PROCESS_BASE = 280 * 2**20
 """Bytes that a process takes on a CPU for the interpreter, the libraries and compiled graphs."""
+MEMORY_OF_OTHERS = 2**28
+"""Bytes that a picture of up to 32 megapixels takes while it is read or written, beside another one's tiles."""
 
 _SHARE_OF_FREE = 0.5
 # Of all memory rather than of what is free: so the tiles, and with them the last digits, are those of the last run.
@@ -54,9 +56,36 @@ def read_memory(text: str) -> int:
     return int(float(number) * (1024 if binary else 1000) ** (" kmgt".index(unit) if unit else 0))
 
 
+def memory_for_tiles(text: str | None, together: int) -> int | None:
+    """What an `Upscaler` may take of the memory of a process in which some pictures are in work together.
+
+    Args:
+        text: Of the process, as `read_memory` reads it; None for what is there.
+        together: How many pictures.
+
+    Raises:
+        UsageError: It is no such text, or too little.
+    """
+    if text is None:
+        return None if together <= 3 else default_memory() - (together - 3) * MEMORY_OF_OTHERS
+    memory = read_memory(text) - (together - 1) * MEMORY_OF_OTHERS
+    if memory <= PROCESS_BASE:
+        least = (PROCESS_BASE + (together - 1) * MEMORY_OF_OTHERS) // 2**20
+        raise UsageError(f"memory {text}: expected more than {least}MiB for {together} pictures", parameter="memory")
+    return memory
+
+
 def default_memory() -> int:
-    """Bytes that a process stays below on a CPU where nothing else is said: a quarter of the machine's memory."""
-    return max(COMMAND_MEMORY, int(total_memory() * _SHARE_OF_ALL))
+    """Bytes that enlarging a picture takes where nothing else is said, but for one on a GPU.
+
+    A quarter of the machine's memory, or 1 GiB if that is more, less what other pictures take meanwhile.
+    """
+    return max(COMMAND_MEMORY, int(total_memory() * _SHARE_OF_ALL) - 2 * MEMORY_OF_OTHERS)
+
+
+def default_together() -> int:
+    """How many pictures may be in work at the same time where nothing is said of memory."""
+    return 3 if default_memory() > COMMAND_MEMORY else 1
 
 
 def plan_for_memory(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,13 +146,15 @@ class FileEnlarger:
             self._write_page(picture, page, output)
 
     def _write_page(self, picture: Picture, page: Enlargement, output: PagesWriter) -> None:
-        upscaler = self._pick(picture, page)
         frames = self._frames(picture)
         first = next(frames)
+        upscaler: Upscaler | None = None
         with output.page(first, page.target[1]) as writer:
             self._notes |= dict.fromkeys(writer.notes)
             for frame in itertools.chain((first,), frames):
-                self._write_frame(frame, page, upscaler, writer)
+                with _turn(self._upscaler.sharing.turn) as leave:
+                    upscaler = upscaler or self._pick(picture, page)
+                    self._write_frame(frame, page, upscaler, writer, leave)
 
     def _pick(self, picture: Picture, page: Enlargement) -> Upscaler:
         upscaler = self._upscaler
@@ -176,13 +180,23 @@ class FileEnlarger:
                 self._note_damage(error, "frames", number, self._plan.frames)
                 return
 
-    def _write_frame(self, frame: Picture, page: Enlargement, upscaler: Upscaler, writer: PictureWriter) -> None:
+    def _write_frame(
+        self, frame: Picture, page: Enlargement, upscaler: Upscaler, writer: PictureWriter, leave: Callable[[], None]
+    ) -> None:
+        """Enlarge one picture; `leave` is called when the engine has done its part."""
+
         def after_tile(done: int, _: int) -> None:
             frame.forget()
             if self._progress:
                 self._progress(self._before + done, self._plan.pixels)
 
-        for strip in reduce_strips(upscaler.strips(frame.pixels, after_tile), page.whole, page.target):
+        def after_last() -> None:
+            if not self._upscaler.sharing.keeps_memory:
+                upscaler.release()
+            leave()
+
+        strips = upscaler.strips(frame.pixels, after_tile, after_last)
+        for strip in reduce_strips(strips, page.whole, page.target):
             writer.write(strip)
             del strip  # before the next one takes its memory
         writer.end_frame()
@@ -191,3 +205,11 @@ class FileEnlarger:
     def _note_damage(self, error: ImageError, what: str, done: int, count: int) -> None:
         words = str(error).removeprefix(f"{self._source}: ")
         self._notes[f"{words}; {what} {done + 1} to {count} were left out"] = None
+
+
+@contextmanager
+def _turn(lock: threading.Lock) -> Iterator[Callable[[], None]]:
+    """Hold a lock to the end of the block, or until the function that is yielded is called."""
+    with ExitStack() as stack:
+        stack.enter_context(lock)
+        yield stack.close

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import threading
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +16,21 @@ from bgai.errors import EngineError, UsageError
 from bgai.network.config import GRID
 from bgai.types import EngineName, PixelProgress, Plane, Precision, Size, Tiles
 from bgai.upscaling.memory_plan import check_memory, plan_for_memory
-from bgai.upscaling.pixels import Image, check_image, enlarge_pixels
+from bgai.upscaling.pixels import Image, check_image, enlarge_pixels, has_alpha
 from bgai.upscaling.reduction import reduce_strips
 from bgai.upscaling.sizes import TargetSize
 from bgai.upscaling.tiling import Span, check_sizes, plan_spans
 from bgai.weights.sources import Weights, find_weights
+
+
+@dataclass
+class Sharing:
+    """How pictures that are enlarged at the same time share what enlarges them."""
+
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    """Held by the one picture whose tiles are enlarged, so that another size does not take their memory."""
+    keeps_memory: bool = False
+    """Whether an engine keeps its working memory after a picture, for the next one of this size."""
 
 
 class Upscaler:
@@ -80,6 +93,7 @@ class Upscaler:
         self.scale = self.engine.scale
         if scale is not None and scale != self.scale:
             raise UsageError(f"{self.weights.name} enlarges ×{self.scale}; leave the scale out or choose other weights")
+        self.sharing = Sharing()
         self._tile = tile
         self._memory = memory
 
@@ -110,29 +124,51 @@ class Upscaler:
             top += len(strip)
         return enlarged
 
-    def strips(self, image: Image, progress: PixelProgress | None = None) -> Generator[Image, None, None]:
-        """Yield the rows of `upscale(image)` from the top, a few hundred at a time, for files of any size."""
+    def strips(
+        self, image: Image, progress: PixelProgress | None = None, after_last: Callable[[], None] | None = None
+    ) -> Generator[Image, None, None]:
+        """Yield the rows of `upscale(image)` from the top, a few hundred at a time, for files of any size.
+
+        Args:
+            image: As for `upscale`.
+            progress: As for `upscale`.
+            after_last: Called when the engine has enlarged the last tile, or fails; None frees its working memory.
+        """
         check_image(image)
         width = image.shape[1]
         rows, columns = self.prepare(image)
         count = len(rows) * len(columns)
         done, total = 0, image.shape[0] * width * self.scale**2
-        try:
+        is_last, engine_is_done = False, ExitStack()
+
+        def enlarge(rgb: Tiles) -> Plane:
+            enlarged = self._enlarge(rgb, count)
+            if is_last and not has_alpha(image):  # which may be enlarged separately
+                engine_is_done.close()
+            return enlarged
+
+        with engine_is_done:
+            engine_is_done.callback(after_last or self.engine.release)  # before the caller encodes
             for down in rows:
                 kept = (down.keep_stop - down.keep_start) * self.scale
                 strip = np.empty((kept, width * self.scale, *image.shape[2:]), image.dtype)
                 for across in columns:
                     tile = image[down.start : down.stop, across.start : across.stop]
-                    part = enlarge_pixels(tile, lambda rgb: self._enlarge(rgb, count), self.scale)
+                    is_last = down is rows[-1] and across is columns[-1]
+                    part = enlarge_pixels(tile, enlarge, self.scale)
                     place = slice(across.keep_start * self.scale, across.keep_stop * self.scale)
                     strip[:, place] = part[self._keep(down), self._keep(across)]
                     done += kept * (across.keep_stop - across.keep_start) * self.scale
+                    if is_last:
+                        engine_is_done.close()
                     if progress:
                         progress(done, total)
                 yield strip
                 del strip  # before the next one takes its memory
-        finally:
-            self.engine.release()  # before the caller encodes
+
+    def release(self) -> None:
+        """Free the engine's working memory, where it was kept."""
+        self.engine.release()
 
     def prepare(self, image: Image) -> tuple[list[Span], list[Span]]:
         """Plan the tiles of an image, and have the engine get ready for them."""

@@ -67,8 +67,10 @@ class WatchedUpscaler(Upscaler):
 
     watch: Callable[[NDArray[Any]], None] | None = None
 
-    def strips(self, image: Image, progress: PixelProgress | None = None) -> Generator[Image, None, None]:
-        for strip in super().strips(image, progress):
+    def strips(
+        self, image: Image, progress: PixelProgress | None = None, after_last: Callable[[], None] | None = None
+    ) -> Generator[Image, None, None]:
+        for strip in super().strips(image, progress, after_last):
             if self.watch:
                 self.watch(strip)
             yield strip
