@@ -46,8 +46,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(ROOT / "options", folder / "options")
     shutil.copy(ROOT / "train.py", folder)
+    (folder / "examples").mkdir()
+    Image.fromarray(texture(40, 50)).save(folder / "examples/cat.jpg")
     for name, size, count in (
         ("datasets/mine", (200, 210), 3),
+        ("datasets/photographs", (200, 210), 3),
         ("datasets/Set5/HR_mod4", (64, 64), 1),
         ("testsets/Set14/HR_mod4", (64, 64), 1),
     ):
@@ -60,26 +63,48 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
-def test_recipes_run_as_they_stand(clone: Path) -> None:
+def run(clone: Path, line: str) -> str:
+    """Run a command as a page has it, but for its length, and return what it wrote to standard error."""
     binaries = clone / "bin"
-    binaries.mkdir()
+    binaries.mkdir(exist_ok=True)
     for name, module in (("bgai", "bgai"), ("torchrun", "torch.distributed.run")):
         (binaries / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
         (binaries / name).chmod(0o755)
     environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    for title, lines in commands("recipes.md").items():
+    command = ["bash", "-c", shortened(line)]
+    result = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{line}\n{result.stdout[-1000:]}{result.stderr[-2000:]}"
+    return result.stderr
+
+
+@pytest.mark.slow
+def test_recipes_run_as_they_stand(clone: Path) -> None:
+    for lines in commands("recipes.md").values():
         for line in lines:
-            if line.startswith(("pip ", "hf ")):  # these go to the network
-                continue
-            result = subprocess.run(
-                ["bash", "-c", shortened(line)], cwd=clone, env=environment, capture_output=True, text=True, check=False
-            )
-            assert result.returncode == 0, f"{title}: {line}\n{result.stdout[-1000:]}{result.stderr[-2000:]}"
-            assert "FutureWarning" not in result.stderr
+            if not line.startswith(("pip ", "hf ")):  # these go to the network
+                assert "FutureWarning" not in run(clone, line)
     assert (clone / "comparison.html").is_file()
     assert (clone / "results/l1_0/report.html").is_file()
     assert (clone / "mine_x4.pth").is_file()
+
+
+@pytest.mark.slow
+def test_the_first_training_runs_as_it_stands(clone: Path) -> None:
+    """Without the lines that go to the network, show something for ever, or need what was downloaded."""
+    lines = [line for lines in commands("first-training.md").values() for line in lines if line.startswith("bgai ")]
+    assert len(lines) == 7
+    for line in lines:
+        run(clone, line)
+    pictures = clone / "experiments/first_X4/visualization/Set5"
+    assert [path.name for path in pictures.iterdir()] == ["0_latest.png"]
+    for name in (
+        "experiments/runs.html",
+        "results/first_X4/report.html",
+        "cat_x4.png",
+        "first_x4.pth",
+        "first_x4.onnx",
+    ):
+        assert (clone / name).is_file(), name
 
 
 def test_the_pages_have_the_recipes() -> None:

@@ -77,30 +77,30 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 # In a process of its own: wandb starts a service and keeps threads.
 RUN = """
-import json, sys
+import sys
 from pathlib import Path
 from support import texture
-from test_boards import options
+from bgai.options.training import TrainOptions
 from bgai.training.boards import open_boards
 
-folder, iteration, resume_id = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
-(board,), _ = open_boards(options(wandb={"project": "hat", "resume_id": resume_id}), folder, iteration)
+folder, iteration = Path(sys.argv[1]), int(sys.argv[2])
+(board,), _ = open_boards(TrainOptions.model_validate_json(sys.argv[3]), folder, iteration)
 board.numbers(iteration + 1, {"loss": 0.5, "validation/Set5/psnr": 30.0})
 board.picture(iteration + 1, "Set5/bird", texture(20, 30))
 board.close()
 """
 
 
-def run(folder: Path, iteration: int = 0, resume_id: str = "null") -> str:
-    tests = Path(__file__).parents[1]
-    paths = (*(str(path) for path in (tests, tests / "training")), *filter(None, [os.environ.get("PYTHONPATH")]))
+def run(folder: Path, iteration: int = 0, resume_id: str | None = None) -> str:
+    settings = options(wandb={"project": "hat", "resume_id": resume_id}).as_json()
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     result = subprocess.run(
-        [sys.executable, "-c", RUN, str(folder), str(iteration), resume_id],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        [sys.executable, "-c", RUN, str(folder), str(iteration), settings],
+        env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout == ""
@@ -122,7 +122,7 @@ def test_a_training_that_goes_on_continues_its_run(offline: Path) -> None:
     identity = run(offline)
     assert run(offline, iteration=100) == identity
     assert run(offline) != identity  # a new training of the same name
-    assert run(offline, resume_id='"chosen"') == "chosen"
+    assert run(offline, resume_id="chosen") == "chosen"
 
 
 def test_without_a_login_wandb_is_one_line(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,8 @@ class WandbRun:
                 resume="allow",
                 dir=str(folder.resolve()),
                 config=json.loads(options.without_places()),
-                settings=wandb.Settings(console="off", silent=True),
+                # Its facts on the machine have the command line, in which folders are named.
+                settings=wandb.Settings(console="off", silent=True, disable_git=True, x_disable_meta=True),
             )
         except wandb.errors.Error as error:
             raise BgaiError(f"wandb: {error} Or set WANDB_MODE=offline, or leave out logger.wandb.project") from error
