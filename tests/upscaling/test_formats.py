@@ -200,3 +200,29 @@ def test_options_of_files_reach_them(tmp_path: Path) -> None:
     assert "cannot be decoded" in done.notes[0]
     encoded = io.BytesIO(upscale_file(tmp_path / "a.png", tmp_path / "d.avif", upscaler=upscaler).target.read_bytes())
     assert Image.open(encoded).size == (64, 48)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_colours_under_clear_pixels(suffix: str, tmp_path: Path) -> None:
+    """Black as a rule, kept on request; what is to be seen is the same."""
+    upscaler = Upscaler(2, "bgai", engine="openvino")
+    Image.fromarray(with_alpha(0)).save(tmp_path / "a.png")
+    found = {}
+    for keep in (False, True):
+        target = tmp_path / f"{keep}{suffix}"
+        upscale_file(tmp_path / "a.png", target, upscaler=upscaler, lossless=suffix == ".webp", keep_clear_colours=keep)
+        found[keep] = read_picture(target).pixels
+        recipe = read_recipe(target)
+        assert recipe is not None
+        assert recipe.quality.endswith("clear colours") == keep
+    assert not found[False][26:, 34:].any()
+    np.testing.assert_allclose(found[True][28:44, 36:60, :3].mean(axis=(0, 1)), COLOURS[3], atol=4)
+    np.testing.assert_array_equal(found[True][..., 3], found[False][..., 3])
+    np.testing.assert_array_equal(found[True][:20, :28], found[False][:20, :28])
+
+
+def test_clear_colours_of_an_array() -> None:
+    image = with_alpha(0)
+    upscaler = Upscaler(2, "bgai", engine="openvino")
+    enlarged = upscaler.upscale(image, keep_clear_colours=True)
+    np.testing.assert_array_equal(enlarged[..., :3], upscaler.upscale(image[..., :3]))

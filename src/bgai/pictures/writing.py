@@ -84,6 +84,8 @@ class Encoding:
     """What transparent pictures are laid on, for any format: `white`, `black` or `#rrggbb`."""
     metadata: bool = True
     """Whether the picture had its EXIF, XMP, IPTC and texts (`Picture.with_colours_alone` takes them out)."""
+    keep_clear_colours: bool = False
+    """Whether WebP keeps colours under fully transparent pixels; other formats always do."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
@@ -100,7 +102,8 @@ class Encoding:
         """What of it matters to the format at `target`, for the recipe of an output."""
         parts = [("lossless" if self.lossless else str(self.quality)) if _has_quality(target) else ""]
         parts += ["on #{:02x}{:02x}{:02x}".format(*self.background_rgb)] if self.background_rgb else []
-        return " ".join(filter(None, [*parts, "" if self.metadata else "without metadata"]))
+        parts += ["" if self.metadata else "without metadata", "clear colours" if self.keep_clear_colours else ""]
+        return " ".join(filter(None, parts))
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:
@@ -564,7 +567,14 @@ def _save(
         case ".jpg" | ".jpeg":
             image.jpegsave_target(target, Q=quality, subsample_mode="off", keep=keep)
         case ".webp":
-            image.webpsave_target(target, Q=quality, smart_subsample=True, lossless=encoding.lossless, keep=keep)
+            image.webpsave_target(
+                target,
+                Q=quality,
+                smart_subsample=True,
+                lossless=encoding.lossless,
+                exact=encoding.keep_clear_colours,
+                keep=keep,
+            )
         case ".gif":
             # The frames keep their number; a palette is made for those that need another one.
             image.gifsave_target(target, keep_duplicate_frames=True, keep=keep)

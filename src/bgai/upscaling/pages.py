@@ -182,7 +182,8 @@ class FileEnlarger:
             if self._progress:
                 self._progress(self._before + done, self._plan.pixels)
 
-        for strip in reduce_strips(upscaler.strips(frame.pixels, after_tile), page.whole, page.target):
+        strips = upscaler.strips(frame.pixels, after_tile, keep_clear_colours=self._encoding.keep_clear_colours)
+        for strip in reduce_strips(strips, page.whole, page.target):
             writer.write(strip)
             del strip  # before the next one takes its memory
         writer.end_frame()

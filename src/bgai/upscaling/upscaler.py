@@ -83,7 +83,14 @@ class Upscaler:
         self._tile = tile
         self._memory = memory
 
-    def upscale(self, image: Image, progress: PixelProgress | None = None, *, size: TargetSize | None = None) -> Image:
+    def upscale(
+        self,
+        image: Image,
+        progress: PixelProgress | None = None,
+        *,
+        size: TargetSize | None = None,
+        keep_clear_colours: bool = False,
+    ) -> Image:
         """Enlarge an image.
 
         Args:
@@ -91,6 +98,8 @@ class Upscaler:
                 premultiplied; uint8, uint16, or float32 in [0, 1].
             progress: Called after each tile with the network's output pixels done and those in all.
             size: Of the result, up to sH x sW, to which the network's output is reduced; None for all of it.
+            keep_clear_colours: Whether colours are enlarged as if nothing were transparent, as textures of games need;
+                otherwise those of transparent pixels, which nobody sees, do not count and become black.
 
         Returns:
             sH x sW, or as `size` says, with the same channels and dtype.
@@ -102,7 +111,7 @@ class Upscaler:
         height, width = image.shape[:2]
         whole = height * self.scale, width * self.scale
         target: Size = size.within((height, width), self.scale) if size else whole
-        strips = self.strips(image, progress)
+        strips = self.strips(image, progress, keep_clear_colours=keep_clear_colours)
         enlarged = np.empty((*target, *image.shape[2:]), image.dtype)
         top = 0
         for strip in reduce_strips(strips, whole, target):
@@ -110,7 +119,9 @@ class Upscaler:
             top += len(strip)
         return enlarged
 
-    def strips(self, image: Image, progress: PixelProgress | None = None) -> Generator[Image, None, None]:
+    def strips(
+        self, image: Image, progress: PixelProgress | None = None, *, keep_clear_colours: bool = False
+    ) -> Generator[Image, None, None]:
         """Yield the rows of `upscale(image)` from the top, a few hundred at a time, for files of any size."""
         check_image(image)
         width = image.shape[1]
@@ -123,7 +134,7 @@ class Upscaler:
                 strip = np.empty((kept, width * self.scale, *image.shape[2:]), image.dtype)
                 for across in columns:
                     tile = image[down.start : down.stop, across.start : across.stop]
-                    part = enlarge_pixels(tile, lambda rgb: self._enlarge(rgb, count), self.scale)
+                    part = enlarge_pixels(tile, lambda rgb: self._enlarge(rgb, count), self.scale, keep_clear_colours)
                     place = slice(across.keep_start * self.scale, across.keep_stop * self.scale)
                     strip[:, place] = part[self._keep(down), self._keep(across)]
                     done += kept * (across.keep_stop - across.keep_start) * self.scale
