@@ -87,12 +87,53 @@ def test_a_bmp_that_is_cut_short(length: int, tmp_path: Path) -> None:
         read_picture(tmp_path / "a.bmp")
 
 
-def test_run_lengths_are_refused_by_name(tmp_path: Path) -> None:
-    write_bmp(tmp_path / "a.bmp", bytes(99), (5, 6), 8, palette=bytes(1024))
-    data = bytearray((tmp_path / "a.bmp").read_bytes())
-    data[30] = 1
-    (tmp_path / "a.bmp").write_bytes(data)
-    with pytest.raises(ImageError, match="a compressed BMP"):
+# Of 6 x 4 pixels, from the bottom: runs, single pixels in an even and an odd number, and a move across two rows.
+RUNS = {
+    8: (
+        bytes((4, 7, 2, 9, 0, 0, 0, 3, 1, 2, 3, 0, 0, 3, 4, 5, 6, 0, 0, 0, 0, 2, 2, 1, 4, 8, 0, 1)),
+        [[0, 0, 8, 8, 8, 8], [0, 0, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6], [7, 7, 7, 7, 9, 9]],
+    ),
+    4: (
+        bytes((5, 0x78, 1, 0x90, 0, 0, 0, 3, 0x12, 0x30, 3, 0x45, 0, 0, 0, 2, 2, 1, 4, 0x89, 0, 1)),
+        [[0, 0, 8, 9, 8, 9], [0, 0, 0, 0, 0, 0], [1, 2, 3, 4, 5, 4], [7, 8, 7, 8, 7, 9]],
+    ),
+}
+
+
+def write_runs(path: Path, bits: int, data: bytes, compression: int = 0) -> None:
+    write_bmp(
+        path,
+        data,
+        (6, 4),
+        bits,
+        palette=b"".join(bytes((9 * i, 5 * i, 3 * i, 0)) for i in range(16)) + bytes(4 * (2**bits - 16)),
+    )
+    content = bytearray(path.read_bytes())
+    content[30] = compression or {8: 1, 4: 2}[bits]
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_run_lengths(bits: int, tmp_path: Path) -> None:
+    data, indices = RUNS[bits]
+    write_runs(tmp_path / "a.bmp", bits, data)
+    expected = np.array(indices)[..., None] * np.array((3, 5, 9))
+    np.testing.assert_array_equal(np.array(Image.open(tmp_path / "a.bmp").convert("RGB")), expected)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.bmp").pixels, expected)
+
+
+def test_run_lengths_that_leave_the_picture_or_end_early(tmp_path: Path) -> None:
+    write_runs(tmp_path / "a.bmp", 8, bytes((200, 1, 0, 0, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0, 2, 0, 9)))
+    assert read_picture(tmp_path / "a.bmp").pixels[-1].tolist() == [[3, 5, 9]] * 6
+    for data in (RUNS[8][0][:-2], bytes((3, 1, 0, 2, 5)), b""):
+        write_runs(tmp_path / "a.bmp", 8, data)
+        with pytest.raises(ImageError, match="the pixels of a BMP end early"):
+            read_picture(tmp_path / "a.bmp")
+    write_runs(tmp_path / "a.bmp", 8, RUNS[8][0], compression=2)
+    with pytest.raises(ImageError, match="compression 2 and 8 bits"):
+        read_picture(tmp_path / "a.bmp")
+    write_runs(tmp_path / "a.bmp", 8, RUNS[8][0], compression=4)
+    with pytest.raises(ImageError, match="a BMP of compression 4; expected RLE or none"):
         read_picture(tmp_path / "a.bmp")
 
 

@@ -98,7 +98,7 @@ def test_lab_is_converted_with_a_note(tmp_path: Path) -> None:
         (np.zeros((8, 12), np.uint8), {"bits": 12}, "a TIFF of 12 bits a sample"),
         (np.zeros((8, 10), np.uint8), {"bits": 10}, "a TIFF of 10 bits a sample"),
         (np.zeros((8, 12, 3)), {}, r"a TIFF of 64 bits a sample \(floating-point\)"),
-        (np.zeros((8, 12), np.uint32), {}, "samples are of type uint"),
+        (np.zeros((8, 12), np.uint32), {}, "samples of 32 bits, unsigned"),
         (np.zeros((8, 12, 3), np.uint8), {"photometric": 8}, r"CIE L\*a\*b\* of 8 bits"),
         (np.zeros((8, 12), np.uint16), {"photometric": 32803}, "1 bands of multiband"),
     ],

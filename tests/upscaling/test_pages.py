@@ -58,7 +58,8 @@ def animation(path: Path, transparent: bool, plays: int = 3) -> list[NDArray[np.
     mode = "RGBA" if transparent else "RGB"
     first, *others = (Image.fromarray(pixels).convert(mode) for pixels in expected)
     loop = plays - (path.suffix == ".gif")  # which counts repetitions
-    options: dict[str, Any] = {".webp": {"lossless": True, "exact": True}, ".gif": {"disposal": 2}}.get(path.suffix, {})
+    by_format: dict[str, dict[str, Any]] = {".webp": {"lossless": True, "exact": True}, ".gif": {"disposal": 2}}
+    options = by_format.get(path.suffix, {})
     if path.suffix == ".png" and transparent:
         options = {"disposal": 1, "blend": 0}
     first.save(path, save_all=True, append_images=others, duration=DELAYS, loop=loop, **options)

@@ -57,8 +57,13 @@ def _enlarge(source: Path, target: Path, upscaler: AnyUpscaler, settings: Output
             target,
             size=settings.size,
             quality=settings.quality,
+            lossless=settings.lossless,
+            background=settings.background,
+            keep_clear_colours=settings.keep_clear_colours,
             overwrite=settings.overwrite,
+            metadata=settings.metadata,
             max_pixels=settings.max_pixels,
+            lenient=settings.lenient,
             upscaler=upscaler,
         )
     except ImageError as error:

@@ -140,6 +140,15 @@ def upscale(
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
+    keep_clear_colours: Annotated[
+        bool,
+        typer.Option(
+            "--keep-clear-colours",
+            help="Enlarge colours as if nothing were transparent, for textures of games; otherwise fully transparent"
+            " pixels become black.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False,
     no_metadata: Annotated[
         bool,
         typer.Option(
@@ -307,6 +316,7 @@ def upscale(
         background=background,
         metadata=not no_metadata,
         lenient=lenient,
+        keep_clear_colours=keep_clear_colours,
     )
 
     together = jobs or (1 if memory else default_together())

@@ -1,4 +1,4 @@
-"""BMP files to arrays, without RLE compression.
+"""BMP files to arrays.
 
 Source: Microsoft, "Bitmap Storage" and the structures BITMAPCOREHEADER, BITMAPINFOHEADER, BITMAPV4HEADER and
 BITMAPV5HEADER.
@@ -17,7 +17,9 @@ from bgai.errors import ImageError
 
 _CORE, _INFO = 12, 40  # sizes of headers
 _HEADERS = (_CORE, _INFO, 52, 56, 64, 108, 124)
-_UNCOMPRESSED, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 3, 6
+_UNCOMPRESSED, _RLE8, _RLE4, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 1, 2, 3, 6
+_RUN_LENGTHS = {_RLE8: 8, _RLE4: 4}  # bits of an index, by compression
+_END_OF_ROW, _END, _MOVE = 0, 1, 2
 _DEFAULT_MASKS = {16: (0x7C00, 0x3E0, 0x1F, 0), 24: (0xFF0000, 0xFF00, 0xFF, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
 _BYTES_AT_ONCE = 2**20
 
@@ -39,6 +41,8 @@ class BmpHeader:
     """n x 3."""
     resolution: tuple[float, float] | None
     """Pixels per millimetre across and down."""
+    has_runs: bool = False
+    """Whether equal pixels are counted, which is the compression RLE."""
 
     @property
     def channels(self) -> int:
@@ -68,12 +72,14 @@ def _header(file: BinaryIO, name: object) -> BmpHeader:
         compression, across, down, colours = _UNCOMPRESSED, 0, 0, 0
     else:
         width, height, _, bits, compression, _, across, down, colours = struct.unpack_from("<iiHHIIiiI", head)
-    if compression not in (_UNCOMPRESSED, _BIT_FIELDS, _ALPHA_BIT_FIELDS):
-        raise ImageError(f"{name}: a compressed BMP; expected one without compression: save it as PNG")
+    if compression not in (_UNCOMPRESSED, _RLE8, _RLE4, _BIT_FIELDS, _ALPHA_BIT_FIELDS):
+        raise ImageError(f"{name}: a BMP of compression {compression}; expected RLE or none: save it as PNG")
+    if bits != _RUN_LENGTHS.get(compression, bits) or (compression in _RUN_LENGTHS and height < 0):
+        raise ImageError(f"{name}: damaged: a BMP of compression {compression} and {bits} bits")
     if bits not in (1, 2, 4, 8, 16, 24, 32) or width <= 0 or height == 0:
         raise ImageError(f"{name}: damaged: a BMP of {width} x {height} pixels of {bits} bits")
     masks = _DEFAULT_MASKS.get(bits, (0, 0, 0, 0))
-    if compression != _UNCOMPRESSED:
+    if compression in (_BIT_FIELDS, _ALPHA_BIT_FIELDS):
         count = 4 if size > 52 or compression == _ALPHA_BIT_FIELDS else 3
         fields = head[36 : 36 + 4 * count] if size > _INFO else file.read(4 * count)
         red, green, blue, *alpha = struct.unpack(f"<{count}I", fields)
@@ -86,7 +92,9 @@ def _header(file: BinaryIO, name: object) -> BmpHeader:
             raise struct.error
         palette = entries.reshape(-1, entry)[:, 2::-1]
     resolution = (across / 1000, down / 1000) if across > 0 and down > 0 else None
-    return BmpHeader(width, abs(height), bits, height < 0, start, masks, palette, resolution)
+    return BmpHeader(
+        width, abs(height), bits, height < 0, start, masks, palette, resolution, compression in _RUN_LENGTHS
+    )
 
 
 def read_bmp_pixels(file: BinaryIO, header: BmpHeader, name: object) -> NDArray[np.uint8]:
@@ -95,6 +103,9 @@ def read_bmp_pixels(file: BinaryIO, header: BmpHeader, name: object) -> NDArray[
     Raises:
         ImageError: The file is cut short.
     """
+    if header.has_runs:
+        file.seek(header.start)
+        return _colours(_run_lengths(file.read(), header, name)[::-1], header)
     stride = (header.width * header.bits + 31) // 32 * 4
     pixels = np.empty((header.height, header.width, header.channels), np.uint8)
     rows = pixels if header.top_down else pixels[::-1]
@@ -114,13 +125,56 @@ def read_bmp_pixels(file: BinaryIO, header: BmpHeader, name: object) -> NDArray[
 def _decode(rows: NDArray[np.uint8], header: BmpHeader) -> NDArray[np.uint8]:
     """Bytes of some rows to their colours."""
     if header.palette is not None:
-        colours: NDArray[np.uint8] = header.palette[np.minimum(_indices(rows, header), len(header.palette) - 1)]
-        return colours
+        return _colours(_indices(rows, header), header)
     if header.bits == 24:
         swapped = rows[:, : 3 * header.width].reshape(len(rows), header.width, 3)
         return np.flip(swapped, axis=-1)
     values: NDArray[np.unsignedinteger] = rows.view("<u2" if header.bits == 16 else "<u4")[:, : header.width]
     return np.stack([_channel(values, mask) for mask in header.masks[: header.channels]], axis=-1)
+
+
+def _colours(indices: NDArray[np.uint8], header: BmpHeader) -> NDArray[np.uint8]:
+    """Those of the palette."""
+    palette = header.palette if header.palette is not None else np.zeros((1, 3), np.uint8)
+    colours: NDArray[np.uint8] = palette[np.minimum(indices, len(palette) - 1)]
+    return colours
+
+
+def _run_lengths(data: bytes, header: BmpHeader, name: object) -> NDArray[np.uint8]:
+    """Indices of rows from the bottom; those that are left out are 0."""
+    indices = np.zeros((header.height, header.width), np.uint8)
+    packed = np.frombuffer(data, np.uint8)
+    x = y = at = 0
+    while at + 1 < len(data) and y < header.height:
+        count, value = data[at], data[at + 1]
+        at += 2
+        if count:
+            run = packed[at - 1 : at].repeat(count) if header.bits == 8 else _nibbles(packed[at - 1 : at], count)
+        elif value == _END:
+            return indices
+        elif value == _END_OF_ROW:
+            x, y = 0, y + 1
+            continue
+        elif value == _MOVE:
+            across, up = data[at : at + 2].ljust(2, b"\0")
+            x, y, at = x + across, y + up, at + 2
+            continue
+        else:
+            size = value if header.bits == 8 else (value + 1) // 2
+            run = packed[at : at + size]
+            run = run if header.bits == 8 else _nibbles(run, value)
+            at += size + size % 2
+        place = indices[y, x : x + len(run)]
+        place[:] = run[: len(place)]
+        x += len(run)
+    if y >= header.height:
+        return indices
+    raise ImageError(f"{name}: damaged or cut short: the pixels of a BMP end early")
+
+
+def _nibbles(packed: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """As many halves of bytes, over and over."""
+    return np.resize(np.stack((packed >> 4, packed & 15), axis=1).reshape(-1), count)
 
 
 def _indices(rows: NDArray[np.uint8], header: BmpHeader) -> NDArray[np.uint8]:

@@ -37,6 +37,8 @@ _GREY = ("b-w", "grey16")
 _RGB = ("srgb", "rgb", "rgb16", "scrgb")
 _CONVERTED = ("cmyk", "lab", "labs")
 _FORMATS = ("uchar", "ushort", "float")
+_OTHER_FORMATS = {"char": "8 bits, signed", "short": "16 bits, signed", "uint": "32 bits, unsigned"}
+_OTHER_FORMATS |= {"int": "32 bits, signed", "double": "64 bits of floating point"}
 _MOST_OF_HEADERS = 2**20  # bytes of a JPEG file before its pixels
 _BITS, _SAMPLE_FORMAT, _PHOTOMETRIC = 258, 339, 262  # TIFF 6.0, section 8 and 19
 _SAMPLE_FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
@@ -266,7 +268,8 @@ def _check_kind(image: pyvips.Image, name: Path | str, max_pixels: int) -> None:
     """Refuse an opened image that this package does not enlarge."""
     check_size(image.width, image.height, name, max_pixels)
     if image.format not in _FORMATS and image.interpretation != "labs":
-        raise ImageError(f"{name}: samples are of type {image.format}; expected 8 or 16 bits, or 32 of floating point")
+        found = _OTHER_FORMATS.get(image.format, "complex numbers")
+        raise ImageError(f"{name}: samples of {found}; expected 8 or 16 bits, or 32 of floating point")
     cmyk = image.interpretation == "cmyk"
     if image.interpretation not in (*_GREY, *_RGB, *_CONVERTED) or image.bands > 4 + cmyk:
         raise ImageError(

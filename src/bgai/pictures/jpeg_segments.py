@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from bgai.pictures.png_chunks import replace_start
 
-_START_OF_SCAN, _COMMENT = 0xDA, 0xFE
+_START_OF_SCAN, _COMMENT, _JFIF = 0xDA, 0xFE, 0xE0
 _FIRST = (0xE0, 0xE1)  # JFIF's header, EXIF and XMP, before which some readers expect nothing else
 _MOST_OF_HEADERS = 2**20
 
@@ -55,3 +55,12 @@ def insert(file: BinaryIO, packed: bytes) -> None:
     at = insert_place(file)
     file.seek(0)
     replace_start(file, at, file.read(at) + packed)
+
+
+def insert_first(file: BinaryIO, packed: bytes) -> None:
+    """Put segments behind JFIF's header, which comes first, in a finished JPEG file, open for reading and writing."""
+    file.seek(0)
+    head = file.read(_MOST_OF_HEADERS)
+    first = next(segments(head), (0, b""))
+    at = 2 + (len(first[1]) if first[0] == _JFIF else 0)
+    replace_start(file, at, head[:at] + packed)

@@ -22,6 +22,7 @@ from bgai.errors import ImageError, OutputError, UsageError
 from bgai.mapped import forget
 from bgai.pictures.animation import rounded_delays
 from bgai.pictures.decoders import reason
+from bgai.pictures.exif_block import MOST_IN_JPEG, add_jpeg_exif, add_webp_exif, fit_exif, resolution_exif
 from bgai.pictures.gain_map import append_gain_map
 from bgai.pictures.gif_blocks import add_gif_texts
 from bgai.pictures.iptc import as_records, as_resource
@@ -84,6 +85,8 @@ class Encoding:
     """What transparent pictures are laid on, for any format: `white`, `black` or `#rrggbb`."""
     metadata: bool = True
     """Whether the picture had its EXIF, XMP, IPTC and texts (`Picture.with_colours_alone` takes them out)."""
+    keep_clear_colours: bool = False
+    """Whether WebP keeps colours under fully transparent pixels; other formats always do."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
@@ -100,7 +103,8 @@ class Encoding:
         """What of it matters to the format at `target`, for the recipe of an output."""
         parts = [("lossless" if self.lossless else str(self.quality)) if _has_quality(target) else ""]
         parts += ["on #{:02x}{:02x}{:02x}".format(*self.background_rgb)] if self.background_rgb else []
-        return " ".join(filter(None, [*parts, "" if self.metadata else "without metadata"]))
+        parts += ["" if self.metadata else "without metadata", "clear colours" if self.keep_clear_colours else ""]
+        return " ".join(filter(None, parts))
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:
@@ -211,6 +215,13 @@ class PictureWriter:
             self.notes += (f"IPTC was left out, which {suffix} has no place for",)
         if suffix != ".png":
             self.notes += _lost_chunks(like, suffix)
+        self._exif: bytes = like.metadata.get("exif-data", (0, b""))[1]
+        if self._exif and fit_exif(self._exif, (1, 1)) is None:
+            self._exif = b""
+            self.notes += ("EXIF was left out: it is damaged",)
+        if suffix in _JPEG and len(self._exif) > MOST_IN_JPEG:
+            self._exif = b""
+            self.notes += ("EXIF was left out: it is larger than a segment of JPEG",)
         self._xmp: bytes | None = like.metadata.get("xmp-data", (0, None))[1]
         if self._xmp and not takes_fields(self._xmp):
             self._xmp = None
@@ -250,9 +261,9 @@ class PictureWriter:
             target = pyvips.Target.new_to_descriptor(file.fileno())
             _save_apart(first, target, self._suffix, self._encoding, self._kept(), rows, self._big)
         if self._suffix in TIFF_SUFFIXES:
-            exif, iptc = (self._like.metadata.get(name, (0, b""))[1] for name in ("exif-data", "iptc-data"))
-            if exif or iptc:
-                add_tiff_exif(self._encoded, exif, as_records(iptc))
+            iptc = self._like.metadata.get("iptc-data", (0, b""))[1]
+            if self._exif or iptc:
+                add_tiff_exif(self._encoded, self._exif, as_records(iptc))
         elif self._suffix == ".png":
             self._add_chunks(xmp)
             if self._frames > 1:
@@ -263,8 +274,9 @@ class PictureWriter:
         elif self._suffix == ".gif":
             with self._encoded.open("rb+") as file:
                 add_gif_texts(file, self._like.comments, xmp)
-        elif self._suffix in _JPEG and "exif-data" not in self._like.metadata and self._like.resolution:
+        elif self._suffix in _JPEG and self._like.resolution:
             self._add_jfif(self._like.resolution)
+        self._add_exif()
         if self._like.comments and self._suffix in _JPEG:
             with self._encoded.open("rb+") as file:
                 add_comments(file, self._like.comments)
@@ -284,6 +296,8 @@ class PictureWriter:
             image.set_type(pyvips.GValue.gint_type, "loop", self._like.animation.plays)
             delays = rounded_delays(self._like.animation.delays[: self._frames], _TIME_STEPS[self._suffix])
             image.set_type(pyvips.GValue.array_int_type, "delay", delays)
+        elif self._suffix == ".gif":
+            image.set_type(pyvips.GValue.gint_type, "loop", 1)  # else libvips says that it is an endless animation
         return image
 
     def _add_frames(self, image: pyvips.Image, rows: mmap.mmap) -> None:
@@ -316,6 +330,22 @@ class PictureWriter:
             with self._encoded.open("rb+") as file:
                 change_chunks(file, added, removed)
 
+    def _add_exif(self) -> None:
+        """Write EXIF as it was, where libvips would write it anew."""
+        size = self._frame_height, self._width
+        block = fit_exif(self._exif, size) if self._exif else None
+        if self._suffix == ".webp" and not self._exif and self._like.resolution:
+            block = resolution_exif(self._like.resolution)  # for which WebP has no other place
+        if not block:
+            return
+        with self._encoded.open("rb+") as file:
+            if self._suffix in _JPEG:
+                add_jpeg_exif(file, block)
+            elif self._suffix == ".webp":
+                add_webp_exif(file, block, size)
+            elif self._suffix == ".png":
+                change_chunks(file, [(b"eXIf", block)], ())
+
     def _add_jfif(self, resolution: tuple[float, float]) -> None:
         """Write the header with the resolution (JFIF 1.02), which libvips leaves out together with EXIF."""
         across, down = (min(65535, max(1, round(each * 25.4))) for each in resolution)
@@ -335,8 +365,8 @@ class PictureWriter:
             raise OSError(f"what was written has {width} x {height} pixels, not {self._width} x {self._frame_height}")
 
     def _kept(self) -> int:
-        """What libvips may write of metadata: it would invent an EXIF block where there was none."""
-        return _KEEP_ALL if "exif-data" in self._like.metadata else _KEEP_ALL & ~_KEEP_EXIF
+        """What libvips may write of metadata: EXIF in AVIF alone, where it would be hard to put in."""
+        return _KEEP_ALL if self._exif and self._suffix == ".avif" else _KEEP_ALL & ~_KEEP_EXIF
 
     def _as_image(self, rows: mmap.mmap) -> pyvips.Image:
         pixels = self._like.pixels
@@ -564,7 +594,14 @@ def _save(
         case ".jpg" | ".jpeg":
             image.jpegsave_target(target, Q=quality, subsample_mode="off", keep=keep)
         case ".webp":
-            image.webpsave_target(target, Q=quality, smart_subsample=True, lossless=encoding.lossless, keep=keep)
+            image.webpsave_target(
+                target,
+                Q=quality,
+                smart_subsample=True,
+                lossless=encoding.lossless,
+                exact=encoding.keep_clear_colours,
+                keep=keep,
+            )
         case ".gif":
             # The frames keep their number; a palette is made for those that need another one.
             image.gifsave_target(target, keep_duplicate_frames=True, keep=keep)

@@ -63,6 +63,8 @@ class OutputSettings:
     background: str | None = None
     lenient: bool = False
     """Whether damaged pictures are enlarged as far as they can be decoded."""
+    keep_clear_colours: bool = False
+    """As for `bgai.Upscaler.upscale`."""
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
@@ -78,7 +80,7 @@ class OutputSettings:
 
     @property
     def encoding(self) -> Encoding:
-        return Encoding(self.quality, self.lossless, self.background, self.metadata)
+        return Encoding(self.quality, self.lossless, self.background, self.metadata, self.keep_clear_colours)
 
     @property
     def max_pixels(self) -> int:
@@ -320,6 +322,7 @@ def _enlarge(job: Job, upscaler: AnyUpscaler, settings: OutputSettings, progress
             quality=settings.quality,
             lossless=settings.lossless,
             background=settings.background,
+            keep_clear_colours=settings.keep_clear_colours,
             overwrite=settings.overwrite or _may_replace(job, upscaler, settings),
             metadata=settings.metadata,
             max_pixels=settings.max_pixels,

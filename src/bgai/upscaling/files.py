@@ -41,6 +41,7 @@ def upscale_file(
     quality: int = 95,
     lossless: bool = False,
     background: str | None = None,
+    keep_clear_colours: bool = False,
     overwrite: bool = False,
     metadata: bool = True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -64,6 +65,7 @@ def upscale_file(
         quality: 1 to 100, for JPEG, WebP and AVIF.
         lossless: Whether WebP and AVIF lose nothing.
         background: What a transparent picture is laid on: `white`, `black` or `#rrggbb`.
+        keep_clear_colours: As for `Upscaler.upscale`; WebP is then written such that it keeps them too.
         overwrite: Whether a file that exists may be replaced.
         metadata: Whether EXIF, XMP, IPTC and texts are kept; the colour profile and the resolution always are.
         max_pixels: Refuse sources with more, in all their frames and pages together.
@@ -91,7 +93,7 @@ def upscale_file(
     source, target = Path(source), Path(target)
     if size is not None and scale is not None:
         raise UsageError("a scale and a size: leave one of them out", parameter="scale")
-    encoding = Encoding(quality, lossless, background, metadata)
+    encoding = Encoding(quality, lossless, background, metadata, keep_clear_colours)
     if upscaler is None:
         upscaler = open_upscalers(
             lambda *how: Upscaler(how[0], how[1], clean=how[2]), scale, weights, clean, sized=size is not None

@@ -195,7 +195,8 @@ class FileEnlarger:
                 upscaler.release()
             leave()
 
-        strips = upscaler.strips(frame.pixels, after_tile, after_last)
+        keep = self._encoding.keep_clear_colours
+        strips = upscaler.strips(frame.pixels, after_tile, after_last, keep_clear_colours=keep)
         for strip in reduce_strips(strips, page.whole, page.target):
             writer.write(strip)
             del strip  # before the next one takes its memory

@@ -41,20 +41,24 @@ def has_alpha(image: NDArray[Any]) -> bool:
     return image.ndim == 3 and image.shape[2] in (2, 4)
 
 
-def enlarge_pixels(image: NDArray[Any], enlarge: Enlarge, scale: int) -> NDArray[Any]:
+def enlarge_pixels(image: NDArray[Any], enlarge: Enlarge, scale: int, keep_clear_colours: bool = False) -> NDArray[Any]:
     """Enlarge an image of any kind that `check_image` lets through.
 
     Args:
         image: h x w, or h x w x 2, 3 or 4.
         enlarge: The network.
         scale: Its s.
+        keep_clear_colours: Whether colours are enlarged as if nothing were transparent.
 
     Returns:
         sh x sw with the same channels and dtype.
     """
     levels = np.float32(_LEVELS[image.dtype.name])
     planes = (image if image.ndim == 3 else image[..., None]).astype(np.float32) / levels
-    if has_alpha(image):
+    if keep_clear_colours and has_alpha(image):
+        colour = _enlarge_colour(planes[..., :-1], enlarge)
+        result = np.concatenate((colour, _enlarge_alpha(planes[..., -1:], enlarge, scale)[0]), axis=2)
+    elif has_alpha(image):
         result = _enlarge_transparent(planes[..., :-1], planes[..., -1:], enlarge, scale)
     else:
         result = _enlarge_colour(planes, enlarge)
@@ -81,15 +85,20 @@ def _enlarge_transparent(colour: Plane, alpha: Plane, enlarge: Enlarge, scale: i
         return np.zeros((height, width, channels + 1), np.float32)
     if alpha.min() == 1:
         return np.concatenate((_enlarge_colour(colour, enlarge), np.ones((height, width, 1), np.float32)), axis=2)
-    # Kept in the range around it, opaque and fully transparent pixels stay so: the network leaves 254 where 255 was.
-    lowest, highest = _neighbourhood_range(alpha, alpha > -1, scale)
-    new_alpha = np.clip(_enlarge_colour(alpha, enlarge), lowest, highest)
+    new_alpha, lowest = _enlarge_alpha(alpha, enlarge, scale)
     new_colour = _enlarge_colour(colour * alpha, enlarge) / np.maximum(new_alpha, 1e-6)
     # At a transparent edge the network overshoots, and the fainter a pixel, the more its colour is rounding:
     # visible colours around it say what it can be.
     bounded = np.clip(new_colour, *_neighbourhood_range(colour, alpha > 0, scale))
     new_colour = np.where(lowest < 1, bounded, new_colour) * (new_alpha > 0)
     return np.concatenate((new_colour, new_alpha), axis=2)
+
+
+def _enlarge_alpha(alpha: Plane, enlarge: Enlarge, scale: int) -> tuple[Plane, Plane]:
+    """h x w x 1 to sh x sw x 1, and the least alpha around each output pixel."""
+    # Kept in the range around it, opaque and fully transparent pixels stay so: the network leaves 254 where 255 was.
+    lowest, highest = _neighbourhood_range(alpha, alpha > -1, scale)
+    return np.clip(_enlarge_colour(alpha, enlarge), lowest, highest), lowest
 
 
 def _as_rgb_tile(planes: Plane) -> Tiles:

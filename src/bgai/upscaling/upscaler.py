@@ -97,7 +97,14 @@ class Upscaler:
         self._tile = tile
         self._memory = memory
 
-    def upscale(self, image: Image, progress: PixelProgress | None = None, *, size: TargetSize | None = None) -> Image:
+    def upscale(
+        self,
+        image: Image,
+        progress: PixelProgress | None = None,
+        *,
+        size: TargetSize | None = None,
+        keep_clear_colours: bool = False,
+    ) -> Image:
         """Enlarge an image.
 
         Args:
@@ -105,6 +112,8 @@ class Upscaler:
                 premultiplied; uint8, uint16, or float32 in [0, 1].
             progress: Called after each tile with the network's output pixels done and those in all.
             size: Of the result, up to sH x sW, to which the network's output is reduced; None for all of it.
+            keep_clear_colours: Whether colours are enlarged as if nothing were transparent, as textures of games need;
+                otherwise those of transparent pixels, which nobody sees, do not count and become black.
 
         Returns:
             sH x sW, or as `size` says, with the same channels and dtype.
@@ -116,7 +125,7 @@ class Upscaler:
         height, width = image.shape[:2]
         whole = height * self.scale, width * self.scale
         target: Size = size.within((height, width), self.scale) if size else whole
-        strips = self.strips(image, progress)
+        strips = self.strips(image, progress, keep_clear_colours=keep_clear_colours)
         enlarged = np.empty((*target, *image.shape[2:]), image.dtype)
         top = 0
         for strip in reduce_strips(strips, whole, target):
@@ -125,7 +134,12 @@ class Upscaler:
         return enlarged
 
     def strips(
-        self, image: Image, progress: PixelProgress | None = None, after_last: Callable[[], None] | None = None
+        self,
+        image: Image,
+        progress: PixelProgress | None = None,
+        after_last: Callable[[], None] | None = None,
+        *,
+        keep_clear_colours: bool = False,
     ) -> Generator[Image, None, None]:
         """Yield the rows of `upscale(image)` from the top, a few hundred at a time, for files of any size.
 
@@ -133,6 +147,7 @@ class Upscaler:
             image: As for `upscale`.
             progress: As for `upscale`.
             after_last: Called when the engine has enlarged the last tile, or fails; None frees its working memory.
+            keep_clear_colours: As for `upscale`.
         """
         check_image(image)
         width = image.shape[1]
@@ -155,7 +170,7 @@ class Upscaler:
                 for across in columns:
                     tile = image[down.start : down.stop, across.start : across.stop]
                     is_last = down is rows[-1] and across is columns[-1]
-                    part = enlarge_pixels(tile, enlarge, self.scale)
+                    part = enlarge_pixels(tile, enlarge, self.scale, keep_clear_colours)
                     place = slice(across.keep_start * self.scale, across.keep_stop * self.scale)
                     strip[:, place] = part[self._keep(down), self._keep(across)]
                     done += kept * (across.keep_stop - across.keep_start) * self.scale

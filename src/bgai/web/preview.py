@@ -68,9 +68,14 @@ class WatchedUpscaler(Upscaler):
     watch: Callable[[NDArray[Any]], None] | None = None
 
     def strips(
-        self, image: Image, progress: PixelProgress | None = None, after_last: Callable[[], None] | None = None
+        self,
+        image: Image,
+        progress: PixelProgress | None = None,
+        after_last: Callable[[], None] | None = None,
+        *,
+        keep_clear_colours: bool = False,
     ) -> Generator[Image, None, None]:
-        for strip in super().strips(image, progress, after_last):
+        for strip in super().strips(image, progress, after_last, keep_clear_colours=keep_clear_colours):
             if self.watch:
                 self.watch(strip)
             yield strip
