@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def make_video(
     """
     pictures = moving_picture() if frames is None else frames
     with av.open(str(path), "w") as output:
-        stream: VideoStream = output.add_stream(  # type: ignore[assignment]
+        stream: Any = output.add_stream(
             codec, rate=Fraction(25), options=dict(B_FRAMES.get(codec, {}) if options is None else options)
         )
         stream.height, stream.width, stream.pix_fmt = *pictures[0].shape[:2], format
@@ -82,20 +82,22 @@ def make_video(
 def frames_of(path: Path) -> list[RgbImage]:
     """All frames as RGB."""
     with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]  # type: ignore[misc]
+        frames: Iterator[Any] = container.decode(video=0)
+        return [frame.to_ndarray(format="rgb24") for frame in frames]
 
 
 def times_of(path: Path) -> list[Fraction]:
     """When each frame is shown, in seconds."""
     with av.open(str(path)) as container:
-        return [frame.pts * frame.time_base for frame in container.decode(video=0)]  # type: ignore[operator, misc]
+        frames: Iterator[Any] = container.decode(video=0)
+        return [frame.pts * frame.time_base for frame in frames]
 
 
 def packets_of(path: Path, index: int) -> list[tuple[Fraction, bytes]]:
     """Time in seconds and content of each packet of a stream."""
     with av.open(str(path)) as container:
-        packets = container.demux(container.streams[index])
-        return [(packet.pts * packet.time_base, bytes(packet)) for packet in packets if packet.size]  # type: ignore[operator]
+        packets: Iterator[Any] = container.demux(container.streams[index])
+        return [(packet.pts * packet.time_base, bytes(packet)) for packet in packets if packet.size]
 
 
 def repeating_upscaler(folder: Path) -> Upscaler:

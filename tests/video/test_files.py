@@ -133,6 +133,13 @@ def test_variable_frame_rates_are_kept(upscaler: Upscaler, tmp_path: Path, monke
         assert times_of(target) == times_of(source) == [Fraction(time, 1000) for time in times]
 
 
+def test_times_are_kept_to_the_tick(upscaler: Upscaler, tmp_path: Path) -> None:
+    times = [0, 3003, 6007, 9010, 12011, 15013, 18019, 21022, 24023, 27029, 30031, 33037]
+    source = make_video(tmp_path / "in.mp4", times=times, time_base=Fraction(1, 90000))
+    enlarge(source, tmp_path / "out.mp4", upscaler)
+    assert times_of(tmp_path / "out.mp4") == times_of(source) == [Fraction(time, 90000) for time in times]
+
+
 def test_a_frame_equal_to_the_one_before_is_not_computed_again(upscaler: Upscaler, tmp_path: Path) -> None:
     first, second = moving_picture(2)
     source = make_video(tmp_path / "in.mkv", [first] * 5 + [second] * 6 + [first], codec="ffv1", format="bgr0")

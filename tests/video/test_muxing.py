@@ -129,9 +129,10 @@ def test_subtitles_chapters_attachments_and_tags_are_copied(upscaler: Upscaler, 
             "font/ttf",
             b"a font",
         )
-        (chapter,) = container.chapters()
+        chapters: list[Any] = [*container.chapters()]
+        (chapter,) = chapters
         assert chapter["metadata"] == {"title": "Beginning"}
-        assert chapter["end"] * chapter["time_base"] == Fraction(1, 5)  # type: ignore[operator]
+        assert chapter["end"] * chapter["time_base"] == Fraction(1, 5)
 
 
 def test_what_a_container_cannot_hold_is_said_before_any_work(upscaler: Upscaler, tmp_path: Path) -> None:

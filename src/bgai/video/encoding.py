@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.codec.codec import Codec, PixFmtLoss, find_best_pix_fmt_of_list
@@ -108,13 +109,12 @@ class VideoEncoding:
         Raises:
             ValueError: The container cannot hold the codec.
         """
-        stream: VideoStream = container.add_stream(  # type: ignore[assignment]
-            _ENCODERS[self.codec].name, rate=self.rate, options=self.stream_options()
-        )
-        self._configure(stream.codec_context)
+        stream: Any = container.add_stream(_ENCODERS[self.codec].name, rate=self.rate, options=self.stream_options())
+        video: VideoStream = stream
+        self._configure(video.codec_context)
         if self.codec == "hevc" and container.format.name in _APPLE:
-            stream.codec_context.codec_tag = "hvc1"  # Apple's players take no other
-        return stream
+            video.codec_context.codec_tag = "hvc1"  # Apple's players take no other
+        return video
 
     def _configure(self, context: VideoCodecContext) -> None:
         context.height, context.width = self.size
@@ -206,4 +206,5 @@ def _has_alpha(format: str) -> bool:
 
 
 def _bits(format: str) -> int:
-    return max(component.bits for component in av.VideoFormat(format).components)
+    bits: int = max(component.bits for component in av.VideoFormat(format).components)
+    return bits

@@ -98,7 +98,8 @@ def write_container(
 
 
 def _open_output(file: Any, target: Path, options: Mapping[str, str]) -> OutputContainer:
-    return av.open(file, "w", format=CONTAINERS[target.suffix.lower()], options=dict(options))
+    output: OutputContainer = av.open(file, "w", format=CONTAINERS[target.suffix.lower()], options=dict(options))
+    return output
 
 
 def _add_streams(
@@ -147,8 +148,9 @@ def _add_video(
 def _add_copy(stream: Stream, output: OutputContainer, target: Path) -> Stream:
     try:
         if stream.type == "attachment":
-            name = stream.metadata.get("filename", "attachment")
-            return output.add_attachment(name, stream.mimetype or "application/octet-stream", stream.data)  # type: ignore[attr-defined]
+            attachment: Any = stream
+            name = attachment.metadata.get("filename", "attachment")
+            return output.add_attachment(name, attachment.mimetype or "application/octet-stream", attachment.data)
         copy = output.add_stream_from_template(stream, opaque=True)
     except ValueError as error:
         context = stream.codec_context
