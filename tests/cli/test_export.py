@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from support import filled_network, picture, released, served_folder
+from support import bgai_command, filled_network, picture, released, served_folder
 
 from bgai.weights.checkpoint import load_network
 
@@ -54,3 +54,12 @@ main()
     network = load_network(tmp_path / "b.safetensors")
     for tensor, expected in zip(network.parameters(), filled_network(2).parameters(), strict=True):
         assert torch.equal(tensor, expected)
+
+
+def test_half_precision_is_for_graphs(tmp_path: Path) -> None:
+    refused = bgai_command("export", "bgai", "--half", "-o", "a.safetensors", cwd=tmp_path)
+    assert refused.returncode != 0
+    assert "a.safetensors: weights are stored in float32; half is for an .onnx file (--half)" in refused.stderr.replace(
+        "\n", " "
+    )
+    assert not list(tmp_path.iterdir())

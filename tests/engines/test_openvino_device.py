@@ -121,7 +121,7 @@ def test_the_device_decides_on_the_engine() -> None:
 def test_graphs_of_two_devices_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files: list[Path] = []
     monkeypatch.setattr(GraphCache, "_load", lambda self, file, *_: files.append(file))
-    monkeypatch.setattr(GraphCache, "_compile", lambda *_: None)
+    monkeypatch.setattr("bgai.engines.graph_cache._compile", lambda *_: None)
     monkeypatch.setattr(GraphCache, "_keep", lambda *_: None)
     for device in ("CPU", "GPU"):
         GraphCache(tmp_path, device).compile(lambda: None, "the same", {})

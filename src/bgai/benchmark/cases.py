@@ -115,7 +115,8 @@ def _engines_here(weights: Weights, device: str) -> list[EngineName]:
     engines: list[EngineName] = []
     for engine in get_args(EngineName):
         with suppress(EngineError):
-            if engine != "auto" and choose(weights, engine, device):
+            # On the CPU, ONNX Runtime stands in for its other devices, and weights have to be exported first.
+            if engine != "auto" and (engine, device) != ("onnxruntime", "cpu") and choose(weights, engine, device):
                 engines.append(engine)
     if not engines:
         choose(weights, "auto", device)  # says why there is none

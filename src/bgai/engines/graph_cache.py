@@ -49,18 +49,15 @@ class GraphCache:
         GUARD.check()  # in a forked process the lock may be held for ever
         with COMPILING:
             if self._folder is None:
-                return self._compile(build, settings)
+                return _compile(build, self._device, settings)
             key = "\n".join((key, repr(sorted(settings.items())), VERSION, _processor(self._device)))
             file = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.graph"
             compiled = self._load(file, key, settings)
             if compiled is None:
-                compiled = self._compile(build, settings)
+                compiled = _compile(build, self._device, settings)
                 self._keep(file, key, compiled)
             trim_heap()
             return compiled
-
-    def _compile(self, build: Callable[[], Model], settings: Mapping[str, str]) -> CompiledModel:
-        return core().compile_model(build(), self._device, dict(settings))
 
     def _load(self, file: Path, key: str, settings: Mapping[str, str]) -> CompiledModel | None:
         try:
@@ -93,6 +90,10 @@ def trim_heap() -> None:
     """Return the memory that compiling has freed to the system: some 30 MiB that glibc would keep."""
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _compile(build: Callable[[], Model], device: str, settings: Mapping[str, str]) -> CompiledModel:
+    return core().compile_model(build(), device, dict(settings))
 
 
 def _digest(key: str, graph: bytes) -> bytes:

@@ -69,11 +69,13 @@ def choose(weights: Weights, engine: EngineName = "auto", device: str = "auto") 
         )
     if engine == "openvino" and device != "cpu" and not device.startswith(OPENVINO_DEVICES):
         raise EngineError(
-            f"device {device!r}: OpenVINO runs on cpu, gpu and npu; choose the engine torch for cuda and mps",
+            f"device {device!r}: OpenVINO runs on the CPU, gpu and npu; choose the engine torch for cuda and mps",
             parameter="engine",
         )
     if engine == "torch" and not has_torch():
         raise MissingExtraError("torch", "the engine torch")
+    if engine == "onnxruntime" and not has_onnxruntime():
+        raise MissingExtraError("onnxruntime", "the engine onnxruntime")
     return engine, device, reason
 
 
@@ -83,11 +85,10 @@ def _place(engine: EngineName) -> str:
         return torch_accelerator() or "cpu"
     if engine == "openvino":
         return "cpu"
-    if not has_onnxruntime():
-        raise MissingExtraError("onnxruntime", "the engine onnxruntime")
-    if not (here := accelerators()):
+    here = accelerators()
+    if has_onnxruntime() and not here:
         raise EngineError("ONNX Runtime has no DirectML and no CoreML here; name the device cpu", parameter="device")
-    return here[0]
+    return here[0] if here else "cpu"
 
 
 def _choose_freely(weights: Weights, device: str) -> tuple[EngineName, str, str]:
