@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from bgai.engines.base import ProcessGuard, run_error
 from bgai.errors import EngineError, MissingExtraError, WeightsError
+from bgai.free_memory import free_memory
 from bgai.types import Size, Tiles
 from bgai.weights.onnx_file import read_graph_metadata
 
@@ -107,7 +107,7 @@ class OnnxRuntimeEngine:
             self._sessions.clear()
 
     def free_memory(self) -> int:
-        return psutil.virtual_memory().available
+        return free_memory()
 
     def _session(self, size: Size) -> Any:
         if size not in self._sessions:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from bgai.engines.base import run_error
 from bgai.engines.graph_cache import GraphCache
@@ -16,6 +15,7 @@ from bgai.engines.openvino_engine import digest_of_builder, digest_of_tensors
 from bgai.engines.openvino_graph import build_graph, window_orders
 from bgai.engines.openvino_runtime import GUARD, SETTINGS, InferRequest, core
 from bgai.errors import EngineError
+from bgai.free_memory import free_memory
 from bgai.network.config import NetworkConfig
 from bgai.types import Precision, Size, Tensors, Tiles
 
@@ -92,7 +92,7 @@ class OpenVinoDeviceEngine:
                 self._requests.clear()
 
     def free_memory(self) -> int:
-        free = psutil.virtual_memory().available
+        free = free_memory()
         if self.device.startswith("gpu"):  # which may have memory of its own, or be given a part of this
             free = min(free, int(core().get_property(self.device.upper(), "GPU_DEVICE_TOTAL_MEM_SIZE")))
         return free
