@@ -112,7 +112,7 @@ def _outcomes(
 
 
 class _OfOneThread:
-    """A text stream that drops what other threads write than the one that made this."""
+    """A text stream that passes on what the thread writes that made it, and drops what others write."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._thread = stream, threading.get_ident()

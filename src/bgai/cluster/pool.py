@@ -33,6 +33,7 @@ MOST_BLOCKS = 20_000
 _RETRIES = 2  # of a block, after its process has ended
 _OBJECT_STORE_BYTES = 80 * 2**20  # of a cluster that is this machine alone; names of pictures are all that it holds
 _CONNECT_SECONDS = 10.0
+_LOCAL = "local"
 _RAY_BYTES = 2**28  # of each process, for Ray
 
 
@@ -265,17 +266,30 @@ def _signals_kept() -> Iterator[None]:
 
 
 def _connect(ray: Any, address: str) -> None:
-    quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+    quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     try:
-        if address != "auto":
-            _check_answers(address)
-        ray.init(address=address, **quiet)
+        found = _find_cluster() if address == "auto" else address
+        if found == _LOCAL:
+            quiet |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+        else:
+            _check_answers(found)
+        ray.init(address=found, **quiet)
     except Exception as error:
-        if address == "auto" and isinstance(error, ConnectionError):
-            ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **quiet)
-            return
         why = str(error).strip().partition("\n")[0] or type(error).__name__
         raise EngineError(f"cluster {address}: cannot be reached: {why}", parameter="cluster") from error
+
+
+def _find_cluster() -> str:
+    """The address of the cluster that this machine belongs to, or `local` for this machine alone."""
+    from ray._private.services import get_ray_address_from_environment
+
+    try:
+        address = str(get_ray_address_from_environment("auto", None))
+        if not os.environ.get("RAY_ADDRESS"):
+            _check_answers(address)  # which Ray remembers of the last cluster, even if that was killed
+    except OSError:
+        return _LOCAL
+    return address
 
 
 def _check_answers(address: str) -> None:
