@@ -295,7 +295,7 @@ def upscale(
     from bgai.remote_files import RemotePath, parse_path
     from bgai.upscaling.batch import OutputSettings, plan_jobs
     from bgai.upscaling.fitting import WeightsName, open_upscalers, used_weights
-    from bgai.upscaling.memory_plan import default_together, memory_for_tiles
+    from bgai.upscaling.memory_plan import COMMAND_MEMORY, default_together, memory_for_tiles
     from bgai.upscaling.upscaler import Upscaler
 
     size = _target_size(factor, width, height, fit, long_edge, megapixels)
@@ -328,8 +328,12 @@ def upscale(
 
         if watch:
             raise UsageError("--watch is for folders on this machine, without --cluster", parameter="watch")
-        opening = Opening(scale, weights, clean, engine, device, precision, tile, halo, compile, sized=size is not None)
         pool = None if cluster is None else Pool(cluster, worker_cpus, worker_gpus)
+        if pool and memory is None:
+            bound = COMMAND_MEMORY
+        opening = Opening(
+            scale, weights, clean, engine, device, precision, tile, halo, compile, bound, sized=size is not None
+        )
         spread(
             ctx.command, sources, settings, opening, pool, recursive=recursive, dry_run=dry_run, json=json, quiet=quiet
         )

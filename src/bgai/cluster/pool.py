@@ -50,8 +50,8 @@ class Opening:
     tile: int | None = None
     halo: int | None = None
     compile: bool = False
-    memory: int = COMMAND_MEMORY
-    """Also what tiles depend on: the same everywhere, so that the results are the same."""
+    memory: int | None = COMMAND_MEMORY
+    """Also what tiles depend on: the same on all machines of a cluster, so that the results are the same."""
     sized: bool = False
     """Whether each picture gets the scale that its size needs."""
 
@@ -203,7 +203,7 @@ def _run(
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=blocks, max_tasks_in_flight_per_actor=1),
             num_cpus=pool.cpus,
             num_gpus=pool.gpus,
-            memory=opening.memory + _RAY_BYTES,
+            memory=(opening.memory or COMMAND_MEMORY) + _RAY_BYTES,
             max_restarts=-1,
             max_task_retries=_RETRIES,
         )
