@@ -3,6 +3,7 @@ import { previewAddress, viewAddress } from "./service.js";
 import { percent, text } from "./texts.js";
 
 const MOST_ZOOM = 16; // device pixels for each of the picture
+const LOUPE_ZOOM = 4; // pixels of the loupe for each of the picture, above the zoom of the rest
 const KEYS = { 0: "fit", 1: 1, 2: 2, 4: 4 };
 
 export class Compare {
@@ -18,6 +19,10 @@ export class Compare {
     this.partField = find("part-field");
     this.part = find("part");
     this.beforeLayer = dialog.querySelector(".before");
+    [this.loupe, this.spot, this.loupeButton] = ["loupe", "spot", "loupe-button"].map(find);
+    this.pointer = null; // where the loupe looks, in the stage; its middle without one
+    this.loupeButton.addEventListener("click", () => this.showLoupe(this.loupe.hidden));
+    this.stage.addEventListener("pointermove", (event) => this.look(event));
     this.pointers = new Map();
     this.fitted = true;
     this.at = 0.5;
@@ -66,6 +71,7 @@ export class Compare {
     try {
       await Promise.all([this.show(this.before, "bicubic", part), this.showResult(part)]);
       this.loading.hidden = true;
+      this.drawLoupe();
     } catch {
       if (this.dialog.open) this.loading.textContent = text("notShown");
     }
@@ -161,11 +167,44 @@ export class Compare {
     this.handle.setAttribute("aria-valuenow", Math.round(this.at * 100));
     this.handle.setAttribute("aria-valuetext", text("sliderValue", { percent: percent(this.at) }));
     this.zoomValue.textContent = percent(this.zoom);
+    this.drawLoupe();
     for (const button of this.dialog.querySelectorAll("[data-zoom]")) {
       const zoom = button.dataset.zoom;
       const pressed = zoom === "fit" ? this.fitted : !this.fitted && Math.abs(this.zoom - zoom) < 1e-6;
       button.setAttribute("aria-pressed", pressed);
     }
+  }
+
+  showLoupe(shown) {
+    this.loupe.hidden = this.spot.hidden = !shown;
+    this.loupeButton.setAttribute("aria-pressed", shown);
+    this.draw();
+  }
+
+  look({ clientX, clientY }) {
+    const { left, top } = this.stage.getBoundingClientRect();
+    this.pointer = { x: clientX - left, y: clientY - top };
+    this.drawLoupe();
+  }
+
+  // The same place of both pictures side by side, larger.
+  drawLoupe() {
+    if (this.loupe.hidden) return;
+    const { width, height } = this.stage.getBoundingClientRect();
+    const { x, y } = this.pointer ?? { x: width / 2, y: height / 2 };
+    const canvases = this.loupe.querySelectorAll("canvas");
+    const side = canvases[0].width / (LOUPE_ZOOM * Math.max(1, this.zoom)); // in pixels of the picture
+    const [left, top] = [(x - this.x) / this.scale - side / 2, (y - this.y) / this.scale - side / 2];
+    for (const [index, image] of [this.before, this.after].entries()) {
+      const context = canvases[index].getContext("2d");
+      context.imageSmoothingEnabled = false;
+      context.clearRect(0, 0, canvases[index].width, canvases[index].height);
+      if (!image.complete || !image.naturalWidth) continue;
+      const share = image.naturalWidth / image.width; // of finished rows of a large picture some are left out
+      context.drawImage(image, left * share, top * share, side * share, side * share, 0, 0, canvases[index].width, canvases[index].height);
+    }
+    const shown = side * this.scale;
+    Object.assign(this.spot.style, { left: `${x - shown / 2}px`, top: `${y - shown / 2}px`, width: `${shown}px`, height: `${shown}px` });
   }
 
   key(event) {
@@ -179,6 +218,7 @@ export class Compare {
     else if (event.target === this.stage && event.key in moves) this.pan(...moves[event.key]);
     else if (event.key === "+" || event.key === "=") this.zoomTo(this.zoom * 1.25);
     else if (event.key === "-") this.zoomTo(this.zoom / 1.25);
+    else if (event.key.toLowerCase() === "l") this.showLoupe(this.loupe.hidden);
     else if (event.key in KEYS) this.zoomTo(KEYS[event.key]);
     else return;
     event.preventDefault();
