@@ -23,6 +23,7 @@ from web_support import encoded, picture
 
 from bgai.errors import UsageError
 from bgai.pictures.compression import read_compression
+from bgai.pictures.reading import read_picture
 from bgai.upscaling.pixels import enlarge_pixels
 from bgai.upscaling.reduction import reduce_strips
 from bgai.upscaling.sizes import TargetSize, plan_enlargement
@@ -434,14 +435,15 @@ def test_the_networks_result_is_the_commands(browser: Browser, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_picture_of_24_megapixels(page: Page) -> None:
+def test_a_picture_of_24_megapixels(page: Page, tmp_path: Path) -> None:
     """With the graph that repeats pixels: what the page itself takes, to 96 megapixels."""
     page.set_default_timeout(3 * _MOST_WAIT)
     pixels = np.tile(texture(40, 60), (100, 100, 1))
     choose(page, scale="2", format="png")
     drop(page, large_png=encoded(pixels, ".png"))
     _, result = saved(page, f"{entry(page, 'large.png', 'done')} .save")
-    enlarged = np.asarray(Image.open(io.BytesIO(result)))
+    (tmp_path / "result.png").write_bytes(result)
+    enlarged = read_picture(tmp_path / "result.png").pixels
     assert enlarged.shape == (8000, 12000, 3)
     assert np.abs(enlarged[::2, ::2].astype(int) - np.minimum(pixels.astype(int) + 5, 255)).max() <= 1
     processes = psutil.Process().children(recursive=True)
