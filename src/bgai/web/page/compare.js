@@ -100,9 +100,10 @@ export class Compare {
     await this.showResult(this.parts[this.part.value || 0]).catch(() => {}); // it may be done meanwhile
   }
 
-  async show(image, of, part) {
+  // Shows one side, `bicubic` or `result`, or the finished rows if there is no side.
+  async show(image, side, part) {
     const { id } = this.job;
-    const address = of ? await viewAddress(this.job, of, part) : await previewAddress(this.job);
+    const address = side ? await viewAddress(this.job, side, part) : await previewAddress(this.job);
     if (!address || id !== this.job.id || !this.dialog.open) return;
     const next = Object.assign(new Image(), { src: address });
     await next.decode();
@@ -245,7 +246,7 @@ export class Compare {
       this.slide((event.clientX - left) / width);
     } else if (this.pointers.size === 2) {
       const other = [...this.pointers.values()].find((pointer) => pointer.pointerId !== event.pointerId);
-      const [was, is] = [last, event].map((one) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY));
+      const [was, is] = [last, event].map((at) => Math.hypot(at.clientX - other.clientX, at.clientY - other.clientY));
       this.zoomTo((this.zoom * is) / Math.max(was, 1), other);
     } else {
       this.pan(event.clientX - last.clientX, event.clientY - last.clientY);
@@ -276,12 +277,12 @@ export function parts(width, height, mostPixels) {
     const count = Math.ceil(length / side);
     return Array.from({ length: count + 1 }, (_, index) => Math.round((length * index) / count));
   });
-  const found = [];
+  const rectangles = [];
   for (let row = 0; row + 1 < tops.length; row++) {
     for (let column = 0; column + 1 < lefts.length; column++) {
       const [left, top] = [lefts[column], tops[row]];
-      found.push({ left, top, width: lefts[column + 1] - left, height: tops[row + 1] - top });
+      rectangles.push({ left, top, width: lefts[column + 1] - left, height: tops[row + 1] - top });
     }
   }
-  return found;
+  return rectangles;
 }
