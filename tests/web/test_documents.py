@@ -39,7 +39,7 @@ def test_the_examples_for_python(client: Client, tmp_path: Path, number: int, pr
     code = examples("python")[number].replace("http://127.0.0.1:8765", client.url)
     assert run([sys.executable, "-c", code], tmp_path).strip().endswith(printed)
     assert Image.open(tmp_path / "photo_x2.jpg").size == (24, 20)
-    assert eventually(lambda: not client.service.of("@127.0.0.1"))
+    assert eventually(lambda: not client.service.jobs_of("@127.0.0.1"))
 
 
 def test_every_limit_is_an_option_with_the_default_that_is_told() -> None:

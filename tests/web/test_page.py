@@ -87,6 +87,15 @@ def test_the_slider_moves_by_keyboard_at_any_zoom(page: Page) -> None:
     assert (places[0]["width"], places[0]["height"]) == (48, 40)
     sizes = page.evaluate("['before', 'after'].map((id) => document.getElementById(id).naturalWidth)")
     assert sizes == [48, 48]
+    page.keyboard.press("l")
+    assert page.get_attribute("#loupe-button", "aria-pressed") == "true"
+    middle = page.evaluate(
+        "[...document.querySelectorAll('#loupe canvas')].map("
+        "(canvas) => [...canvas.getContext('2d').getImageData(96, 96, 1, 1).data])"
+    )
+    assert [pixel[3] for pixel in middle] == [255, 255]  # both pictures are in it
+    page.click("#loupe-button")
+    assert not page.is_visible("#loupe")
     page.keyboard.press("Escape")
     assert not page.is_visible("#compare")
 

@@ -150,7 +150,7 @@ def test_a_job_from_the_queue_to_its_result(client: Client) -> None:
     assert client.get("/v1/jobs?client=another").json["jobs"] == []
     assert client.ask("DELETE", f"/v1/jobs/{job['id']}").status == 204
     assert client.get(f"/v1/jobs/{job['id']}").status == 404
-    assert not client.service.folder.of(job["id"]).exists()
+    assert not client.service.folder.path(job["id"]).exists()
 
 
 def test_events_tell_of_a_job_to_its_end(client: Client) -> None:

@@ -65,7 +65,7 @@ def test_old_results_are_removed(client: Client) -> None:
     assert done["id"] in service.jobs
     service.sweep(time.time() + 25 * 3600)
     assert done["id"] not in service.jobs
-    assert not service.folder.of(done["id"]).exists()
+    assert not service.folder.path(done["id"]).exists()
 
 
 def test_the_oldest_results_make_room(serve: Serve) -> None:
@@ -101,4 +101,4 @@ def test_a_stopped_job_leaves_nothing(client: Client) -> None:
     assert client.ask("DELETE", f"/v1/jobs/{added['id']}").status == 204
     small = client.finished(client.add(picture(), "scale=2")["id"])
     assert small["state"] == "done"
-    assert not client.service.folder.of(added["id"]).exists()
+    assert not client.service.folder.path(added["id"]).exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from browser_support import Browser, Page, Request, drop, entry
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from web_support import encoded, picture
 
 from bgai.errors import UsageError
 from bgai.pictures.compression import read_compression
+from bgai.pictures.reading import read_picture
 from bgai.upscaling.pixels import enlarge_pixels
 from bgai.upscaling.reduction import reduce_strips
 from bgai.upscaling.sizes import TargetSize, plan_enlargement
@@ -95,7 +98,8 @@ def test_pixels_are_made_by_the_rules_of_the_command(scripts: Page, pixels: NDAr
 
     def network(tile: NDArray[np.float32]) -> NDArray[np.float32]:
         repeated = np.repeat(np.repeat(tile[0], 2, 1), 2, 2)
-        return np.float32(1.5) * repeated - np.float32(0.3) * repeated[[1, 2, 0]]
+        mixed: NDArray[np.float32] = (1.5 * repeated - 0.3 * repeated[[1, 2, 0]]).astype(np.float32)
+        return mixed
 
     expected = enlarge_pixels(pixels, network, 2)
     given = scripts.evaluate(
@@ -429,3 +433,31 @@ def test_the_networks_result_is_the_commands(browser: Browser, tmp_path: Path) -
         _, result = saved(page, f"{entry(page, 'picture.png', 'done')} .save")
     expected = by_command(tmp_path, content, "bgai", "--scale", "2")
     assert np.abs(np.asarray(Image.open(io.BytesIO(result))).astype(int) - expected).max() <= 1
+
+
+def peak_memory(process: psutil.Process) -> int:
+    """Bytes, on Linux; elsewhere those at present."""
+    status = Path(f"/proc/{process.pid}/status")
+    if not status.exists():
+        return int(process.memory_info().rss)
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
+    return int(peak) * 1024
+
+
+@pytest.mark.slow
+def test_a_picture_of_24_megapixels(page: Page, tmp_path: Path) -> None:
+    """With the graph that repeats pixels: what the page itself takes, to 96 megapixels."""
+    page.set_default_timeout(3 * _MOST_WAIT)
+    pixels = np.tile(texture(40, 60), (100, 100, 1))
+    choose(page, scale="2", format="png")
+    drop(page, large_png=encoded(pixels, ".png"))
+    _, result = saved(page, f"{entry(page, 'large.png', 'done')} .save")
+    (tmp_path / "result.png").write_bytes(result)
+    enlarged = read_picture(tmp_path / "result.png").pixels
+    assert enlarged.shape == (8000, 12000, 3)
+    assert np.abs(enlarged[::2, ::2].astype(int) - np.minimum(pixels.astype(int) + 5, 255)).max() <= 1
+    processes = psutil.Process().children(recursive=True)
+    renderers = [process for process in processes if "--type=renderer" in process.cmdline()]
+    most = max(peak_memory(process) for process in renderers)
+    print(f"memory of the page: {most / 2**20:.0f} MiB")
+    assert most < 2 * 2**30

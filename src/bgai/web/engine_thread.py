@@ -69,7 +69,7 @@ class EngineThread(threading.Thread):
     def _do(self, job: Job) -> None:
         job.state, job.started, job.pixels_done = "running", time.monotonic(), 0
         self._changed(job)
-        folder = self._folder.of(job.id)
+        folder = self._folder.path(job.id)
         state: State = "done"
         try:
             self._enlarge(job, folder)

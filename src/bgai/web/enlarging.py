@@ -56,7 +56,7 @@ class Enlarger:
     def __call__(
         self, source: Path, options: JobOptions, preview: Preview, progress: PixelProgress
     ) -> tuple[Path, EnlargedFile]:
-        """Enlarge an upload; return the output, and what is to be told of it.
+        """Enlarge an upload; return the output, and what was decided for it.
 
         Args:
             source: The upload.

@@ -1,4 +1,4 @@
-"""What stands before all routes: who may ask, how much may be sent, and what browsers are told about the answers."""
+"""Checks before all routes: who may ask, how much may be sent; and the headers of answers that browsers obey."""
 
 from __future__ import annotations
 

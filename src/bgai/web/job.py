@@ -1,4 +1,4 @@
-"""One picture to enlarge for a client: what was asked for, what became of it, and how it is told."""
+"""One picture to enlarge for a client: its options, its state, and the JSON object that clients get of it."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class Job:
         """
         share = 1.0 if self.state == "done" else self.pixels_done / (self.width * self.height * self.scale**2)
         preview = self.preview
-        told: dict[str, Any] = {
+        described: dict[str, Any] = {
             "id": self.id,
             "name": self.name,
             "state": self.state,
@@ -197,9 +197,9 @@ class Job:
             "created": _as_time(self.created),
         }
         if self.state == "done":
-            told["output"] |= {"name": self.result_name, "bytes": self.result_bytes, "type": self.media_type}
-            told["result"] = f"/v1/jobs/{self.id}/result"
-        return told
+            described["output"] |= {"name": self.result_name, "bytes": self.result_bytes, "type": self.media_type}
+            described["result"] = f"/v1/jobs/{self.id}/result"
+        return described
 
     def for_logs(self) -> dict[str, Any]:
         """What logs say of a finished job: nothing by which a picture or a client is known."""

@@ -40,11 +40,11 @@ class JobFolder:
     def new(self) -> tuple[str, Path]:
         """An id that nobody can guess, and its folder."""
         id = secrets.token_hex(16)
-        folder = self.of(id)
+        folder = self.path(id)
         folder.mkdir()
         return id, folder
 
-    def of(self, id: str) -> Path:
+    def path(self, id: str) -> Path:
         return self.root / id
 
     def save(self, job: Job) -> None:
@@ -54,7 +54,7 @@ class JobFolder:
             OutputError: The disk is full.
         """
         stored = {name: getattr(job, name) for name in Job.__slots__ if name not in _NOT_STORED}
-        with whole_or_nothing(self.of(job.id) / _FILE) as partial:
+        with whole_or_nothing(self.path(job.id) / _FILE) as partial:
             partial.write_text(json.dumps(stored | {"options": asdict(job.options)}), encoding="utf-8")
 
     def load(self) -> Iterator[Job]:
@@ -76,4 +76,4 @@ class JobFolder:
 
     def remove(self, id: str) -> None:
         with suppress(OSError):
-            shutil.rmtree(self.of(id))
+            shutil.rmtree(self.path(id))

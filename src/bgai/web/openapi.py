@@ -153,7 +153,7 @@ def _paths() -> dict[str, Any]:
         "/v1/events": {
             "get": _operation(
                 "clientEvents",
-                "Changes of all jobs of a client as server-sent events. A job that is gone is told as state `removed`.",
+                "Changes of all jobs of a client as server-sent events. A job that is gone has the state `removed`.",
                 _stream(),
                 (422,),
                 parameters=[_client(True)],

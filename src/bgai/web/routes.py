@@ -113,18 +113,18 @@ async def add_job(request: Request) -> Response:
     """Put a picture into the queue."""
     job = await _take_in(request)
     headers = {"location": f"/v1/jobs/{job.id}"}
-    return JSONResponse(_service(request).told([job])[0], 202, headers)
+    return JSONResponse(_service(request).for_clients([job])[0], 202, headers)
 
 
 async def list_jobs(request: Request) -> Response:
     """A client's jobs."""
     service = _service(request)
-    return JSONResponse({"jobs": service.told(service.of(_client(request)))})
+    return JSONResponse({"jobs": service.for_clients(service.jobs_of(_client(request)))})
 
 
 async def get_job(request: Request) -> Response:
     """How a job stands."""
-    return JSONResponse(_service(request).told([_job(request)])[0])
+    return JSONResponse(_service(request).for_clients([_job(request)])[0])
 
 
 async def delete_job(request: Request) -> Response:
@@ -141,13 +141,13 @@ async def get_result(request: Request) -> Response:
 async def get_source(request: Request) -> Response:
     """The upload, as it came."""
     job = _job(request)
-    return FileResponse(_service(request).folder.of(job.id) / job.source, filename=job.name)
+    return FileResponse(_service(request).folder.path(job.id) / job.source, filename=job.name)
 
 
 async def get_thumbnail(request: Request) -> Response:
     """A small picture of the upload."""
     job = _job(request)
-    source = _service(request).folder.of(job.id) / job.source
+    source = _service(request).folder.path(job.id) / job.source
     async with request.app.state.views:
         return _cached(await asyncio.to_thread(thumbnail, source), "image/webp")
 
@@ -159,7 +159,7 @@ async def get_view(request: Request) -> Response:
         raise UsageError(f"of {of[:40]!r}: expected result or bicubic")
     job = _done(request) if of == "result" else _job(request)
     part = _part(request, job)
-    folder = _service(request).folder.of(job.id)
+    folder = _service(request).folder.path(job.id)
     size = job.output_height, job.output_width
     async with request.app.state.views:
         if of == "bicubic":
@@ -195,10 +195,10 @@ async def client_events(request: Request) -> Response:
 async def results_zip(request: Request) -> Response:
     """All of a client's results in one archive."""
     service = _service(request)
-    done = [job for job in service.of(_client(request)) if job.state == "done"]
+    done = [job for job in service.jobs_of(_client(request)) if job.state == "done"]
     if not done:
         raise RefusedError(404, "no results yet")
-    files = [(job.result_name, service.folder.of(job.id) / job.result) for job in done]
+    files = [(job.result_name, service.folder.path(job.id) / job.result) for job in done]
     headers = {"content-disposition": 'attachment; filename="enlarged.zip"', "cache-control": "no-store"}
     return StreamingResponse(zip_stream(files), media_type="application/zip", headers=headers)
 
@@ -348,7 +348,7 @@ def _result(
     service: Service, job: Job, headers: Mapping[str, str], background: BackgroundTask | None = None
 ) -> FileResponse:
     return FileResponse(
-        service.folder.of(job.id) / job.result,
+        service.folder.path(job.id) / job.result,
         headers=headers,
         media_type=job.media_type,
         filename=job.result_name,

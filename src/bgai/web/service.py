@@ -127,7 +127,7 @@ class Service:
         """
         job = await asyncio.to_thread(self._examine, client, id, name, options)
         if key:
-            for other in self.of(client):
+            for other in self.jobs_of(client):
                 if other.key == key:
                     self.folder.remove(id)
                     return other
@@ -139,7 +139,7 @@ class Service:
         return job
 
     def _examine(self, client: str, id: str, name: str, options: JobOptions) -> Job:
-        folder = self.folder.of(id)
+        folder = self.folder.path(id)
         upload = folder / "upload"
         with upload.open("rb") as file:
             suffix = _suffix(file.read(_LONGEST_START))
@@ -171,7 +171,7 @@ class Service:
             raise RefusedError(404, "no such job; results are removed after a time")
         return self.jobs[id]
 
-    def of(self, client: str) -> list[Job]:
+    def jobs_of(self, client: str) -> list[Job]:
         """A client's jobs, in the order in which they came."""
         return [job for job in self.jobs.values() if job.client == client]
 
@@ -184,7 +184,7 @@ class Service:
             self.folder.remove(job.id)
         self._wake()
 
-    def told(self, jobs: Sequence[Job]) -> list[Mapping[str, Any]]:
+    def for_clients(self, jobs: Sequence[Job]) -> list[Mapping[str, Any]]:
         """Jobs as clients get them."""
         ahead = self.queue.ahead()
         running = self._engine.current is not None
@@ -199,21 +199,21 @@ class Service:
     async def changes(self, client: str, id: str | None = None) -> AsyncIterator[Mapping[str, Any] | None]:
         """Jobs as they change, of a client or with an id alone; None now and then while nothing does.
 
-        What changed several times in a tenth of a second is told once. A job that was removed is told as one of the
+        What changed several times in a tenth of a second is sent once. A job that was removed is sent as one of the
         state `removed`. With an id the end of its job is the end.
         """
-        told: dict[str, Mapping[str, Any]] = {}
+        sent: dict[str, Mapping[str, Any]] = {}
         while not self.closing:
             changed = self._changed
-            jobs = [job for job in self.of(client) if id in (None, job.id)]
-            news = {each["id"]: each for each in self.told(jobs) if told.get(each["id"]) != each}
-            gone = told.keys() - {job.id for job in jobs}
+            jobs = [job for job in self.jobs_of(client) if id in (None, job.id)]
+            news = {each["id"]: each for each in self.for_clients(jobs) if sent.get(each["id"]) != each}
+            gone = sent.keys() - {job.id for job in jobs}
             for each in news.values():
                 yield each
             for removed in gone:
-                del told[removed]
+                del sent[removed]
                 yield {"id": removed, "state": "removed"}
-            told |= news
+            sent |= news
             if id is not None and (gone or not jobs or jobs[0].is_final):
                 return
             if not changed.is_set():

@@ -1,4 +1,4 @@
-"""What `bgai serve` can be told: addresses, limits, and how long results are kept."""
+"""Settings of `bgai serve`: addresses, limits, and how long results are kept."""
 
 from __future__ import annotations
 

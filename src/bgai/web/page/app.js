@@ -351,7 +351,7 @@ async function start() {
   reached(true);
   find("#main").hidden = false;
   const known = await unsent.all();
-  known.sort((one, other) => one.added - other.added);
+  known.sort((first, second) => first.added - second.added);
   for (const record of known) if (!items.has(record.key)) make(record);
   find("#files").accept = info.suffixes.join(",");
   drawTexts();

@@ -3,6 +3,7 @@ import { previewAddress, viewAddress } from "./service.js";
 import { percent, text } from "./texts.js";
 
 const MOST_ZOOM = 16; // device pixels for each of the picture
+const LOUPE_ZOOM = 4; // pixels of the loupe for each of the picture, above the zoom of the rest
 const KEYS = { 0: "fit", 1: 1, 2: 2, 4: 4 };
 
 export class Compare {
@@ -18,6 +19,10 @@ export class Compare {
     this.partField = find("part-field");
     this.part = find("part");
     this.beforeLayer = dialog.querySelector(".before");
+    [this.loupe, this.spot, this.loupeButton] = ["loupe", "spot", "loupe-button"].map(find);
+    this.pointer = null; // where the loupe looks, in the stage; its middle without one
+    this.loupeButton.addEventListener("click", () => this.showLoupe(this.loupe.hidden));
+    this.stage.addEventListener("pointermove", (event) => this.look(event));
     this.pointers = new Map();
     this.fitted = true;
     this.at = 0.5;
@@ -66,6 +71,7 @@ export class Compare {
     try {
       await Promise.all([this.show(this.before, "bicubic", part), this.showResult(part)]);
       this.loading.hidden = true;
+      this.drawLoupe();
     } catch {
       if (this.dialog.open) this.loading.textContent = text("notShown");
     }
@@ -94,9 +100,10 @@ export class Compare {
     await this.showResult(this.parts[this.part.value || 0]).catch(() => {}); // it may be done meanwhile
   }
 
-  async show(image, of, part) {
+  // Shows one side, `bicubic` or `result`, or the finished rows if there is no side.
+  async show(image, side, part) {
     const { id } = this.job;
-    const address = of ? await viewAddress(this.job, of, part) : await previewAddress(this.job);
+    const address = side ? await viewAddress(this.job, side, part) : await previewAddress(this.job);
     if (!address || id !== this.job.id || !this.dialog.open) return;
     const next = Object.assign(new Image(), { src: address });
     await next.decode();
@@ -161,11 +168,44 @@ export class Compare {
     this.handle.setAttribute("aria-valuenow", Math.round(this.at * 100));
     this.handle.setAttribute("aria-valuetext", text("sliderValue", { percent: percent(this.at) }));
     this.zoomValue.textContent = percent(this.zoom);
+    this.drawLoupe();
     for (const button of this.dialog.querySelectorAll("[data-zoom]")) {
       const zoom = button.dataset.zoom;
       const pressed = zoom === "fit" ? this.fitted : !this.fitted && Math.abs(this.zoom - zoom) < 1e-6;
       button.setAttribute("aria-pressed", pressed);
     }
+  }
+
+  showLoupe(shown) {
+    this.loupe.hidden = this.spot.hidden = !shown;
+    this.loupeButton.setAttribute("aria-pressed", shown);
+    this.draw();
+  }
+
+  look({ clientX, clientY }) {
+    const { left, top } = this.stage.getBoundingClientRect();
+    this.pointer = { x: clientX - left, y: clientY - top };
+    this.drawLoupe();
+  }
+
+  // The same place of both pictures side by side, larger.
+  drawLoupe() {
+    if (this.loupe.hidden) return;
+    const { width, height } = this.stage.getBoundingClientRect();
+    const { x, y } = this.pointer ?? { x: width / 2, y: height / 2 };
+    const canvases = this.loupe.querySelectorAll("canvas");
+    const side = canvases[0].width / (LOUPE_ZOOM * Math.max(1, this.zoom)); // in pixels of the picture
+    const [left, top] = [(x - this.x) / this.scale - side / 2, (y - this.y) / this.scale - side / 2];
+    for (const [index, image] of [this.before, this.after].entries()) {
+      const context = canvases[index].getContext("2d");
+      context.imageSmoothingEnabled = false;
+      context.clearRect(0, 0, canvases[index].width, canvases[index].height);
+      if (!image.complete || !image.naturalWidth) continue;
+      const share = image.naturalWidth / image.width; // of finished rows of a large picture some are left out
+      context.drawImage(image, left * share, top * share, side * share, side * share, 0, 0, canvases[index].width, canvases[index].height);
+    }
+    const shown = side * this.scale;
+    Object.assign(this.spot.style, { left: `${x - shown / 2}px`, top: `${y - shown / 2}px`, width: `${shown}px`, height: `${shown}px` });
   }
 
   key(event) {
@@ -179,6 +219,7 @@ export class Compare {
     else if (event.target === this.stage && event.key in moves) this.pan(...moves[event.key]);
     else if (event.key === "+" || event.key === "=") this.zoomTo(this.zoom * 1.25);
     else if (event.key === "-") this.zoomTo(this.zoom / 1.25);
+    else if (event.key.toLowerCase() === "l") this.showLoupe(this.loupe.hidden);
     else if (event.key in KEYS) this.zoomTo(KEYS[event.key]);
     else return;
     event.preventDefault();
@@ -205,7 +246,7 @@ export class Compare {
       this.slide((event.clientX - left) / width);
     } else if (this.pointers.size === 2) {
       const other = [...this.pointers.values()].find((pointer) => pointer.pointerId !== event.pointerId);
-      const [was, is] = [last, event].map((one) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY));
+      const [was, is] = [last, event].map((at) => Math.hypot(at.clientX - other.clientX, at.clientY - other.clientY));
       this.zoomTo((this.zoom * is) / Math.max(was, 1), other);
     } else {
       this.pan(event.clientX - last.clientX, event.clientY - last.clientY);
@@ -236,12 +277,12 @@ export function parts(width, height, mostPixels) {
     const count = Math.ceil(length / side);
     return Array.from({ length: count + 1 }, (_, index) => Math.round((length * index) / count));
   });
-  const found = [];
+  const rectangles = [];
   for (let row = 0; row + 1 < tops.length; row++) {
     for (let column = 0; column + 1 < lefts.length; column++) {
       const [left, top] = [lefts[column], tops[row]];
-      found.push({ left, top, width: lefts[column + 1] - left, height: tops[row + 1] - top });
+      rectangles.push({ left, top, width: lefts[column + 1] - left, height: tops[row + 1] - top });
     }
   }
-  return found;
+  return rectangles;
 }

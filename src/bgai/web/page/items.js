@@ -6,7 +6,7 @@ import { bytes, duration, percent, text, translate } from "./texts.js";
 const template = document.querySelector("#item");
 
 export class Item {
-  // `job` is what the service last told; before it knows the picture there is a file alone.
+  // `job` is what the service last sent; before it has the picture there is a file alone.
   constructor({ key, name, file = null, options = null, job = null }, actions) {
     Object.assign(this, { key, name, file, options, job, actions, sending: false, error: "" });
     this.element = template.content.firstElementChild.cloneNode(true);

@@ -11,9 +11,9 @@ export class Refused extends Error {
 async function ask(path, options) {
   const answer = await fetch(path, options);
   if (answer.ok) return answer;
-  const told = await answer.json().catch(() => ({}));
+  const refusal = await answer.json().catch(() => ({}));
   const retry = Number(answer.headers.get("retry-after")) || null;
-  throw new Refused(answer.status, told.error ?? `${answer.status} ${answer.statusText}`, retry);
+  throw new Refused(answer.status, refusal.error ?? `${answer.status} ${answer.statusText}`, retry);
 }
 
 export const getInfo = async () => (await ask("/v1/info")).json();
@@ -41,7 +41,8 @@ export const previewAddress = async (job) => `/v1/jobs/${job.id}/preview?rows=${
 export const zipAddress = async (client) => `/v1/results.zip?client=${client}`;
 
 // The address of a part of the result, or of a bicubic enlargement.
-export const viewAddress = async (job, of, part) => `/v1/jobs/${job.id}/view?${new URLSearchParams({ of, ...part })}`;
+export const viewAddress = async (job, side, part) =>
+  `/v1/jobs/${job.id}/view?${new URLSearchParams({ of: side, ...part })}`;
 
 // Calls back with each change of the client's jobs; the browser asks again by itself if the stream breaks.
 export function watchJobs(client, { change, up, down }) {

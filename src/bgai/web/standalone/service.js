@@ -67,7 +67,7 @@ export const getInfo = async () => ({
 export async function getJobs() {
   for (const record of await records.all(tab)) if (!jobs.has(record.id)) jobs.set(record.id, new Job(record));
   work();
-  return [...jobs.values()].map((job) => job.told());
+  return [...jobs.values()].map((job) => job.described());
 }
 
 export async function removeJob(id) {
@@ -86,14 +86,14 @@ export const getSource = async ({ id }) => jobs.get(id).record.file;
 export async function addJob(_, key, file, given) {
   const options = { ...given };
   for (const name of NUMBERS) if (given[name]) options[name] = Number(given[name]);
-  for (const job of jobs.values()) if (job.record.key === key) return job.told();
+  for (const job of jobs.values()) if (job.record.key === key) return job.described();
   const size = await sizeOf(file);
   const job = new Job({ id: key, key, tab, name: file.name, file, options, size, created: Date.now(), state: "queued" });
   job.plan();
   await records.put(job.record);
   jobs.set(job.id, job);
   work();
-  return job.told();
+  return job.described();
 }
 
 async function sizeOf(file) {
@@ -120,12 +120,12 @@ export function watchJobs(_, { change, up }) {
 export const thumbnailAddress = ({ id }) => jobs.get(id)?.sourceAddress ?? "";
 
 // The address of a part of the result, or of a bicubic enlargement.
-export async function viewAddress({ id }, of, part) {
+export async function viewAddress({ id }, side, part) {
   const job = jobs.get(id);
   const whole = part.width === job.target.width && part.height === job.target.height;
-  if (of === "result" && whole) return job.resultAddress;
-  const file = of === "result" ? job.record.result : job.record.file;
-  const task = of === "result" ? "crop" : "bicubic";
+  if (side === "result" && whole) return job.resultAddress;
+  const file = side === "result" ? job.record.result : job.record.file;
+  const task = side === "result" ? "crop" : "bicubic";
   viewer ??= new Worker("worker.js", { type: "module" });
   const { result } = await ask(viewer, { task, file, name: job.record.name, target: job.target, part });
   return URL.createObjectURL(result);
@@ -136,11 +136,11 @@ export const previewAddress = async ({ id }) => jobs.get(id)?.previewAddress() ?
 
 export async function zipAddress() {
   const done = [...jobs.values()].filter((job) => job.state === "done");
-  return URL.createObjectURL(await zipFile(done.map((job) => [job.told().output.name, job.record.result])));
+  return URL.createObjectURL(await zipFile(done.map((job) => [job.described().output.name, job.record.result])));
 }
 
-function changed(told) {
-  for (const listener of listeners) listener(told);
+function changed(job) {
+  for (const listener of listeners) listener(job);
 }
 
 class Job {
@@ -173,11 +173,12 @@ class Job {
     }
   }
 
-  told() {
+  // As the HTTP interface describes jobs.
+  described() {
     const { record, progress } = this;
     const { id, name, state, size, file, result, options, weights = "", error = "" } = record;
     const waiting = [...jobs.values()].filter((job) => ["queued", "running"].includes(job.state));
-    const told = {
+    const described = {
       id, name, state, options, weights, error, progress: state === "done" ? 1 : progress, notes: [],
       ahead: state === "queued" ? Math.max(0, waiting.indexOf(this)) : 0,
       seconds_left: progress && state === "running" ? (((Date.now() - this.started) / 1000) * (1 - progress)) / progress : null,
@@ -185,18 +186,18 @@ class Job {
       output: this.target ? { width: this.target.width, height: this.target.height } : { ...size },
       rows_done: this.rows,
     };
-    if (state !== "done") return told;
+    if (state !== "done") return described;
     const ending = ENDINGS[this.options.format];
     const stem = name.replace(/\.[^.]*$/, "");
-    Object.assign(told.output, { name: `${stem}_${sizeLabel(options)}${ending}`, bytes: result.size, type: result.type });
-    return { ...told, result: this.resultAddress };
+    Object.assign(described.output, { name: `${stem}_${sizeLabel(options)}${ending}`, bytes: result.size, type: result.type });
+    return { ...described, result: this.resultAddress };
   }
 
   async change(values) {
     Object.assign(this.record, values);
     if (!jobs.has(this.id)) return;
     if (values.state !== "running") await records.put(this.record);
-    if (jobs.has(this.id)) changed(this.told());
+    if (jobs.has(this.id)) changed(this.described());
   }
 
   // Finished rows are shown smaller where the result is large.
@@ -210,7 +211,7 @@ class Job {
     const [x, y] = [preview.width / width, preview.height / height];
     preview.getContext("2d").drawImage(strip, 0, rows * y, width * x, strip.height * y);
     strip.close();
-    if (jobs.has(this.id)) changed(this.told());
+    if (jobs.has(this.id)) changed(this.described());
   }
 
   async previewAddress() {
@@ -250,7 +251,7 @@ async function enlarge(job) {
       return await ask(worker, { ...task, runtime, share }, (news) => {
         if (news.kind === "rows") return job.show(news.pixels);
         job.progress = news.progress;
-        changed(job.told());
+        changed(job.described());
       });
     } catch (error) {
       if (error.ofPicture || !jobs.has(job.id)) throw error;
