@@ -20,7 +20,6 @@ from bgai.options.training import PerceptualLoss
 
 DEFAULT_WEIGHTS = Path("experiments/pretrained_models/vgg19-dcbb9e9d.pth")
 """Where BasicSR has the file too."""
-_ADDRESS = ""
 
 
 class PerceptualDistance(nn.Module):
@@ -77,8 +76,8 @@ def _load(vgg: VggFeatures, path: Path) -> None:
     """
     if not path.is_file():
         raise WeightsError(
-            f"{path}: no such file; perceptual_opt needs the weights of a VGG network: fetch"
-            f" {_ADDRESS}{DEFAULT_WEIGHTS.name} (548 MiB) to {DEFAULT_WEIGHTS}, or name another file as"
+            f"{path}: no such file; perceptual_opt needs the weights of a VGG network: copy"
+            f" torchvision's {DEFAULT_WEIGHTS.name} (548 MiB) to {DEFAULT_WEIGHTS}, or name another file as"
             " train.perceptual_opt.weights"
         )
     # torchvision's names end with the first digits of the SHA-256.
