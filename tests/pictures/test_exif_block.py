@@ -86,20 +86,9 @@ def tags(path: Path) -> dict[str, Any]:
     """What is said of a picture, but for its format."""
     command = ["exiftool", "-j", "-a", "-G1", "-n", str(path)]
     (found,) = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    groups = (
-        "SourceFile",
-        "System",
-        "ExifTool",
-        "Composite",
-        "File",
-        "PNG",
-        "RIFF",
-        "QuickTime",
-        "Meta",
-        "GIF",
-        "JFIF",
-    )
-    return {name: value for name, value in found.items() if name.split(":")[0] not in groups | {"JFIF"}}
+    format_alone = {"SourceFile", "System", "ExifTool", "Composite", "File", "PNG", "RIFF", "QuickTime", "Meta", "GIF"}
+    format_alone.add("JFIF")
+    return {name: value for name, value in found.items() if name.split(":")[0] not in format_alone}
 
 
 def enlarged(source: Path, suffix: str) -> Path:

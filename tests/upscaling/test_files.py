@@ -14,7 +14,7 @@ from PIL import Image, JpegImagePlugin
 from support import texture
 
 from bgai.errors import ImageError, OutputError, UsageError
-from bgai.pictures import reading, writing
+from bgai.pictures import encoders, reading
 from bgai.pictures.reading import read_picture
 from bgai.upscaling.files import EnlargedFile, upscale_file
 from bgai.upscaling.recipe import read_recipe
@@ -107,14 +107,14 @@ def test_a_failed_write_frees_the_disk_at_once(
     suffix: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error is kept, and with it what its traceback refers to; the garbage collector does not run."""
-    limits, save = resource.getrlimit(resource.RLIMIT_FSIZE), writing._save
+    limits, save = resource.getrlimit(resource.RLIMIT_FSIZE), encoders._save
 
     def save_to_a_full_disk(*arguments: Any) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
         save(*arguments)
 
     monkeypatch.setattr(reading, "_MOST_IN_MEMORY", 0)
-    monkeypatch.setattr(writing, "_save", save_to_a_full_disk)
+    monkeypatch.setattr(encoders, "_save", save_to_a_full_disk)
     gc.disable()
     try:
         with pytest.raises(OutputError, match="cannot be written") as error:

@@ -255,8 +255,11 @@ def read_frames(path: Path, first: Picture) -> Iterator[Picture]:
         if kind is None:
             raise ValueError("the file was changed")
         orientation = first.orientation
-        for pixels in decode_frames(file, kind):
-            yield replace(first, pixels=_upright(pixels, orientation))
+        try:
+            for pixels in decode_frames(file, kind):
+                yield replace(first, pixels=_upright(pixels, orientation))
+        except ValueError as error:
+            raise DamagedError(f"{path}: damaged: of its animation, {error}") from error
 
 
 def _visible(opened: Opened, path: Path) -> pyvips.Image:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import mmap
-import re
 import struct
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -18,18 +15,25 @@ import pyvips
 from numpy.typing import NDArray
 
 from bgai.atomic_files import partial_file, whole_or_nothing
-from bgai.errors import ImageError, OutputError, UsageError
+from bgai.errors import ImageError, OutputError
 from bgai.mapped import forget
 from bgai.pictures.animation import rounded_delays
-from bgai.pictures.decoders import reason
+from bgai.pictures.encoders import save_apart
+from bgai.pictures.encoding import (
+    EIGHT_BIT_ONLY,
+    JPEG_SUFFIXES,
+    Encoding,
+    has_alpha,
+)
 from bgai.pictures.exif_block import MOST_IN_JPEG, add_jpeg_exif, add_webp_exif, fit_exif, resolution_exif
 from bgai.pictures.gain_map import append_gain_map
 from bgai.pictures.gif_blocks import add_gif_texts
 from bgai.pictures.iptc import as_records, as_resource
 from bgai.pictures.jpeg_segments import add_comments
+from bgai.pictures.losses import loses_profile, lost_in
 from bgai.pictures.own_hash import FIELD, UNKNOWN, write_own_hash
 from bgai.pictures.png_animation import PngFrames, changed_part
-from bgai.pictures.png_chunks import COLOURS, TEXTS, XMP_KEYWORD, change_chunks, replace_start
+from bgai.pictures.png_chunks import XMP_KEYWORD, change_chunks, replace_start
 from bgai.pictures.reading import TIFF_SUFFIXES, Picture, read_size
 from bgai.pictures.tiff_exif import add_tiff_exif
 from bgai.pictures.tiff_pages import append_page
@@ -37,17 +41,6 @@ from bgai.pictures.webp_animation import say_alpha
 from bgai.pictures.xmp import add_fields, add_gain_map, takes_fields
 from bgai.types import Pixels, RgbImage
 
-OUTPUT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".gif")
-ANIMATED_SUFFIXES = (".png", ".webp", ".gif")
-# Longest side that each format can hold.
-_LONGEST_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".avif": 16384, ".gif": 65535}
-_EIGHT_BIT_ONLY = (".jpg", ".jpeg", ".webp", ".gif")
-_NO_ALPHA = (".jpg", ".jpeg")
-_WITH_QUALITY = (".jpg", ".jpeg", ".webp", ".avif")
-_JPEG = (".jpg", ".jpeg")
-_AVIF_DEPTH = 12
-_AVIF_EFFORT = 2  # of 9: more take many times as long
-_ROWS_AT_ONCE = 256
 _TIME_STEPS = {".gif": 10, ".webp": 1}  # milliseconds
 # libvips' names of a format, and of grey and colour in it.
 _KINDS = {
@@ -56,107 +49,13 @@ _KINDS = {
     "float32": ("float", "b-w", "scrgb"),
 }
 _DEFAULT_RESOLUTION = 72 / 25.4  # pixels a millimetre, where a format has to have one
-# Chunks that say no more than that colours are those of sRGB.
-_SRGB = {(b"gAMA", (45455).to_bytes(4, "big")), (b"cICP", bytes((1, 13, 0, 1))), (b"cICP", bytes((2, 2, 0, 1)))}
-_SRGB |= {(b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))}
 _MOST_OF_XMP = 65000  # bytes that a segment of JPEG holds
 _MOST_OF_FIELDS = 2000  # bytes of what is added to a packet
 # Flags of libvips' VipsForeignKeep.
 _KEEP_ALL, _KEEP_EXIF = 31, 1
-_POLL_SECONDS = 0.1
 
 PNG_LEVEL = 3
 """Compression of `encode_png`: 6 makes photographs 1 % smaller in up to twice the time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """How pixels become a file.
-
-    Raises:
-        UsageError: The quality is outside its range, or the colour is none.
-    """
-
-    quality: int = 95
-    """1 to 100, for JPEG, WebP and AVIF."""
-    lossless: bool = False
-    """Of WebP and AVIF; PNG and TIFF always are."""
-    background: str | None = None
-    """What transparent pictures are laid on, for any format: `white`, `black` or `#rrggbb`."""
-    metadata: bool = True
-    """Whether the picture had its EXIF, XMP, IPTC and texts (`Picture.with_colours_alone` takes them out)."""
-    keep_clear_colours: bool = False
-    """Whether WebP keeps colours under fully transparent pixels; other formats always do."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.quality <= 100:
-            raise UsageError(f"quality {self.quality}: expected 1 to 100", parameter="quality")
-        if self.background is not None:
-            _rgb(self.background)
-
-    @property
-    def background_rgb(self) -> tuple[int, int, int] | None:
-        """0 to 255 each."""
-        return None if self.background is None else _rgb(self.background)
-
-    def describe(self, target: Path) -> str:
-        """What of it matters to the format at `target`, for the recipe of an output."""
-        parts = [("lossless" if self.lossless else str(self.quality)) if _has_quality(target) else ""]
-        parts += ["on #{:02x}{:02x}{:02x}".format(*self.background_rgb)] if self.background_rgb else []
-        parts += ["" if self.metadata else "without metadata", "clear colours" if self.keep_clear_colours else ""]
-        return " ".join(filter(None, parts))
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    known = {"white": "#ffffff", "black": "#000000"}.get(colour.strip().lower(), colour.strip().lower())
-    if not re.fullmatch(r"#[0-9a-f]{6}", known):
-        raise UsageError(
-            f"background {colour!r}: expected white, black or #rrggbb, such as #20a0ff", parameter="background"
-        )
-    return int(known[1:3], 16), int(known[3:5], 16), int(known[5:], 16)
-
-
-def check_output(path: Path, height: int, width: int, encoding: Encoding | None = None) -> None:
-    """Refuse, before any work is done, a picture of this size that the format at `path` cannot hold."""
-    suffix = path.suffix.lower()
-    if suffix not in OUTPUT_SUFFIXES:
-        raise OutputError(f"{path}: unknown output format {suffix or '(none)'}; expected {', '.join(OUTPUT_SUFFIXES)}")
-    if max(height, width) > _LONGEST_SIDE.get(suffix, max(height, width)):
-        limit = _LONGEST_SIDE[suffix]
-        raise OutputError(
-            f"{path}: {width} x {height} is more than the {limit} a side that {suffix} holds; choose png",
-            parameter="format",
-        )
-    if encoding and encoding.lossless and suffix in (*_JPEG, ".gif"):
-        name = "GIF" if suffix == ".gif" else "JPEG"
-        raise OutputError(f"{path}: {name} always loses something; choose png, webp, avif or tiff", parameter="format")
-
-
-def fit_alpha(picture: Picture, path: Path, background: str | None) -> Picture:
-    """The picture without an alpha channel that is opaque everywhere, if the format at `path` has none.
-
-    Raises:
-        OutputError: It shows something, and there is no background for it.
-    """
-    if path.suffix.lower() not in _NO_ALPHA or not _has_alpha(picture.pixels):
-        return picture
-    opaque = {"uint8": 255, "uint16": 65535}.get(picture.pixels.dtype.name, 1)
-    for top in range(0, len(picture.pixels), _ROWS_AT_ONCE):
-        if picture.pixels[top : top + _ROWS_AT_ONCE, :, -1].min() < opaque:
-            if background is None:
-                raise OutputError(
-                    f"{path}: JPEG cannot hold transparency; choose a colour to lay the picture on, or another format",
-                    parameter="background",
-                )
-            return picture
-        picture.forget()
-    pixels = picture.pixels[..., 0] if picture.pixels.shape[2] == 2 else picture.pixels[..., :3]
-    return replace(picture, pixels=pixels)
-
-
-def _has_quality(path: Path) -> bool:
-    """Whether the format at `path` loses something, as much as a quality says."""
-    return path.suffix.lower() in _WITH_QUALITY
 
 
 class PictureWriter:
@@ -188,54 +87,30 @@ class PictureWriter:
         self._like, self._width, self._encoding = like, width, encoding
         self._big = big
         self._height = self._frames = 0
-        self.notes: tuple[str, ...] = ()
         self._profile = like.metadata.get("icc-profile-data", (0, b""))[1]
-        # WebP holds colours alone, for which a profile of grey says nothing; GIF holds no profile.
-        unfit = suffix == ".gif" or (suffix == ".webp" and _is_grey(like.pixels))
-        self._changes_profile = unfit and bool(self._profile)
-        if like.pixels.dtype == np.uint16 and suffix in _EIGHT_BIT_ONLY:
-            self.notes += (f"16 bits became 8, which is all that {suffix} holds",)
-        if like.pixels.dtype == np.uint16 and suffix == ".avif":
-            self.notes += (f"16 bits became {_AVIF_DEPTH}, which is all that AVIF holds",)
-        if self._changes_profile:
-            kind = "colours were" if suffix == ".gif" else "grey was"
-            which = "profile" if suffix == ".gif" else "grey profile"
-            self.notes += (f"{kind} converted to sRGB: {suffix} holds no {which}",)
-        if like.animation and suffix not in ANIMATED_SUFFIXES:
-            self.notes += (f"the first of {like.animation.count} pictures of an animation, which {suffix} cannot hold",)
-        if like.pages > 1 and suffix not in TIFF_SUFFIXES:
-            self.notes += (f"the first of {like.pages} pages, of which {suffix} holds one",)
-        if suffix == ".gif":
-            self.notes += _lost_in_gif(like)
-        if like.gain_map and suffix not in _JPEG:
-            self.notes += (f"the gain map was left out, which {suffix} has no place for: the output has no HDR",)
-        if like.comments and suffix not in (*_JPEG, ".gif"):
-            self.notes += (f"the comment was left out, which {suffix} has no place for",)
-        if "iptc-data" in like.metadata and suffix not in (*_JPEG, *TIFF_SUFFIXES):
-            self.notes += (f"IPTC was left out, which {suffix} has no place for",)
-        if suffix != ".png":
-            self.notes += _lost_chunks(like, suffix)
+        self._changes_profile = loses_profile(like, suffix)
+        self.notes = lost_in(like, suffix)
         self._exif: bytes = like.metadata.get("exif-data", (0, b""))[1]
         if self._exif and fit_exif(self._exif, (1, 1)) is None:
             self._exif = b""
             self.notes += ("EXIF was left out: it is damaged",)
-        if suffix in _JPEG and len(self._exif) > MOST_IN_JPEG:
+        if suffix in JPEG_SUFFIXES and len(self._exif) > MOST_IN_JPEG:
             self._exif = b""
             self.notes += ("EXIF was left out: it is larger than a segment of JPEG",)
         self._xmp: bytes | None = like.metadata.get("xmp-data", (0, None))[1]
         if self._xmp and not takes_fields(self._xmp):
             self._xmp = None
             self.notes += ("the XMP was left out: it is damaged, or not in UTF-8",)
-        if self._xmp and suffix in _JPEG and len(self._xmp) > _MOST_OF_XMP - _MOST_OF_FIELDS:
+        if self._xmp and suffix in JPEG_SUFFIXES and len(self._xmp) > _MOST_OF_XMP - _MOST_OF_FIELDS:
             self._xmp = None
             self.notes += ("the XMP was left out: it is larger than a segment of JPEG",)
 
     def write(self, rows: Pixels) -> None:
         """Append rows, n x W or n x W x channels, of the dtype and channels that `like` has."""
         if self._like.value_range:
-            colours = rows[..., : -1 if _has_alpha(rows) else None]
+            colours = rows[..., : -1 if has_alpha(rows) else None]
             expanded = self._like.value_range.expand(colours.astype(np.float32))
-            rows = np.concatenate((expanded, rows[..., -1:]), axis=2) if _has_alpha(rows) else expanded
+            rows = np.concatenate((expanded, rows[..., -1:]), axis=2) if has_alpha(rows) else expanded
         self._raw.write(np.ascontiguousarray(rows).data)
         self._height += len(rows)
 
@@ -259,7 +134,7 @@ class PictureWriter:
         with self._encoded.open("rb+") as file:
             # By its descriptor: libvips takes options off some names, and cannot open others.
             target = pyvips.Target.new_to_descriptor(file.fileno())
-            _save_apart(first, target, self._suffix, self._encoding, self._kept(), rows, self._big)
+            save_apart(first, target, self._suffix, self._encoding, self._kept(), rows, self._big)
         if self._suffix in TIFF_SUFFIXES:
             iptc = self._like.metadata.get("iptc-data", (0, b""))[1]
             if self._exif or iptc:
@@ -268,16 +143,16 @@ class PictureWriter:
             self._add_chunks(xmp)
             if self._frames > 1:
                 self._add_frames(image, rows)
-        elif self._suffix == ".webp" and self._frames > 1 and _has_alpha(self._like.pixels):
+        elif self._suffix == ".webp" and self._frames > 1 and has_alpha(self._like.pixels):
             with self._encoded.open("rb+") as file:
                 say_alpha(file)  # libwebp does not always
         elif self._suffix == ".gif":
             with self._encoded.open("rb+") as file:
                 add_gif_texts(file, self._like.comments, xmp)
-        elif self._suffix in _JPEG and self._like.resolution:
+        elif self._suffix in JPEG_SUFFIXES and self._like.resolution:
             self._add_jfif(self._like.resolution)
         self._add_exif()
-        if self._like.comments and self._suffix in _JPEG:
+        if self._like.comments and self._suffix in JPEG_SUFFIXES:
             with self._encoded.open("rb+") as file:
                 add_comments(file, self._like.comments)
         if gain_map:
@@ -316,7 +191,7 @@ class PictureWriter:
 
     def _enlarged_gain_map(self) -> bytes:
         """For JPEG, if the picture has one; else nothing."""
-        if not self._like.gain_map or self._suffix not in _JPEG:
+        if not self._like.gain_map or self._suffix not in JPEG_SUFFIXES:
             return b""
         return self._like.gain_map.enlarged(self._width / self._like.pixels.shape[1], self._encoding.quality)
 
@@ -339,7 +214,7 @@ class PictureWriter:
         if not block:
             return
         with self._encoded.open("rb+") as file:
-            if self._suffix in _JPEG:
+            if self._suffix in JPEG_SUFFIXES:
                 add_jpeg_exif(file, block)
             elif self._suffix == ".webp":
                 add_webp_exif(file, block, size)
@@ -375,9 +250,9 @@ class PictureWriter:
         format, grey, colour = _KINDS[pixels.dtype.name]
         image = pyvips.Image.new_from_memory(rows, self._width, self._height, channels, format)
         image = image.copy(interpretation=grey if channels < 3 else colour)
-        if deep and self._suffix in _EIGHT_BIT_ONLY:
+        if deep and self._suffix in EIGHT_BIT_ONLY:
             image = (image / 257).rint().cast("uchar").copy(interpretation="b-w" if channels < 3 else "srgb")
-        if (background := self._encoding.background_rgb) and _has_alpha(pixels):
+        if (background := self._encoding.background_rgb) and has_alpha(pixels):
             image = _flatten(image, background, 257 if image.format == "ushort" else 1)
         if self._changes_profile:
             image.set_type(pyvips.GValue.blob_type, "icc-profile-data", self._profile)
@@ -510,110 +385,12 @@ def write_pages(
             write_own_hash(encoded)
 
 
-def _is_grey(pixels: Pixels) -> bool:
-    return pixels.ndim == 2 or pixels.shape[2] < 3
-
-
-def _has_alpha(pixels: Pixels) -> bool:
-    return pixels.ndim == 3 and pixels.shape[2] in (2, 4)
-
-
 def _flatten(image: pyvips.Image, background: tuple[int, int, int], levels: int) -> pyvips.Image:
     """Without alpha, on a colour; on its luma where the picture is grey."""
     colour = [float(levels * level) for level in background]
     if image.bands == 2:
         colour = [0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]]
     return image.flatten(background=colour, max_alpha=255 * levels)
-
-
-def _lost_in_gif(like: Picture) -> tuple[str, ...]:
-    notes = ("EXIF was left out, which .gif has no place for",) if "exif-data" in like.metadata else ()
-    return notes if like.animation else ("colours became 256, which is all that .gif holds", *notes)
-
-
-def _lost_chunks(like: Picture, suffix: str) -> tuple[str, ...]:
-    """Notes on what was said by chunks that PNG alone has."""
-    notes = []
-    if texts := sum(kind in TEXTS for kind, _ in like.chunks):
-        notes.append(f"{texts} text{'s' * (texts > 1)} of PNG left out, which {suffix} has no place for")
-    colours = {chunk for chunk in like.chunks if chunk[0] in COLOURS and chunk[0] != b"sRGB"}
-    if colours - _SRGB and "icc-profile-data" not in like.metadata:
-        kinds = ", ".join(sorted(kind.decode() for kind, _ in colours - _SRGB))
-        notes.append(f"colours may look different: {suffix} has no place for what {kinds} say of them; PNG has")
-    return tuple(notes)
-
-
-def _save_apart(
-    image: pyvips.Image,
-    target: pyvips.Target,
-    suffix: str,
-    encoding: Encoding,
-    keep: int,
-    rows: mmap.mmap,
-    big: bool,
-) -> None:
-    """Run an encoder in a thread of its own, where Ctrl-C can stop it; its rows do not count as memory."""
-    failures: list[pyvips.Error] = []
-    thread = threading.Thread(target=_try_to_save, args=(failures, image, target, suffix, encoding, keep, big))
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(_POLL_SECONDS)
-            forget(rows)
-    except BaseException:
-        image.set_kill(True)
-        thread.join()
-        raise
-    if failures:
-        raise OSError(reason(failures[0])) from failures[0]
-
-
-def _try_to_save(
-    failures: list[pyvips.Error],
-    image: pyvips.Image,
-    target: pyvips.Target,
-    suffix: str,
-    encoding: Encoding,
-    keep: int,
-    big: bool,
-) -> None:
-    try:
-        _save(image, target, suffix, encoding, keep, big)
-    except pyvips.Error as error:
-        # Its traceback would keep the image, and with it the rows' place on the disk, for as long as the error lives.
-        failures.append(error.with_traceback(None))
-
-
-def _save(
-    image: pyvips.Image, target: pyvips.Target, suffix: str, encoding: Encoding, keep: int, big: bool = False
-) -> None:
-    quality = encoding.quality
-    match suffix:
-        case ".png":
-            image.pngsave_target(target, keep=keep)
-        case ".jpg" | ".jpeg":
-            image.jpegsave_target(target, Q=quality, subsample_mode="off", keep=keep)
-        case ".webp":
-            image.webpsave_target(
-                target,
-                Q=quality,
-                smart_subsample=True,
-                lossless=encoding.lossless,
-                exact=encoding.keep_clear_colours,
-                keep=keep,
-            )
-        case ".gif":
-            # The frames keep their number; a palette is made for those that need another one.
-            image.gifsave_target(target, keep_duplicate_frames=True, keep=keep)
-        case ".avif":
-            depth = _AVIF_DEPTH if image.format == "ushort" else 8
-            options = {"lossless": True} if encoding.lossless else {"Q": quality, "subsample_mode": "off"}
-            image.heifsave_target(target, compression="av1", bitdepth=depth, effort=_AVIF_EFFORT, keep=keep, **options)
-        case _:
-            floating = image.format == "float"
-            big = big or image.width * image.height * image.bands * (4 if floating else 2) > 2**32
-            predictor = "float" if floating else "horizontal"
-            image.tiffsave_target(target, compression="deflate", predictor=predictor, bigtiff=big, keep=keep)
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

@@ -17,9 +17,9 @@ from pathlib import Path, PurePath
 
 from bgai.atomic_files import claimed
 from bgai.errors import BgaiError, ImageError, InWorkError, OutputError, UsageError
+from bgai.pictures.encoding import OUTPUT_SUFFIXES, Encoding
 from bgai.pictures.reading import INPUT_SUFFIXES, read_contents, read_size
 from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS
-from bgai.pictures.writing import OUTPUT_SUFFIXES, Encoding
 from bgai.remote_files import AnyPath, RemotePath, download, is_plain, list_folder
 from bgai.types import PixelProgress
 from bgai.upscaling.files import EnlargedFile, make_recipe, upscale_file

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bgai.errors import BgaiError, ImageError, OutputError, UsageError
+from bgai.pictures.encoding import Encoding
 from bgai.pictures.size_limit import DEFAULT_MAX_PIXELS
-from bgai.pictures.writing import Encoding, write_pages
+from bgai.pictures.writing import write_pages
 from bgai.types import PixelProgress
 from bgai.upscaling.fitting import AnyUpscaler, open_upscalers, used_weights
 from bgai.upscaling.pages import FileEnlarger, FilePlan, plan_file

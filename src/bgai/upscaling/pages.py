@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bgai.errors import ImageError, UsageError
+from bgai.pictures.encoding import ANIMATED_SUFFIXES, Encoding, check_output, fit_alpha
 from bgai.pictures.reading import TIFF_SUFFIXES, Picture, read_contents, read_frames, read_picture
-from bgai.pictures.writing import ANIMATED_SUFFIXES, Encoding, PagesWriter, PictureWriter, check_output, fit_alpha
+from bgai.pictures.writing import PagesWriter, PictureWriter
 from bgai.types import PixelProgress, Size
 from bgai.upscaling.fitting import AnyUpscaler, FittingUpscalers, UpscalersByScale
 from bgai.upscaling.reduction import reduce_strips
