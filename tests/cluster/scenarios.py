@@ -24,7 +24,6 @@ from bgai.cluster.picture import Outcome, enlarge_picture
 from bgai.cluster.pool import Opening, Pool, enlarge_on_cluster
 from bgai.pictures.writing import save_rgb_png
 from bgai.remote_files import parse_path
-from bgai.types import PixelProgress
 from bgai.upscaling.batch import NamedPicture, OutputSettings, name_outputs
 from bgai.upscaling.pixels import Image
 from bgai.upscaling.upscaler import Upscaler
@@ -49,9 +48,9 @@ class FaultyOpening(Opening):
         fault = self.fault
 
         class Faulty(Upscaler):
-            def strips(self, image: Image, progress: PixelProgress | None = None) -> Generator[Image, None, None]:
+            def strips(self, image: Image, *arguments: Any, **named: Any) -> Generator[Image, None, None]:
                 fault(image.shape[1])
-                yield from super().strips(image, progress)
+                yield from super().strips(image, *arguments, **named)
 
         return Faulty(2, "bgai")
 

@@ -117,7 +117,7 @@ class Failing(Upscaler):
         super().__init__(2, "bgai")
         self._error = error
 
-    def strips(self, *_: Any) -> Any:
+    def strips(self, *_: Any, **__: Any) -> Any:
         raise self._error
 
 
