@@ -19,7 +19,7 @@ from support import texture
 
 from bgai.atomic_files import claimed
 from bgai.errors import ImageError, InWorkError, OutputError, UsageError
-from bgai.pictures.reading import Picture, read_xmp
+from bgai.pictures.reading import Picture, read_picture, read_xmp
 from bgai.pictures.writing import PictureWriter
 from bgai.types import Pixels
 from bgai.upscaling import batch, pages
@@ -523,7 +523,7 @@ def test_a_large_picture_is_in_work_alone(large: bool, tmp_path: Path, monkeypat
     jobs = plan_jobs([tmp_path / "in/0.png", tmp_path / "in/1.png"], 2, settings).jobs
     begun = threading.Barrier(2, timeout=1 if large else 60)
     waited: list[bool] = []
-    read = pages.read_picture
+    read = read_picture
 
     def read_together(*arguments: Any, **named: Any) -> Picture:
         with suppress(threading.BrokenBarrierError):
