@@ -67,7 +67,7 @@ class Enlarger:
 
 
 def _open(options: JobOptions) -> Upscaler | FittingUpscalers:
-    """With the command's memory, and so its tiles and its pixels."""
+    """With the memory of `bgai upscale --memory 1GiB`, and so its tiles and its pixels."""
     if options.weights == "auto" and options.clean is None:
         return FittingUpscalers(lambda name: Upscaler(options.scale, name, memory=COMMAND_MEMORY))
     weights = None if options.weights == "auto" else options.weights
