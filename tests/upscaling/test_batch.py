@@ -19,10 +19,10 @@ from support import texture
 
 from bgai.atomic_files import claimed
 from bgai.errors import ImageError, InWorkError, OutputError, UsageError
-from bgai.pictures.reading import Picture, read_xmp
+from bgai.pictures.reading import Picture, read_picture, read_xmp
 from bgai.pictures.writing import PictureWriter
 from bgai.types import Pixels
-from bgai.upscaling import batch, files
+from bgai.upscaling import batch
 from bgai.upscaling.batch import Job, OutputSettings, Plan, run_job, run_jobs
 from bgai.upscaling.files import EnlargedFile
 from bgai.upscaling.fitting import used_weights
@@ -489,15 +489,14 @@ def test_a_large_picture_is_in_work_alone(large: bool, tmp_path: Path, monkeypat
     jobs = plan_jobs([tmp_path / "in/0.png", tmp_path / "in/1.png"], 2, settings).jobs
     begun = threading.Barrier(2, timeout=1 if large else 60)
     waited: list[bool] = []
-    read = files.read_picture
 
     def read_together(*arguments: object, **named: object) -> Picture:
         with suppress(threading.BrokenBarrierError):
             begun.wait()
         waited.append(begun.broken)
-        return read(*arguments, **named)  # type: ignore[arg-type]
+        return read_picture(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(files, "read_picture", read_together)
+    monkeypatch.setattr("bgai.upscaling.files.read_picture", read_together)
     assert len(list(run_jobs(jobs, Upscaler(2, engine="openvino"), settings, together=2))) == 2
     assert waited == [large, large]
 
