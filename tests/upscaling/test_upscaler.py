@@ -292,9 +292,8 @@ def test_an_engine_gives_its_memory_back() -> None:
 
 @pytest.mark.parametrize("stopped", [False, True])
 def test_nothing_is_held_after_an_image(stopped: bool) -> None:
-    upscaler = Upscaler(2, engine="openvino", tile=0)
-    image = texture(200, 216)
-    strips = upscaler.strips(image)
+    upscaler = Upscaler(2, engine="openvino", tile=224, halo=16)
+    strips = upscaler.strips(texture(400, 216))  # two tiles
     next(strips)
     busy = resident()
     strips.close() if stopped else list(strips)
