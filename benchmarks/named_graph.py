@@ -47,10 +47,11 @@ def build_named(
 @contextmanager
 def _noting(made: list[tuple[Node, str]], path: list[str]) -> Iterator[None]:
     """While the block runs, note each node that the builder makes, and the steps that it is in."""
-    module, builder = openvino_graph, openvino_graph._Builder
+    module: Any = openvino_graph
+    builder = openvino_graph._Builder
     kept = {name: getattr(builder, name) for name in _STEPS}
     before, normalise = module.op, module._normalise
-    module.op = _Operations(before, made, path)  # type: ignore[assignment]
+    module.op = _Operations(before, made, path)
     module._normalise = _within(normalise, lambda *_: "normalise", path)
     for name, place in _STEPS.items():
         step = _within(kept[name], lambda *given, name=name, place=place: f"{name[1:]} {given[place + 1]}", path)

@@ -131,7 +131,7 @@ def layer(node: Any) -> str:
 
 
 def nbytes(output: Any) -> int:
-    return int(np.prod(output.get_shape())) * output.get_element_type().size
+    return int(np.prod(output.get_shape()) * output.get_element_type().size)
 
 
 def show(steps: dict[str, Step], pixels: int) -> None:

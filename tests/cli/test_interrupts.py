@@ -59,6 +59,24 @@ def test_an_interrupt_leaves_no_half_output(number: signal.Signals, tmp_path: Pa
 
 
 @posix
+def test_an_interrupt_stops_all_pictures_in_work(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        picture(tmp_path / f"in/{name}.png", 400, 400)
+    command = [sys.executable, "-m", "bgai", "upscale", "in", "-o", "out", "--tile", "112", "--jobs", "3"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8")
+    for _ in range(600):
+        if len(list(tmp_path.glob("out/.bgai-*.partial"))) > 1:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert messages.endswith("bgai: stopped; what was finished is kept\n")
+    assert os.listdir(tmp_path / "out") == []  # noqa: PTH208
+
+
+@posix
 def test_an_interrupt_that_a_library_drops_stops_at_the_next_picture(tmp_path: Path) -> None:
     for name in "abc":
         picture(tmp_path / f"{name}.png")
@@ -73,7 +91,7 @@ batch.run_job = run_and_interrupt
 from bgai.__main__ import main
 main()
 """
-    result = python(code, tmp_path, "upscale", ".", "-o", "out")
+    result = python(code, tmp_path, "upscale", ".", "-o", "out", "--jobs", "1")
     assert result.returncode == 130
     assert result.stderr.endswith("bgai: stopped; what was finished is kept\n")
     assert os.listdir(tmp_path / "out") == ["a.png"]  # noqa: PTH208

@@ -523,13 +523,12 @@ def test_a_large_picture_is_in_work_alone(large: bool, tmp_path: Path, monkeypat
     jobs = plan_jobs([tmp_path / "in/0.png", tmp_path / "in/1.png"], 2, settings).jobs
     begun = threading.Barrier(2, timeout=1 if large else 60)
     waited: list[bool] = []
-    read = read_picture
 
     def read_together(*arguments: Any, **named: Any) -> Picture:
         with suppress(threading.BrokenBarrierError):
             begun.wait()
         waited.append(begun.broken)
-        return read(*arguments, **named)
+        return read_picture(*arguments, **named)
 
     monkeypatch.setattr(pages, "read_picture", read_together)
     assert len(list(run_jobs(jobs, Upscaler(2, engine="openvino"), settings, together=2))) == 2

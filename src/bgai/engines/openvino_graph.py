@@ -34,6 +34,8 @@ EPSILON = 1e-5  # of the layer normalisation
 # What a step that is taken in parts yields at a time, at least. Smaller parts save no more memory than their own nodes
 # take, 25 KB each.
 _PART = 3_600_000
+# More parts, of a tile of more than 110,000 pixels, only make the graph larger, and slower to compile and to load.
+_MOST_PARTS = 8
 _MLP_REACH = 2  # rows or columns that a pixel of the MLP sees on either side
 _MOST_TAPS = 13  # OpenVINO 2026.4 does not finish compiling wider depthwise filters in bfloat16
 
@@ -415,7 +417,7 @@ def _length(x: Node, axis: int) -> int:
 
 def _parts(length: int, numbers: int) -> Iterator[tuple[int, int]]:
     """Where to cut an axis for a step that yields so many numbers in all: starts and stops."""
-    count = min(max(1, numbers // _PART), length)
+    count = min(max(1, numbers // _PART), length, _MOST_PARTS)
     return itertools.pairwise(length * index // count for index in range(count + 1))
 
 

@@ -15,7 +15,7 @@ from bgai.upscaling.pixels import has_alpha
 from bgai.upscaling.tiling import Span, plan_tiles
 
 COMMAND_MEMORY = 2**30
-"""Bytes that a process of the web service stays below on a CPU, and one on a machine with little memory."""
+"""Bytes that each process of a cluster and `bgai video` plan with on a CPU, and any on a machine with little memory."""
 PROCESS_BASE = 280 * 2**20
 """Bytes that a process takes on a CPU for the interpreter, the libraries and compiled graphs."""
 MEMORY_OF_OTHERS = 2**28

@@ -13,7 +13,6 @@ from bgai.upscaling.batch import Job as Planned
 from bgai.upscaling.batch import OutputSettings, plan_jobs, run_job
 from bgai.upscaling.files import EnlargedFile
 from bgai.upscaling.fitting import AnyUpscaler, WeightsName, open_upscalers
-from bgai.upscaling.memory_plan import COMMAND_MEMORY
 from bgai.upscaling.upscaler import Upscaler
 from bgai.web.job import JobOptions
 from bgai.web.preview import Preview, WatchedUpscaler
@@ -86,7 +85,7 @@ class Enlarger:
 
     def _open(self, scale: int | None, weights: WeightsName, clean: float | None) -> Upscaler:
         """With the command's memory, and so its tiles and its pixels."""
-        upscaler = WatchedUpscaler(scale, weights, clean=clean, memory=COMMAND_MEMORY)
+        upscaler = WatchedUpscaler(scale, weights, clean=clean)
         upscaler.watch = self._show
         return upscaler
 
