@@ -3,8 +3,8 @@
 python benchmarks/starts.py PHOTOGRAPHS SET [--scale 4] [--iterations 400] [--batch 4] [--seeds 3] [--only KIND …]
 
 SET has HR images in HR_mod4 and LR images in X4 (or of the scale given). Patches are of 32 x 32 at low resolution. Each
-training is a line of FOLDER/scores.jsonl with the PSNR of its averaged weights on SET, and is not repeated when the
-command is started again; the table has the means over the seeds, and the lowest and highest. One thread.
+training is a line of FOLDER/scores.jsonl with the PSNR of its averaged weights on SET, before and after, and is not
+repeated when the command is started again; the table has the means over the seeds, and the lowest and highest.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def read(results: Path) -> list[dict[str, Any]]:
 
 
 def measured(kind: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Train from one start; the score at the end, and the seconds of CPU time that it took."""
+    """Train from one start; the scores before and after, and the seconds of CPU time that it took."""
     torch.manual_seed(seed)
     network = BGAI(NetworkConfig(options.scale))
     STARTS[kind](network)
@@ -110,8 +110,9 @@ def measured(kind: str, seed: int, options: argparse.Namespace) -> dict[str, Any
     started = time.process_time()
     train(settings(name, seed, weights, options), root=options.folder)
     seconds = time.process_time() - started
-    last = read_records(options.folder / name / "log.jsonl")[-1]
-    return {"psnr": last["validation"]["set"]["psnr"], "cpu": round(seconds, 1)}
+    records = read_records(options.folder / name / "log.jsonl")
+    untrained, psnr = (record["validation"]["set"]["psnr"] for record in records if "validation" in record)
+    return {"untrained": untrained, "psnr": psnr, "cpu": round(seconds, 1)}
 
 
 def settings(name: str, seed: int, weights: Path, options: argparse.Namespace) -> TrainOptions:
@@ -130,19 +131,22 @@ def settings(name: str, seed: int, weights: Path, options: argparse.Namespace) -
         "train:total_iter": options.iterations,
         "train:optim_g:lr": 1e-3,
         "val:val_freq": options.iterations,
-        "val:val_at_start": False,
         "logger:save_checkpoint_freq": options.iterations,
     }
     return read_options(OPTION_FILE, TrainOptions, [f"{key}={json.dumps(value)}" for key, value in overrides.items()])
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
-    lines = ["| start | seeds | PSNR |", "|---|---|---|"]
+    lines = ["| start | seeds | untrained | trained |", "|---|---|---|---|"]
     for kind in STARTS:
-        if scores := [result["psnr"] for result in results if result["start"] == kind]:
-            mean = sum(scores) / len(scores)
-            lines.append(f"| {kind} | {len(scores)} | {mean:.2f} ({min(scores):.2f} to {max(scores):.2f}) |")
+        if runs := [result for result in results if result["start"] == kind]:
+            cells = [spread([run[column] for run in runs]) for column in ("untrained", "psnr")]
+            lines.append(f"| {kind} | {len(runs)} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    return f"{sum(values) / len(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 if __name__ == "__main__":

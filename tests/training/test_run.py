@@ -29,7 +29,7 @@ from bgai.provenance import commit
 from bgai.training.batches import STOP_SIGNALS
 from bgai.training.distributed import ProcessGroup
 from bgai.training.log_files import read_records
-from bgai.training.memory import saved_bytes
+from bgai.training.memory import FIXED_BYTES, saved_bytes
 from bgai.training.run import train
 from bgai.training.run_folder import load_state
 from bgai.training.trainer import Trainer
@@ -586,10 +586,10 @@ def test_a_batch_that_does_not_fit_is_taken_in_parts(
 ) -> None:
     needed = saved_bytes(Trainer(options(values), CPU)._forward_of_one_patch)
     assert needed > 100_000
-    monkeypatch.setattr("bgai.training.trainer.free_bytes", lambda _: 2 * needed)
+    monkeypatch.setattr("bgai.training.trainer.free_bytes", lambda _: (FIXED_BYTES + 2 * needed) / 0.8)
     train(options(values, train={"total_iter": 5}))
     log = (tmp_path / "experiments/run/train.log").read_text()
-    assert "note: a batch of 2 takes about 0.0 GiB" in log
+    assert "note: a batch of 2 takes about 0.4 GiB, of which 0.5 are free" in log
     assert "it is computed in 2 parts, with the same result" in log
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
@@ -598,7 +598,7 @@ def test_a_batch_that_does_not_fit_is_taken_in_parts(
     trainer.restore(state)
     assert trainer.fit_memory() is None
     assert trainer.parts == 2  # to the bit as before, though the whole would fit by now
-    monkeypatch.setattr("bgai.training.trainer.free_bytes", lambda _: needed // 2)
+    monkeypatch.setattr("bgai.training.trainer.free_bytes", lambda _: (FIXED_BYTES + needed) / 0.8)
     with pytest.raises(BgaiError, match=r"a patch takes about .* GiB, of which .* are free; lower"):
         trainer.fit_memory()
 

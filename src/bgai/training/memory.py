@@ -10,7 +10,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from bgai.errors import BgaiError
 
-_OVERHEAD = 1.5  # gradients and temporary tensors beside those that are kept for the backward pass, measured
+FIXED_BYTES = 400 * 2**20  # that the first step takes besides, for kernels and their buffers, measured
+# Of the bytes that are kept for the backward pass: gradients and temporary tensors come to them, and between parts the
+# allocator gives back less than it took. Both measured.
+_OVERHEAD, _OVERHEAD_IN_PARTS = 1.3, 1.8
 _SHARE = 0.8  # of the free memory; the rest is for the optimizer and other processes
 
 
@@ -42,7 +45,10 @@ def parts_that_fit(batch_size: int, patch_bytes: int, free: int) -> int:
     Raises:
         BgaiError: Not even one patch fits.
     """
-    fitting = int(_SHARE * free / (_OVERHEAD * patch_bytes))
+    usable = _SHARE * free - FIXED_BYTES
+    if _OVERHEAD * batch_size * patch_bytes <= usable:
+        return 1
+    fitting = int(usable / (_OVERHEAD_IN_PARTS * patch_bytes))
     if fitting < 1:
         raise BgaiError(
             f"a patch takes about {needed_gib(1, patch_bytes):.1f} GiB, of which {free / 2**30:.1f} are free; lower"
@@ -52,4 +58,5 @@ def parts_that_fit(batch_size: int, patch_bytes: int, free: int) -> int:
 
 
 def needed_gib(batch_size: int, patch_bytes: int) -> float:
-    return _OVERHEAD * batch_size * patch_bytes / 2**30
+    """What a whole batch takes."""
+    return (FIXED_BYTES + _OVERHEAD * batch_size * patch_bytes) / 2**30
