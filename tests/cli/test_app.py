@@ -23,7 +23,7 @@ WRONG = {
     "device": (["upscale", "a.png", "--device", "cuda:77"], "device 'cuda:77' cannot be used"),
     "compile": (["upscale", "a.png", "--device", "cpu", "--compile"], "for the device cuda alone"),
     "tile": (["upscale", "a.png", "--tile", "100"], "tile 100: expected a multiple of 16"),
-    "format": (["upscale", "a.png", "--format", "gif"], "format 'gif'"),
+    "format": (["upscale", "a.png", "--format", "psd"], "format 'psd'"),
     "limit": (["upscale", "a.png", "--max-megapixels", "0.0001"], "--max-megapixels"),
     "suffix": (["upscale", "a.png", "-o", "b.xyz"], "unknown output format .xyz"),
     "infinite": (["upscale", "a.png", "--max-megapixels", "inf"], "limit of inf megapixels"),
