@@ -39,7 +39,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     for arguments, given, message in (
         (("-",), b"", "choose one (--format)"),
         (("-", "a.png", "--format", "png"), b"", "for one picture alone"),
-        (("-", "--format", "png", "--name", "{stem}"), b"", "know no --dry-run, --json and --name"),
+        (("-", "--format", "png", "--name", "{stem}"), b"", "know no --dry-run, --json, --name and --watch"),
         (("-", "--format", "png"), b"no picture", "bgai: standard input: not a picture of a kind"),
     ):
         result = bgai(*arguments, given=given, cwd=tmp_path)
