@@ -214,7 +214,7 @@ def test_all_results_come_in_one_archive(client: Client) -> None:
         ("scale=2&width=100", "a scale and a size: leave one of them out"),
         ("factor=17", "factor 17: expected 1 to 16"),
         ("width=11&name=a.png", "a.png: 12 x 10 is more than the size asked for, w11: there is nothing to enlarge"),
-        ("format=gif", "format 'gif': expected one of png, jpeg, jpg, webp, tiff, tif, avif"),
+        ("format=psd", "format 'psd': expected one of png, jpeg, jpg, webp, tiff, tif, avif, gif"),
         ("metadata=maybe", "metadata 'maybe': expected true or false"),
         (
             "tile=64",

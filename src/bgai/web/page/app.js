@@ -269,9 +269,9 @@ find("#zip").addEventListener("click", async () => {
 
 find("#clear").addEventListener("click", async () => {
   const ended = [...items.values()].filter((item) => ["done", "failed"].includes(item.state));
+  await Promise.all(ended.map((item) => item.job && attempt(() => service.removeJob(item.job.id))));
   for (const item of ended) drop(item);
   find("#choose").focus();
-  for (const item of ended) if (item.job) await attempt(() => service.removeJob(item.job.id));
 });
 
 // The whole

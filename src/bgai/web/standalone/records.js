@@ -14,9 +14,10 @@ export async function openRecords(keepHours) {
   const database = await opened();
   const inStore = (mode, use) => new Promise((resolve) => {
     if (!database) return resolve(null);
-    const request = use(database.transaction("jobs", mode).objectStore("jobs"));
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => resolve(null); // the browser's room is full: the picture stays in this page alone
+    const transaction = database.transaction("jobs", mode);
+    const request = use(transaction.objectStore("jobs"));
+    transaction.oncomplete = () => resolve(request.result);
+    transaction.onabort = () => resolve(null); // the browser's room is full: the picture stays in this page alone
   });
   const all = async () => (await inStore("readonly", (store) => store.getAll())) ?? [];
   const put = (record) => inStore("readwrite", (store) => store.put(record));
