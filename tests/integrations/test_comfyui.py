@@ -53,7 +53,9 @@ class ComfyUI:
         assert folder == "upscale_models"
         return sorted(file.name for file in self.models.iterdir())
 
-    def get_full_path(self, folder: str, name: str) -> str:
+    def get_full_path_or_raise(self, folder: str, name: str) -> str:
+        if not (self.models / name).is_file():
+            raise FileNotFoundError(f"Model in folder '{folder}' with filename '{name}' not found.")
         return str(self.models / name)
 
 
@@ -99,6 +101,13 @@ def test_a_file_among_the_models_is_taken_with_its_scale(comfyui: ComfyUI, tmp_p
     assert "mine.safetensors" in fields["required"]["weights"][0]
     (enlarged,) = BgaiUpscale().upscale(torch.rand(1, 5, 4, 3), "mine.safetensors", 4, engine="openvino")
     assert enlarged.shape == (1, 10, 8, 3)
+
+
+def test_a_link_to_a_file_that_is_gone_is_an_error(comfyui: ComfyUI, tmp_path: Path) -> None:
+    (tmp_path / "gone.pth").symlink_to(tmp_path / "elsewhere.pth")
+    assert "gone.pth" in BgaiUpscale.INPUT_TYPES()["required"]["weights"][0]
+    with pytest.raises(FileNotFoundError, match=r"'gone\.pth' not found"):
+        BgaiUpscale().upscale(torch.rand(1, 5, 4, 3), "gone.pth", 2, engine="openvino")
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ class BgaiUpscale:
 
         Raises:
             BgaiError: As for `Upscaler`.
+            FileNotFoundError: There is no such file of weights.
             comfy.model_management.InterruptProcessingException: The user stopped the workflow, between two tiles.
         """
         import comfy.model_management
@@ -144,7 +145,7 @@ def _open(
     between = weights == _BY_CLEAN
     return Upscaler(
         scale if named else None,
-        None if between else weights if named else folder_paths.get_full_path(_FOLDER, weights),
+        None if between else weights if named else folder_paths.get_full_path_or_raise(_FOLDER, weights),
         engine,
         device,
         tile=None if tile == _NONE else tile,
