@@ -133,7 +133,7 @@ def network_result(picture: Path) -> np.ndarray[Any, Any]:
 
 def upscaler_result(picture: Path) -> np.ndarray[Any, Any]:
     """What an `Upscaler` makes of a picture, in 8 bits."""
-    lq = read(picture).astype(np.float32) / 255
+    lq = np.divide(read(picture), 255, dtype=np.float32)
     return rounded_down(bgai.Upscaler(2, "photo", "openvino").upscale(lq) * 255)
 
 
