@@ -351,3 +351,9 @@ def test_only_single_pictures_are_training_images(name: str, message: str, tmp_p
         with pytest.raises(ImageError, match=f"{message}; expected a single picture"):
             read(tmp_path / name)
     assert read_picture(tmp_path / name).pixels.shape[:2] == (16, 16)
+
+
+def test_a_resolution_that_makes_no_sense_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    Image.new("RGB", (4, 3)).save(path, dpi=(4_000_000_000, 300))
+    assert read_picture(path).resolution is None

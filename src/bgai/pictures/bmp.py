@@ -91,7 +91,7 @@ def _header(file: BinaryIO, name: object) -> BmpHeader:
         if not len(entries) or len(entries) % entry:
             raise struct.error
         palette = entries.reshape(-1, entry)[:, 2::-1]
-    resolution = (across / 1000, down / 1000) if across > 0 and down > 0 else None
+    resolution = (across / 1000, down / 1000) if 0 < min(across, down) <= max(across, down) < 10**8 else None
     return BmpHeader(
         width, abs(height), bits, height < 0, start, masks, palette, resolution, compression in _RUN_LENGTHS
     )

@@ -42,6 +42,7 @@ from bgai.types import Pixels, Size
 INPUT_SUFFIXES: tuple[str, ...] = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif")
 INPUT_SUFFIXES += (".gif", ".bmp", ".dib", ".heic", ".heif", ".hif", ".jxl")
 TIFF_SUFFIXES = (".tif", ".tiff")
+_MOST_RESOLUTION = 100_000  # pixels per millimetre; more is damage, and beyond ten times as many libvips complains
 _DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
 _PROFILE = "icc-profile-data"
 _KEPT_BLOBS = (_PROFILE, "exif-data", "xmp-data", "iptc-data")
@@ -334,6 +335,8 @@ def _notes(opened: Opened, path: Path, gain_map: GainMap | None) -> tuple[str, .
 
 def _resolution(image: pyvips.Image, file: BinaryIO) -> tuple[float, float] | None:
     """As in `Picture`: where a file does not say, libvips takes a default."""
+    if max(image.xres, image.yres) > _MOST_RESOLUTION:
+        return None
     known = image.get_typeof("resolution-unit") or has_resolution(file)
     return (image.xres, image.yres) if known or round(image.xres, 2) not in _DEFAULT_RESOLUTIONS else None
 
