@@ -49,23 +49,10 @@ def enlarge_stream(inputs: Sequence[Path], upscaler: AnyUpscaler, settings: Outp
 
 
 def _enlarge(source: Path, target: Path, upscaler: AnyUpscaler, settings: OutputSettings) -> tuple[str, ...]:
-    from bgai.upscaling.files import upscale_file
+    from bgai.upscaling.batch import enlarge_file
 
     try:
-        enlarged = upscale_file(
-            source,
-            target,
-            size=settings.size,
-            quality=settings.quality,
-            lossless=settings.lossless,
-            background=settings.background,
-            keep_clear_colours=settings.keep_clear_colours,
-            overwrite=settings.overwrite,
-            metadata=settings.metadata,
-            max_pixels=settings.max_pixels,
-            lenient=settings.lenient,
-            upscaler=upscaler,
-        )
+        enlarged = enlarge_file(source, target, upscaler, settings, overwrite=settings.overwrite)
     except ImageError as error:
         if source.name != _SOURCE:
             raise

@@ -312,23 +312,41 @@ def _call(progress: Callable[[Job, int], None], job: Job, done: int, _: int) -> 
     progress(job, done)
 
 
+def enlarge_file(
+    source: Path,
+    target: Path,
+    upscaler: AnyUpscaler,
+    settings: OutputSettings,
+    *,
+    overwrite: bool,
+    progress: PixelProgress | None = None,
+) -> EnlargedFile:
+    """As `upscale_file`, whose arguments the settings hold, but for `overwrite`.
+
+    Raises:
+        BgaiError: As for `upscale_file`.
+    """
+    return upscale_file(
+        source,
+        target,
+        size=settings.size,
+        upscaler=upscaler,
+        quality=settings.quality,
+        lossless=settings.lossless,
+        background=settings.background,
+        keep_clear_colours=settings.keep_clear_colours,
+        overwrite=overwrite,
+        metadata=settings.metadata,
+        max_pixels=settings.max_pixels,
+        lenient=settings.lenient,
+        progress=progress,
+    )
+
+
 def _enlarge(job: Job, upscaler: AnyUpscaler, settings: OutputSettings, progress: PixelProgress | None) -> EnlargedFile:
     try:
-        enlarged = upscale_file(
-            job.source,
-            job.target,
-            size=settings.size,
-            upscaler=upscaler,
-            quality=settings.quality,
-            lossless=settings.lossless,
-            background=settings.background,
-            keep_clear_colours=settings.keep_clear_colours,
-            overwrite=settings.overwrite or _may_replace(job, upscaler, settings),
-            metadata=settings.metadata,
-            max_pixels=settings.max_pixels,
-            lenient=settings.lenient,
-            progress=progress,
-        )
+        overwrite = settings.overwrite or _may_replace(job, upscaler, settings)
+        enlarged = enlarge_file(job.source, job.target, upscaler, settings, overwrite=overwrite, progress=progress)
     except OutputError:
         # Another process may have the same work.
         wanted = _recipe(job, upscaler, settings)
