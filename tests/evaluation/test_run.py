@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -21,9 +22,12 @@ from bgai.errors import EngineError, ImageError, UsageError, WeightsError
 from bgai.evaluation.metrics import psnr
 from bgai.evaluation.result_folder import Measurement, Results, means
 from bgai.evaluation.run import run_test
+from bgai.network.config import NetworkConfig
 from bgai.options.evaluation import TestOptions
 from bgai.types import RgbImage
 from bgai.upscaling.upscaler import Upscaler
+from bgai.weights import reading
+from bgai.weights.shapes import parameter_count
 
 METRICS = {
     "psnr": {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True},
@@ -224,6 +228,14 @@ def test_sets_that_are_missing_can_be_left_out(images: Path, tmp_path: Path) -> 
     assert results.datasets == ["mine"]
     with pytest.raises(UsageError, match="--only Set9: the option file has mine, Urban100"):
         run_test(both, only=["Set9"])
+
+
+def test_the_weights_file_is_parsed_once(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = mock.Mock(wraps=reading.read_safetensors)
+    monkeypatch.setattr(reading, "read_safetensors", read)
+    results = run_test(options(images))
+    assert read.call_count == 1
+    assert results.run["parameters"] == parameter_count(NetworkConfig(2))
 
 
 def test_names_of_low_resolution_images_may_differ(images: Path, tmp_path: Path) -> None:

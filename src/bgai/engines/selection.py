@@ -12,7 +12,9 @@ from bgai.atomic_files import make_folder
 from bgai.engines.base import Engine
 from bgai.engines.onnxruntime_engine import OnnxRuntimeEngine, accelerators, has_onnxruntime
 from bgai.errors import EngineError, MissingExtraError, UsageError
-from bgai.types import EngineName, Precision
+from bgai.network.config import NetworkConfig
+from bgai.types import EngineName, Precision, Tensors
+from bgai.weights.reading import blended_weights
 from bgai.weights.sources import Weights, cache_folder
 
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
@@ -111,6 +113,7 @@ def open_engine(
     device: str = "auto",
     precision: Precision = "float32",
     compile: bool = False,
+    network: tuple[NetworkConfig, Tensors] | None = None,
 ) -> Engine:
     """Start the engine that `choose` decides on.
 
@@ -120,6 +123,7 @@ def open_engine(
         device: The same.
         precision: `float32`; or `half`, which is bfloat16 on CPUs that compute in it, and float16 elsewhere.
         compile: Compile the network first; on CUDA alone.
+        network: What `blended_weights` gives for these weights, if it was read already.
 
     Raises:
         UsageError: An unknown engine or precision.
@@ -137,12 +141,6 @@ def open_engine(
             f"precision half: {what} computes in float32 alone; choose the device cuda or the engine openvino",
             parameter="precision",
         )
-    from bgai.weights.reading import blended_weights
-
-    if name == "torch":
-        from bgai.engines.torch_engine import TorchEngine
-
-        return TorchEngine(*blended_weights(weights), place, precision, compile)
     if name == "onnxruntime":
         return _open_onnxruntime(weights, place, precision)
     cache = cache_folder() / "openvino"
@@ -150,13 +148,18 @@ def open_engine(
         from bgai.engines.onnx_engine import OnnxEngine
 
         return OnnxEngine(weights.file, cache)
+    config, tensors = network or blended_weights(weights)
+    if name == "torch":
+        from bgai.engines.torch_engine import TorchEngine
+
+        return TorchEngine(config, tensors, place, precision, compile)
     if place != "cpu":
         from bgai.engines.openvino_device import OpenVinoDeviceEngine
 
-        return OpenVinoDeviceEngine(*blended_weights(weights), cache, place, precision)
+        return OpenVinoDeviceEngine(config, tensors, cache, place, precision)
     from bgai.engines.openvino_engine import OpenVinoEngine
 
-    return OpenVinoEngine(*blended_weights(weights), cache, precision)
+    return OpenVinoEngine(config, tensors, cache, precision)
 
 
 def _open_onnxruntime(weights: Weights, device: str, precision: Precision) -> Engine:

@@ -23,12 +23,13 @@ from bgai.evaluation.orientations import enlarge_in_all_orientations
 from bgai.evaluation.result_folder import Measurement, Results
 from bgai.evaluation.scores import Scorer, unmeasurable
 from bgai.names import path_within
+from bgai.network.config import NetworkConfig
 from bgai.options.evaluation import SingleDataset, TestOptions
 from bgai.options.sections import PairedDataset
 from bgai.pictures.writing import save_rgb_png
 from bgai.types import EngineName, Progress, RgbImage, Size
 from bgai.upscaling.upscaler import Upscaler
-from bgai.weights.reading import blended_weights
+from bgai.weights.shapes import parameter_count
 from bgai.weights.sources import Weights, find_weights
 
 Sets = Mapping[str, PairedImages]
@@ -93,7 +94,6 @@ class Enlarger:
     def __init__(self, options: TestOptions, engine: EngineName, device: str) -> None:
         weights = find_weights(options.path.pretrain_network_g, options.scale)
         self.weights = dataclasses.replace(weights, key=options.path.param_key_g)
-        self.parameters = _count_parameters(options, self.weights)
         averaging = options.model_type == "TileModel"
         tile = options.tile if options.tile is not None else 64 if averaging else 0
         self._averaged_tile = tile if averaging and isinstance(tile, int) else 0
@@ -102,6 +102,8 @@ class Enlarger:
         self.whole = tile == 0
         own_tile = None if tile == "auto" else 0 if averaging else tile
         self.upscaler = Upscaler(options.scale, self.weights, check_engine(engine), device, tile=own_tile)
+        if self.upscaler.network:
+            _check_settings(options, self.weights, self.upscaler.network)
 
     def __call__(self, lr: RgbImage) -> RgbImage:
         if self._averaged_tile:
@@ -128,16 +130,12 @@ class Enlarger:
                 )
 
 
-def _count_parameters(options: TestOptions, weights: Weights) -> int | None:
-    """None for a graph, which does not say; settings that are not those of the weights are refused."""
-    if weights.is_graph:
-        return None
-    config, tensors = blended_weights(weights)
+def _check_settings(options: TestOptions, weights: Weights, config: NetworkConfig) -> None:
+    """Refuse settings in the option file that are not those of the weights."""
     given = options.network_g.model_dump(exclude={"type", "upscale_factor"}, exclude_none=True)
     held = dataclasses.asdict(config)
     if differing := [name for name, value in given.items() if held[name] != value]:
         raise UsageError(f"network_g: {differing[0]} {given[differing[0]]}; {weights.name} has {held[differing[0]]}")
-    return sum(tensor.size for tensor in tensors.values())
 
 
 def _describe(options: TestOptions, enlarge: Enlarger) -> dict[str, Any]:
@@ -147,7 +145,7 @@ def _describe(options: TestOptions, enlarge: Enlarger) -> dict[str, Any]:
         "scale": options.scale,
         "weights": enlarge.weights.name,
         "weights_sha256": hashlib.sha256(enlarge.weights.file.read_bytes()).hexdigest(),
-        "parameters": enlarge.parameters,
+        "parameters": parameter_count(enlarge.upscaler.network) if enlarge.upscaler.network else None,
         "engine": enlarge.upscaler.engine.name,
         "device": enlarge.upscaler.engine.device,
         "commit": provenance.commit(),

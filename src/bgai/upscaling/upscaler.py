@@ -20,6 +20,7 @@ from bgai.upscaling.pixels import Image, check_image, enlarge_pixels, has_alpha
 from bgai.upscaling.reduction import reduce_strips
 from bgai.upscaling.sizes import TargetSize
 from bgai.upscaling.tiling import Span, check_sizes, plan_spans
+from bgai.weights.reading import blended_weights
 from bgai.weights.sources import Weights, find_weights
 
 
@@ -90,7 +91,10 @@ class Upscaler:
         self.weights = find_weights(weights, scale, clean)
         self.halo = self.weights.halo if halo is None else halo
         check_sizes(tile or 2 * self.halo + GRID, self.halo)
-        self.engine: Engine = open_engine(self.weights, engine, device, precision, compile)
+        network = None if self.weights.is_graph else blended_weights(self.weights)
+        self.network = network and network[0]
+        """Settings of the network; None for a graph, which does not say them."""
+        self.engine: Engine = open_engine(self.weights, engine, device, precision, compile, network)
         self.scale = self.engine.scale
         if scale is not None and scale != self.scale:
             raise UsageError(f"{self.weights.name} enlarges ×{self.scale}; leave the scale out or choose other weights")

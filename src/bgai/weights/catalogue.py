@@ -14,7 +14,7 @@ from bgai.network.config import SCALES, NetworkConfig
 from bgai.weights.history import Run, parse_history, read_history
 from bgai.weights.reading import read_weights
 from bgai.weights.safetensors_file import read_metadata
-from bgai.weights.shapes import tensor_shapes
+from bgai.weights.shapes import parameter_count
 from bgai.weights.sources import (
     DEFAULT_HALO,
     SHIPPED_NAMES,
@@ -119,7 +119,7 @@ def describe(path: Path, scale: int | None = None) -> Entry:
 
 
 def _entry(name: str, weights: Weights, purpose: str | None) -> Entry:
-    config, tensors = read_weights(weights.file, weights.key)
+    config, _ = read_weights(weights.file, weights.key)
     header = _header(weights.file)
     said = {key: _printable(value) for key, value in header.items()}
     history = [_printable_run(run) for run in _history(weights.file, header)]
@@ -128,7 +128,7 @@ def _entry(name: str, weights: Weights, purpose: str | None) -> Entry:
     return Entry(
         name,
         config.scale,
-        sum(tensor.size for tensor in tensors.values()),
+        parameter_count(config),
         weights.halo,
         weights.file,
         purpose=said.get("purpose") or purpose,
@@ -157,7 +157,7 @@ def _official(scale: int) -> Entry:
     return Entry(
         "official",
         scale,
-        sum(math.prod(shape) for shape in tensor_shapes(NetworkConfig(scale)).values()),
+        parameter_count(NetworkConfig(scale)),
         DEFAULT_HALO,
         official_file(scale),
         official_urls(scale),

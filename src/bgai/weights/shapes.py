@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from bgai.network.config import NetworkConfig
 
 
@@ -63,3 +65,8 @@ def tensor_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
     mixing("refine")
     convolution("head", 3 * config.scale**2, C, 3, 3)
     return shapes
+
+
+def parameter_count(config: NetworkConfig) -> int:
+    """How many numbers a network's tensors have in all."""
+    return sum(math.prod(shape) for shape in tensor_shapes(config).values())
