@@ -353,6 +353,19 @@ def test_only_single_pictures_are_training_images(name: str, message: str, tmp_p
     assert read_picture(tmp_path / name).pixels.shape[:2] == (16, 16)
 
 
+def test_what_libraries_say_of_an_absurd_height_is_no_line_of_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    size = struct.pack(">I4sIII", 20, b"ispe", 0, 24, 18)
+    content = pyvips.Image.new_from_array(texture(18, 24)).write_to_buffer(".avif")
+    assert content.count(size) == 1
+    source = tmp_path / "absurd.avif"
+    source.write_bytes(content.replace(size, struct.pack(">I4sIII", 20, b"ispe", 0, 24, 0x68630012)))
+    with pytest.raises(ImageError):
+        read_picture(source)
+    assert capfd.readouterr().err == ""
+
+
 def test_a_resolution_that_makes_no_sense_is_none(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     Image.new("RGB", (4, 3)).save(path, dpi=(4_000_000_000, 300))

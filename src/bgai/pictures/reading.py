@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import itertools
 import mmap
@@ -59,6 +60,12 @@ _MOTION = (b"GCamera:MotionPhoto", b"GCamera:MicroVideo")
 
 # libvips would keep the last operations, and with them original files open.
 pyvips.cache_set_max(0)
+
+# What GLib says about absurd numbers in headers goes to the logger `pyvips`, as what libvips says does: not to the
+# terminal. Not at exit, when Python can be called no more.
+_GOBJECT, _EACH_LEVEL = b"GLib-GObject", 0xFF
+_handler = pyvips.glib_lib.g_log_set_handler(_GOBJECT, _EACH_LEVEL, pyvips._log_handler_cb, pyvips.ffi.NULL)
+atexit.register(pyvips.glib_lib.g_log_remove_handler, _GOBJECT, _handler)
 
 
 @dataclass(frozen=True, slots=True)
