@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bgai.choices import EngineName, Precision
 from bgai.cli import interrupts
 from bgai.cli.console import complain, explain, note, out, progress_bar, tell
+from bgai.cli.network_options import (
+    SPEED_PANEL,
+    WEIGHTS_PANEL,
+    CleanOption,
+    DeviceOption,
+    EngineOption,
+    PrecisionOption,
+)
 from bgai.cli.standard_streams import STREAM, enlarge_stream
 from bgai.cli.weights import find_weights
 from bgai.errors import BgaiError, InWorkError, UsageError
@@ -28,8 +35,7 @@ if TYPE_CHECKING:
 
 # After more pictures than lines of a screen, the first failures are said again at the end.
 _SCREEN, _REPEATED = 20, 12
-_SIZE, _OUTPUT, _WEIGHTS, _SPEED, _MESSAGES = "Size", "Output", "Weights", "Speed and memory", "Messages"
-_CLUSTER = "Many machines"
+_SIZE, _OUTPUT, _CLUSTER, _MESSAGES = "Size", "Output", "Many machines", "Messages"
 
 
 def upscale(
@@ -164,48 +170,20 @@ def upscale(
             help="'bgai' for clean pictures, 'photo' for compressed or noisy ones, 'auto' to choose between these two"
             " for each picture by how strongly it was compressed, 'official' for the authors' weights (downloaded"
             " once), or a .safetensors, .pth or .onnx file.",
-            rich_help_panel=_WEIGHTS,
+            rich_help_panel=WEIGHTS_PANEL,
         ),
     ] = "auto",
-    clean: Annotated[
-        float | None,
-        typer.Option(
-            help="How much compression and noise to remove, from 0 (as 'bgai' does) to 1 (as 'photo' does); replaces"
-            " --weights.",
-            show_default="as --weights does",
-            rich_help_panel=_WEIGHTS,
-        ),
-    ] = None,
-    engine: Annotated[
-        EngineName,
-        typer.Option(
-            help="What runs the network: 'torch' on GPUs, 'openvino' on CPUs, Intel's GPUs and NPUs, 'onnxruntime' on"
-            " GPUs by DirectML or CoreML.",
-            rich_help_panel=_SPEED,
-        ),
-    ] = "auto",
-    device: Annotated[
-        str,
-        typer.Option(
-            help="Where it runs: auto, cpu; cuda, cuda:1, mps by PyTorch; gpu, gpu.1, npu by OpenVINO; dml, coreml by"
-            " ONNX Runtime.",
-            rich_help_panel=_SPEED,
-        ),
-    ] = "auto",
-    precision: Annotated[
-        Precision,
-        typer.Option(
-            help="'half' is faster and slightly less exact; it needs CUDA, or a CPU with bfloat16.",
-            rich_help_panel=_SPEED,
-        ),
-    ] = "float32",
+    clean: CleanOption = None,
+    engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "float32",
     tile: Annotated[
         int | None,
         typer.Option(
             help="Pictures are enlarged in square tiles: the side of one in input pixels, a multiple of 16. Smaller"
             " tiles need less memory; 0 takes the whole picture at once.",
             show_default="as large as the memory allows",
-            rich_help_panel=_SPEED,
+            rich_help_panel=SPEED_PANEL,
         ),
     ] = None,
     halo: Annotated[
@@ -213,7 +191,7 @@ def upscale(
         typer.Option(
             help="How far tiles overlap, in input pixels: a multiple of 8. With less, seams may become visible.",
             show_default="what the weights need",
-            rich_help_panel=_SPEED,
+            rich_help_panel=SPEED_PANEL,
         ),
     ] = None,
     memory: Annotated[
@@ -222,7 +200,7 @@ def upscale(
             metavar="BYTES",
             help="What the process stays below on a CPU, such as 1GiB; more memory means larger tiles and less time.",
             show_default="a quarter of the machine's memory, if half of what is free is not less",
-            rich_help_panel=_SPEED,
+            rich_help_panel=SPEED_PANEL,
         ),
     ] = None,
     jobs: Annotated[
@@ -231,7 +209,7 @@ def upscale(
             min=1,
             help="How many pictures are in work at the same time: one is enlarged while others are read and written.",
             show_default="3; 1 with --memory, or where there is little memory",
-            rich_help_panel=_SPEED,
+            rich_help_panel=SPEED_PANEL,
         ),
     ] = None,
     compile: Annotated[
@@ -239,7 +217,7 @@ def upscale(
         typer.Option(
             "--compile",
             help="On CUDA: compile the network first. That takes minutes, and pays off for many or large pictures.",
-            rich_help_panel=_SPEED,
+            rich_help_panel=SPEED_PANEL,
         ),
     ] = False,
     cluster: Annotated[

@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bgai.choices import EngineName, Precision, VideoCodec
+from bgai.choices import VideoCodec
 from bgai.cli import interrupts
 from bgai.cli.console import needing_extra, note, progress_bar
+from bgai.cli.network_options import (
+    SPEED_PANEL,
+    WEIGHTS_PANEL,
+    CleanOption,
+    DeviceOption,
+    EngineOption,
+    PrecisionOption,
+)
 from bgai.cli.upscale import name_output
 from bgai.cli.weights import find_weights
 
@@ -17,7 +25,7 @@ if TYPE_CHECKING:
     from bgai.upscaling.upscaler import Upscaler
     from bgai.video.files import VideoPlan
 
-_OUTPUT, _WEIGHTS, _SPEED = "Output", "Weights", "Speed and memory"
+_OUTPUT = "Output"
 # Of outputs for inputs whose own kind cannot be written.
 _OTHER_SUFFIX = ".mkv"
 
@@ -70,39 +78,20 @@ def video(
             help="'photo' for compressed or noisy videos, 'bgai' for clean ones, 'auto' for 'bgai' if the video was"
             " compressed without loss and 'photo' if not, 'official' for the authors' weights (downloaded once), or a"
             " .safetensors, .pth or .onnx file.",
-            rich_help_panel=_WEIGHTS,
+            rich_help_panel=WEIGHTS_PANEL,
         ),
     ] = "auto",
-    clean: Annotated[
-        float | None,
-        typer.Option(
-            help="How much compression and noise to remove, from 0 (as 'bgai' does) to 1 (as 'photo' does); replaces"
-            " --weights.",
-            show_default="as --weights does",
-            rich_help_panel=_WEIGHTS,
-        ),
-    ] = None,
-    engine: Annotated[
-        EngineName,
-        typer.Option(help="What runs the network: 'torch' on GPUs, 'openvino' on CPUs.", rich_help_panel=_SPEED),
-    ] = "auto",
-    device: Annotated[
-        str, typer.Option(help="Where it runs: auto, cpu, cuda, cuda:1, mps, …", rich_help_panel=_SPEED)
-    ] = "auto",
-    precision: Annotated[
-        Precision,
-        typer.Option(
-            help="'half' is faster and slightly less exact; it needs CUDA, or a CPU with bfloat16.",
-            rich_help_panel=_SPEED,
-        ),
-    ] = "float32",
+    clean: CleanOption = None,
+    engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "float32",
     tile: Annotated[
         int | None,
         typer.Option(
             help="Frames are enlarged in square tiles: the side of one in input pixels, a multiple of 16. Smaller tiles"
             " need less memory; 0 takes the whole frame at once.",
             show_default="as large as the memory allows",
-            rich_help_panel=_SPEED,
+            rich_help_panel=SPEED_PANEL,
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
