@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from storage_support import BUCKET, keys, s3_server
+from storage_support import BUCKET, azure_server, google_server, keys, s3_server
 from support import served_folder
 
 from bgai.errors import BgaiError, ImageError, MissingExtraError, OutputError, UsageError
@@ -40,6 +40,18 @@ def memory() -> Iterator[RemotePath]:
     storage = fsspec.filesystem("memory")
     yield remote("memory://folder")
     storage.rm("/folder", recursive=True) if storage.exists("/folder") else None
+
+
+@pytest.fixture(params=["az", "gs"])
+def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RemotePath]:
+    """An empty bucket of another cloud."""
+    fsspec = pytest.importorskip("fsspec")
+    with azure_server(tmp_path / "server") if request.param == "az" else google_server() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        fsspec.get_filesystem_class(request.param).clear_instance_cache()
+        yield remote(f"{request.param}://{BUCKET}")
+        fsspec.get_filesystem_class(request.param).clear_instance_cache()
 
 
 @pytest.mark.parametrize("text", ["photo.jpg", "/a/b.png", "C:\\photos\\a.png", "a:b.png", "s3:/b"])
@@ -116,14 +128,35 @@ def test_up_and_down(memory: RemotePath, tmp_path: Path) -> None:
     assert (tmp_path / "b").read_bytes() == b"first"
 
 
+def test_other_clouds_up_and_down(bucket: RemotePath, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).write_bytes(name.encode())
+    picture = bucket / "folder/inner/a.png"
+    upload(tmp_path / "first", picture, overwrite=False)
+    assert exists(picture)
+    assert not exists(picture.parent)
+    assert [(str(entry), entry.is_dir()) for entry in list_folder(bucket / "folder")] == [(str(picture.parent), True)]
+    assert [entry.name for entry in list_folder(picture.parent)] == ["a.png"]
+    upload(tmp_path / "second", picture, overwrite=True)
+    download(picture, tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == b"second"
+    with pytest.raises(ImageError, match=f"{bucket}/none.png: not found"):
+        download(bucket / "none.png", tmp_path / "b")
+    if bucket.scheme == "az":  # Google's emulator does not look at what is asked of it
+        with pytest.raises(OutputError, match=r"a.png: exists already"):
+            upload(tmp_path / "first", picture, overwrite=False)
+
+
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(MissingExtraError, match=r"s3:// needs the extra 'remote'"):
         download(remote("s3://bucket/a.png"), tmp_path / "a")
 
 
-def test_missing_package_of_a_cloud(tmp_path: Path) -> None:
-    pytest.importorskip("fsspec")
+def test_missing_package_of_a_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = pytest.importorskip("fsspec.registry")
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    monkeypatch.delitem(registry._registry, "gs", raising=False)  # where another test found it
     with pytest.raises(UsageError, match=r"gs://bucket/a.png: needs the package gcsfs: pip install gcsfs"):
         download(remote("gs://bucket/a.png"), tmp_path / "a")
 

@@ -5,6 +5,7 @@ Addresses that are shown, in messages too, have neither the password nor the que
 
 from __future__ import annotations
 
+import logging
 import re
 import urllib.parse
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from bgai.errors import BgaiError, ImageError, MissingExtraError, OutputError, U
 
 SCHEMES = ("s3", "gs", "az", "http", "https", "memory")
 _WEB = ("http", "https")
+_SILENT = logging.NullHandler()
 _PACKAGES = {"gs": "gcsfs", "az": "adlfs"}
 _NO_CREDENTIALS = (
     "NoCredentialsError",
@@ -231,6 +233,7 @@ def _storage(path: RemotePath) -> Any:
 
         if path.is_web:
             import aiohttp  # noqa: F401  fsspec's own message names another package
+        logging.getLogger("gcsfs").addHandler(_SILENT)  # it warns of what no user can change, and goes on
         return fsspec.filesystem(path.scheme)
     except ImportError as error:
         if package := _PACKAGES.get(path.scheme):
