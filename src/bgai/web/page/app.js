@@ -83,12 +83,14 @@ function fillForm(choices) {
 function drawChoices() {
   const { scale, weights, clean, format, quality } = readForm();
   const sized = scale in SIZES;
-  const both = !info || sized || info.weights.photo.includes(+scale);
+  const offered = info ? { photo: info.weights.photo, between: info.between ?? info.weights.photo } : {};
   for (const [name, fields] of Object.entries(SIZES)) {
     find(`#${name}-field`).hidden = scale !== name;
     for (const field of fields) options[field].disabled = scale !== name;
   }
-  for (const name of ["photo", "between"]) options.weights.querySelector(`[value=${name}]`).disabled = !both;
+  for (const [name, scales] of Object.entries(offered)) {
+    options.weights.querySelector(`[value=${name}]`).disabled = !(sized ? scales.length : scales.includes(+scale));
+  }
   for (const choice of document.querySelectorAll(".service-only")) choice.hidden = Boolean(info?.browser);
   find("#clean-field").hidden = weights !== "between";
   find("#quality-field").hidden = format === "png" || format === "tiff";
