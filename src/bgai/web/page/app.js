@@ -302,11 +302,15 @@ function drawTexts() {
     const { limits, kinds, browser } = info;
     const values = { kinds: listed(kinds), bytes: bytes(limits.bytes), pixels: limits.pixels / 1e6 };
     find("#kinds").textContent = text("kinds", values);
+    find("[data-t=quality]").textContent = text(browser ? "qualityHere" : "quality");
     find("#engine").textContent = browser ? text("browser", { engine: engineName(browser) }) : "";
   }
   find("#stage").setAttribute("aria-label", text("stage"));
   find("#handle").setAttribute("aria-label", text("slider"));
   find(".zoom").setAttribute("aria-label", text("zoom"));
+  for (const button of document.querySelectorAll("[data-zoom]")) {
+    if (button.dataset.zoom !== "fit") button.textContent = percent(button.dataset.zoom);
+  }
   find("#compare-close").setAttribute("aria-label", text("close"));
   find("#compare-close").title = text("close");
   for (const item of items.values()) item.draw();
