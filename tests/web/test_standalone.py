@@ -531,7 +531,9 @@ def test_the_result_of_a_gpu_is_the_commands(browser: Browser, networks: str, tm
 
 def has_gpu(browser: Browser, address: str) -> bool:
     page = browser.new_page()
+    page.set_default_timeout(_MOST_WAIT)
     page.goto(address)
+    page.wait_for_selector("#main:not([hidden])")  # the page loads itself a second time before
     found = page.evaluate("navigator.gpu ? navigator.gpu.requestAdapter().then(Boolean, () => false) : false")
     page.close()
     return bool(found)
