@@ -61,7 +61,8 @@ async function openSession(graph, { provider, threads }) {
   runtime.env.wasm.wasmPaths = new URL("./onnxruntime/", import.meta.url).href;
   runtime.env.wasm.numThreads = threads;
   runtime.env.logLevel = "error";
-  const session = await runtime.InferenceSession.create(await readGraph(graph), { executionProviders: [provider] });
+  const options = { executionProviders: [provider], logSeverityLevel: 3 }; // errors alone
+  const session = await runtime.InferenceSession.create(await readGraph(graph), options);
   opened = { key, session, Tensor: runtime.Tensor };
   return opened;
 }
