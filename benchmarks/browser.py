@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    if not (arguments.folder / "graphs.json").exists():
+        parser.error(f"{arguments.folder}: no static page; write one with  bgai serve --static {arguments.folder}")
     shape = (arguments.side, arguments.side, 3)
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     upscaler = Upscaler(4)

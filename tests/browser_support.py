@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="Playwright for Python is not installed")
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
-__all__ = ["Browser", "Page", "Request", "drop", "entry", "running_browser"]
+__all__ = ["CHROMIUM", "Browser", "Page", "Request", "drop", "entry", "page_memory", "peak_memory", "running_browser"]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
 
@@ -31,11 +35,13 @@ def drop(page: Page, **files: bytes) -> None:
     page.evaluate(
         """files => {
           const transfer = new DataTransfer();
-          for (const [name, content] of Object.entries(files))
-            transfer.items.add(new File([new Uint8Array(content)], name.replace(/_(?=[^_]*$)/, ".")));
+          for (const [name, content] of Object.entries(files)) {
+            const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+            transfer.items.add(new File([bytes], name.replace(/_(?=[^_]*$)/, ".")));
+          }
           document.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
         }""",
-        {name: list(content) for name, content in files.items()},
+        {name: base64.b64encode(content).decode() for name, content in files.items()},
     )
 
 
@@ -44,3 +50,18 @@ def entry(page: Page, name: str, state: str) -> str:
     selector = f'.item[data-state={state}]:has(h3:text-is("{name}"))'
     page.wait_for_selector(selector)
     return selector
+
+
+def page_memory() -> int:
+    """The most bytes that any page took of the browsers that this process started."""
+    processes = psutil.Process().children(recursive=True)
+    return max(peak_memory(process) for process in processes if "--type=renderer" in process.cmdline())
+
+
+def peak_memory(process: psutil.Process) -> int:
+    """Bytes, on Linux; elsewhere those at present."""
+    status = Path(f"/proc/{process.pid}/status")
+    if not status.exists():
+        return int(process.memory_info().rss)
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
+    return int(peak) * 1024

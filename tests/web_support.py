@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -112,6 +114,18 @@ def running(settings: ServiceSettings) -> Iterator[Client]:
         server.should_exit = True
         thread.join()
         bound.close()
+
+
+@contextmanager
+def served(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process, and the line that it printed."""
+    command = [sys.executable, "-m", "bgai", "serve", "--no-browser", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield process, process.stdout.readline()
+        finally:
+            process.kill()
 
 
 def eventually(holds: Callable[[], object]) -> bool:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
+import psutil
 import pytest
-from browser_support import Browser, Page, Request, drop, entry
-from web_support import Client, Serve, encoded, eventually, picture, running
+from browser_support import Browser, Page, Request, drop, entry, page_memory, peak_memory
+from support import texture
+from web_support import Client, Serve, encoded, eventually, picture, running, served
 
+from bgai.upscaling.memory_plan import default_memory
 from bgai.web.routes import PAGE
 from bgai.web.settings import ServiceSettings
 
@@ -222,6 +227,38 @@ def test_finished_rows_are_shown_before_the_rest(page: Page, client: Client) -> 
     assert page.is_visible("#compare-save")
 
 
+def test_parts_of_large_results_show_their_finished_rows(page: Page, client: Client) -> None:
+    """15 rows of 24 x 20 pixels, in four parts of 12 x 10."""
+    job = client.finished(client.add(picture(), "scale=2&client=other")["id"])
+    pixels = texture(15, 24)
+    page.route("**/preview?*", lambda route: route.fulfill(body=encoded(pixels, ".png"), content_type="image/png"))
+    page.evaluate(
+        """async (job) => {
+          const { Compare } = await import("/compare.js");
+          const compare = new Compare(document.querySelector("#compare"));
+          compare.open(job, 200);
+          window.showPart = (part) => {
+            compare.part.value = part; // without a word to the page's own comparison
+            return compare.load();
+          };
+        }""",
+        job | {"state": "running", "progress": 0.75, "rows_done": 15},
+    )
+    assert page.input_value("#part") == "0"
+    for part, top, left, rows in ((0, 0, 0, 10), (3, 10, 12, 5)):
+        page.evaluate("(part) => showPart(part)", part)
+        assert page.evaluate("document.querySelector('#after').naturalHeight") == rows
+        shown = page.evaluate(
+            """async () => {
+              const canvas = new OffscreenCanvas(12, 10);
+              canvas.getContext("2d").drawImage(document.querySelector("#after"), 0, 0);
+              return [...canvas.getContext("2d").getImageData(0, 0, 12, 10).data];
+            }"""
+        )
+        given = np.array(shown, np.uint8).reshape(10, 12, 4)[:rows, :, :3]
+        assert np.array_equal(given, pixels[top : top + rows, left : left + 12])
+
+
 def test_a_browser_opens_the_page_with_the_token(browser: Browser, serve: Serve) -> None:
     client = serve(token="a token of 24 characters")
     page = browser.new_page()
@@ -239,6 +276,46 @@ def test_a_browser_opens_the_page_with_the_token(browser: Browser, serve: Serve)
     page.wait_for_selector("#main:not([hidden])")
     assert page.url == f"{client.url}/"
     page.close()
+
+
+@pytest.mark.slow
+def test_a_picture_of_24_megapixels(browser: Browser, tmp_path: Path) -> None:
+    """From the drop to the first rows, with a service in a process of its own."""
+    content = encoded(np.tile(texture(400, 600), (10, 10, 1)), ".jpg", quality=80)
+    with served("--folder", str(tmp_path)) as (process, line):
+        address = line.split("  ")[0].rstrip("/")
+        page = browser.new_page(locale="en-GB", viewport={"width": 1200, "height": 800})
+        page.set_default_timeout(3 * _MOST_WAIT)
+        page.goto(address)
+        page.wait_for_selector("#main:not([hidden])")
+        page.check("input[name=scale][value='2']", force=True)
+        drop(page, large_jpg=content)
+        running = entry(page, "large.jpg", "running")
+        assert "6000 × 4000" in page.inner_text(f"{running} .sizes")
+        assert "12000 × 8000" in page.inner_text(f"{running} .sizes")
+        page.click(f"{running} .compare")  # once the first rows are done
+        page.wait_for_function("document.querySelector('#after').naturalHeight > 0")
+        assert "% done" in page.inner_text("#compare-state")
+        waits = [seconds_for(f"{address}/healthz") for _ in range(50)]
+        page.keyboard.press("Escape")
+        service = peak_memory(psutil.Process(process.pid))
+        print(f"/healthz: median {np.median(waits) * 1e3:.0f} ms, slowest {max(waits) * 1e3:.0f} ms")
+        print(f"memory: page {page_memory() / 2**20:.0f} MiB, service {service / 2**20:.0f} MiB")
+        assert np.median(waits) < 1  # the time of a tile is more
+        assert service < default_memory()
+        assert page_memory() < 2**30
+        page.click(f"{running} .remove")
+        page.wait_for_selector("body.empty")
+        (jobs,) = tmp_path.iterdir()
+        assert eventually(lambda: not list(jobs.iterdir()))
+        page.close()
+
+
+def seconds_for(address: str) -> float:
+    start = time.perf_counter()
+    with urlopen(address) as answer:
+        assert answer.status == 200
+    return time.perf_counter() - start
 
 
 def test_the_page_is_small_and_whole() -> None:

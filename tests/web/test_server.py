@@ -8,29 +8,15 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from web_support import Serve, eventually, picture
+from web_support import Serve, eventually, picture, served
 
 from bgai.errors import UsageError
 from bgai.web.server import bind, page_address
 from bgai.web.settings import ServiceSettings
-
-
-@contextmanager
-def served(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process, and the line that it printed."""
-    command = [sys.executable, "-m", "bgai", "serve", "--no-browser", "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            yield process, process.stdout.readline()
-        finally:
-            process.kill()
 
 
 def test_a_signal_ends_it_though_a_page_is_open(tmp_path: Path) -> None:

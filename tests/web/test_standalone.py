@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import re
+import json
 import shutil
 import subprocess
 import sys
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
-from browser_support import Browser, Page, Request, drop, entry
+from browser_support import CHROMIUM, Browser, Page, Request, drop, entry, page_memory
 from numpy.typing import NDArray
+from onnx import helper
 from PIL import Image
-from support import save_repeating_graph, served_folder, texture
+from support import save_graph, save_repeating_graph, served_folder, texture
 from web_support import encoded, picture
 
 from bgai.errors import UsageError
@@ -203,6 +203,27 @@ def test_weights_for_other_kinds(scripts: Page, content: bytes, name: str) -> No
     assert given == name
 
 
+def test_weights_are_mixed_as_the_command_does(scripts: Page) -> None:
+    """At places that are no multiples of four bytes, and nowhere else."""
+    random = np.random.default_rng(0)
+    plain, photo = (random.standard_normal(50).astype(np.float32).tobytes() for _ in range(2))
+    given = scripts.evaluate(
+        """async ([plain, photo]) => {
+          const { mix } = await import("/mixing.js");
+          const bytes = Uint8Array.from(plain);
+          mix(bytes, Uint8Array.from(photo), [[3, 10], [101, 20]], 0.4);
+          return [...bytes];
+        }""",
+        [list(b"abc" + plain), list(b"abc" + photo)],
+    )
+    clean = np.float32(0.4)
+    first, second = (np.frombuffer(values, "<f4") for values in (plain, photo))
+    mixed = np.frombuffer(bytes(given), "<f4", 10, 3)
+    np.testing.assert_allclose(mixed, ((1 - clean) * first + clean * second)[:10], rtol=1e-6, atol=1e-7)
+    kept = [*range(3), *range(43, 101), *range(181, 203)]
+    assert [given[place] for place in kept] == [(b"abc" + plain)[place] for place in kept]
+
+
 @pytest.mark.parametrize("pixels", [texture(11, 13), transparent(11, 13)])
 def test_png_files_hold_the_pixels(scripts: Page, pixels: NDArray[np.uint8]) -> None:
     content = scripts.evaluate(
@@ -250,9 +271,12 @@ def repeating(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(repeating: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of the page with that graph, on a plain server."""
+    """Of the page with that graph, and a brighter one as the weights `photo`, on a plain server."""
     folder = tmp_path_factory.mktemp("static") / "page"
-    weights = {(name, scale): Weights(name, repeating, halo=16) for name in SHIPPED_NAMES for scale in (2,)}
+    brighter = folder.parent / "brighter.onnx"
+    save_repeating_graph(brighter, shift=0.1)
+    graphs = zip(SHIPPED_NAMES, (repeating, brighter), strict=True)
+    weights = {(name, 2): Weights(name, graph, halo=16) for name, graph in graphs}
     write_static_page(folder, lambda _: None, runtime(), weights)
     with served_folder(folder) as address:
         yield address
@@ -266,8 +290,10 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 
 @contextmanager
-def opened(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
-    context = browser.new_context(locale="en-GB", viewport={"width": 1200, "height": 800}, **options)
+def opened(browser: Browser, address: str, script: str = "") -> Iterator[Page]:
+    """The page in a window of its own, in which a script runs first."""
+    context = browser.new_context(locale="en-GB", viewport={"width": 1200, "height": 800})
+    context.add_init_script(script)
     wrong: list[str] = []
 
     def watch(request: Request) -> None:
@@ -286,11 +312,11 @@ def opened(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
     assert not wrong
 
 
-def by_command(folder: Path, content: bytes, graph: Path | str, *options: str) -> NDArray[np.uint8]:
+def by_command(folder: Path, content: bytes, *options: str) -> NDArray[np.uint8]:
     """The pixels that `bgai upscale` makes."""
     (folder / "source.png").write_bytes(content)
     command = [sys.executable, "-m", "bgai", "upscale", str(folder / "source.png"), "-o", str(folder / "result.png")]
-    subprocess.run([*command, "--weights", str(graph), "--overwrite", *options], check=True, capture_output=True)
+    subprocess.run([*command, "--overwrite", *options], check=True, capture_output=True)
     return np.asarray(Image.open(folder / "result.png"))
 
 
@@ -321,10 +347,41 @@ def test_a_result_is_the_commands(page: Page, repeating: Path, tmp_path: Path, k
     drop(page, small_png=content)
     name, result = saved(page, f"{entry(page, 'small.png', 'done')} .save")
     assert name == "small_x2.png"
-    expected = by_command(tmp_path, content, repeating, "--halo", "16")
+    expected = by_command(tmp_path, content, "--weights", str(repeating), "--halo", "16")
     given = np.asarray(Image.open(io.BytesIO(result)))
     assert given.shape == expected.shape
     assert np.abs(given.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(("clean", "shift"), [("0", 0.02), ("0.4", 0.052), ("1", 0.1)])
+def test_a_strength_mixes_both_weights(page: Page, tmp_path: Path, clean: str, shift: float) -> None:
+    """Graphs that make pixels brighter by 0.02 and by 0.1."""
+    save_repeating_graph(tmp_path / "mixed.onnx", shift)
+    content = encoded(texture(40, 51), ".png")
+    choose(page, scale="2", weights="between")
+    set_strength(page, clean)
+    drop(page, small_png=content)
+    _, result = saved(page, f"{entry(page, 'small.png', 'done')} .save")
+    expected = by_command(tmp_path, content, "--weights", str(tmp_path / "mixed.onnx"), "--halo", "16")
+    given = np.asarray(Image.open(io.BytesIO(result)))
+    assert np.abs(given.astype(int) - expected).max() <= 1
+
+
+def set_strength(page: Page, clean: str) -> None:
+    page.locator("input[name=clean]").fill(clean)
+
+
+def test_graphs_of_other_layouts_are_not_mixed(repeating: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.onnx"
+    shift = helper.make_node("Add", ["lr", "more"], ["sr"])
+    save_graph(other, [shift], more=[0.1])
+    weights = {("bgai", 2): Weights("bgai", repeating), ("photo", 2): Weights("photo", other)}
+    told: list[str] = []
+    write_static_page(tmp_path / "page", told.append, runtime(), weights)
+    assert told == [
+        "graphs/photo_x2.onnx: differs from graphs/bgai_x2.onnx in more than its weights: no strength between the two"
+    ]
+    assert json.loads((tmp_path / "page" / "graphs.json").read_text())["between"] == {}
 
 
 def test_threads_are_there_after_the_first_load(page: Page) -> None:
@@ -421,27 +478,74 @@ def test_without_npm_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Monk
         write_static_page(tmp_path / "page", lambda _: None)
 
 
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of `bgai serve --static` with the graphs of the package for ×2."""
+    folder = tmp_path_factory.mktemp("networks") / "page"
+    weights = {(name, 2): find_weights(name, 2) for name in SHIPPED_NAMES}
+    write_static_page(folder, lambda _: None, runtime(), weights)
+    with served_folder(folder) as address:
+        yield address
+
+
 @pytest.mark.slow
-def test_the_networks_result_is_the_commands(browser: Browser, tmp_path: Path) -> None:
-    """`bgai serve --static` with a graph of the package, on a picture of several tiles."""
+def test_the_networks_result_is_the_commands(browser: Browser, networks: str, tmp_path: Path) -> None:
+    """On a picture of several tiles."""
     content = encoded(texture(300, 420), ".png")
-    write_static_page(tmp_path / "page", lambda _: None, runtime(), {("bgai", 2): find_weights("bgai", 2)})
-    with served_folder(tmp_path / "page") as address, opened(browser, address) as page:
-        page.set_default_timeout(3 * _MOST_WAIT)
-        choose(page, scale="2", weights="bgai")
-        drop(page, picture_png=content)
-        _, result = saved(page, f"{entry(page, 'picture.png', 'done')} .save")
-    expected = by_command(tmp_path, content, "bgai", "--scale", "2")
-    assert np.abs(np.asarray(Image.open(io.BytesIO(result))).astype(int) - expected).max() <= 1
+    with opened(browser, networks) as page:
+        result = enlarged_by_network(page, content, weights="bgai")
+    expected = by_command(tmp_path, content, "--weights", "bgai", "--scale", "2")
+    assert np.abs(result - expected).max() <= 1
 
 
-def peak_memory(process: psutil.Process) -> int:
-    """Bytes, on Linux; elsewhere those at present."""
-    status = Path(f"/proc/{process.pid}/status")
-    if not status.exists():
-        return int(process.memory_info().rss)
-    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
-    return int(peak) * 1024
+@pytest.mark.slow
+def test_the_result_of_a_strength_is_the_commands(browser: Browser, networks: str, tmp_path: Path) -> None:
+    content = encoded(texture(60, 85), ".png")
+    with opened(browser, networks) as page:
+        choose(page, weights="between")
+        set_strength(page, "0.4")
+        result = enlarged_by_network(page, content, weights="between")
+    expected = by_command(tmp_path, content, "--clean", "0.4", "--scale", "2")
+    assert np.abs(result - expected).max() <= 1
+    pure = by_command(tmp_path, content, "--weights", "bgai", "--scale", "2")
+    assert np.abs(result - pure).max() > 1  # so that it shows
+
+
+_SOFTWARE_GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan")
+# The page does not take a GPU that is made of software.
+_AS_A_REAL_GPU = "Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', { value: false })"
+
+
+@pytest.mark.slow
+def test_the_result_of_a_gpu_is_the_commands(browser: Browser, networks: str, tmp_path: Path) -> None:
+    content = encoded(texture(60, 85), ".png")
+    with browser.browser_type.launch(executable_path=CHROMIUM, args=_SOFTWARE_GPU) as with_gpu:
+        if not has_gpu(with_gpu, networks):
+            pytest.skip("this browser has no WebGPU, nor one that is made of software")
+        with opened(with_gpu, networks, _AS_A_REAL_GPU) as page:
+            assert page.inner_text("#engine").startswith("Enlarged by this browser, on the GPU")
+            result = enlarged_by_network(page, content, weights="bgai")
+    expected = by_command(tmp_path, content, "--weights", "bgai", "--scale", "2")
+    assert np.abs(result - expected).max() <= 1
+
+
+def has_gpu(browser: Browser, address: str) -> bool:
+    page = browser.new_page()
+    page.set_default_timeout(_MOST_WAIT)
+    page.goto(address)
+    page.wait_for_selector("#main:not([hidden])")  # the page loads itself a second time before
+    found = page.evaluate("navigator.gpu ? navigator.gpu.requestAdapter().then(Boolean, () => false) : false")
+    page.close()
+    return bool(found)
+
+
+def enlarged_by_network(page: Page, content: bytes, weights: str) -> NDArray[np.int64]:
+    """Of a result at ×2, its pixels."""
+    page.set_default_timeout(3 * _MOST_WAIT)
+    choose(page, scale="2", weights=weights)
+    drop(page, picture_png=content)
+    _, result = saved(page, f"{entry(page, 'picture.png', 'done')} .save")
+    return np.asarray(Image.open(io.BytesIO(result))).astype(int)
 
 
 @pytest.mark.slow
@@ -456,8 +560,6 @@ def test_a_picture_of_24_megapixels(page: Page, tmp_path: Path) -> None:
     enlarged = read_picture(tmp_path / "result.png").pixels
     assert enlarged.shape == (8000, 12000, 3)
     assert np.abs(enlarged[::2, ::2].astype(int) - np.minimum(pixels.astype(int) + 5, 255)).max() <= 1
-    processes = psutil.Process().children(recursive=True)
-    renderers = [process for process in processes if "--type=renderer" in process.cmdline()]
-    most = max(peak_memory(process) for process in renderers)
+    most = page_memory()
     print(f"memory of the page: {most / 2**20:.0f} MiB")
     assert most < 2 * 2**30

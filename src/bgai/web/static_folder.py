@@ -17,6 +17,7 @@ from bgai._version import __version__
 from bgai.atomic_files import whole_folder, whole_or_nothing
 from bgai.engines.onnx_export import export_onnx
 from bgai.errors import UsageError
+from bgai.web.graph_layout import Range, shared_ranges
 from bgai.weights.sources import SHIPPED_NAMES, Weights, cache_folder, find_weights, shipped_scales
 
 PAGE = Path(__file__).parent / "page"
@@ -39,6 +40,8 @@ _POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; style-src 'self';"
     " img-src 'self' blob:; connect-src 'self'; form-action 'self'; base-uri 'none'"
 )
+_Graphs = dict[str, dict[int, dict[str, str | int]]]
+"""File and halo, by name of the weights and scale."""
 _HEAD = '<meta charset="utf-8">\n'
 
 
@@ -63,10 +66,12 @@ def write_static_page(
     with whole_folder(target) as folder:
         _write_runtime(runtime or find_runtime(), folder / "onnxruntime")
         _write_page(folder)
-        graphs: dict[str, dict[int, dict[str, str | int]]] = {name: {} for name in SHIPPED_NAMES}
+        graphs: _Graphs = {name: {} for name in SHIPPED_NAMES}
         for (name, scale), each in (weights or _shipped()).items():
             graphs[name][scale] = _write_graph(each, f"graphs/{name}_x{scale}.onnx", folder, tell)
-        (folder / "graphs.json").write_text(json.dumps({"version": __version__, "weights": graphs}), encoding="utf-8")
+        between = _ranges_between(graphs, folder, tell)
+        manifest = {"version": __version__, "weights": graphs, "between": between}
+        (folder / "graphs.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
 def _shipped() -> dict[tuple[str, int], Weights]:
@@ -80,6 +85,20 @@ def _write_graph(weights: Weights, name: str, folder: Path, tell: Callable[[str]
     else:
         tell(f"{name}: within {export_onnx(weights, folder / name):.1e} of the network")
     return {"file": name, "halo": weights.halo}
+
+
+def _ranges_between(graphs: _Graphs, folder: Path, tell: Callable[[str], None]) -> dict[int, list[Range]]:
+    """For each scale with both weights, where the values lie that the page mixes for a strength between them."""
+    between = {}
+    plain, photo = (graphs[name] for name in SHIPPED_NAMES)
+    for scale in plain.keys() & photo.keys():
+        files = [str(each[scale]["file"]) for each in (plain, photo)]
+        ranges = shared_ranges(*((folder / file).read_bytes() for file in files))
+        if ranges is None:
+            tell(f"{files[1]}: differs from {files[0]} in more than its weights: no strength between the two")
+        else:
+            between[scale] = ranges
+    return between
 
 
 def _write_page(folder: Path) -> None:

@@ -83,12 +83,14 @@ function fillForm(choices) {
 function drawChoices() {
   const { scale, weights, clean, format, quality } = readForm();
   const sized = scale in SIZES;
-  const both = !info || sized || info.weights.photo.includes(+scale);
+  const offered = info ? { photo: info.weights.photo, between: info.between ?? info.weights.photo } : {};
   for (const [name, fields] of Object.entries(SIZES)) {
     find(`#${name}-field`).hidden = scale !== name;
     for (const field of fields) options[field].disabled = scale !== name;
   }
-  for (const name of ["photo", "between"]) options.weights.querySelector(`[value=${name}]`).disabled = !both;
+  for (const [name, scales] of Object.entries(offered)) {
+    options.weights.querySelector(`[value=${name}]`).disabled = !(sized ? scales.length : scales.includes(+scale));
+  }
   for (const choice of document.querySelectorAll(".service-only")) choice.hidden = Boolean(info?.browser);
   find("#clean-field").hidden = weights !== "between";
   find("#quality-field").hidden = format === "png" || format === "tiff";
@@ -300,11 +302,15 @@ function drawTexts() {
     const { limits, kinds, browser } = info;
     const values = { kinds: listed(kinds), bytes: bytes(limits.bytes), pixels: limits.pixels / 1e6 };
     find("#kinds").textContent = text("kinds", values);
+    find("[data-t=quality]").textContent = text(browser ? "qualityHere" : "quality");
     find("#engine").textContent = browser ? text("browser", { engine: engineName(browser) }) : "";
   }
   find("#stage").setAttribute("aria-label", text("stage"));
   find("#handle").setAttribute("aria-label", text("slider"));
   find(".zoom").setAttribute("aria-label", text("zoom"));
+  for (const button of document.querySelectorAll("[data-zoom]")) {
+    if (button.dataset.zoom !== "fit") button.textContent = percent(button.dataset.zoom);
+  }
   find("#compare-close").setAttribute("aria-label", text("close"));
   find("#compare-close").title = text("close");
   for (const item of items.values()) item.draw();

@@ -54,7 +54,7 @@ export class Compare {
     this.part.replaceChildren(
       ...this.parts.map((_, index) => new Option(text("partOf", { number: index + 1, all: this.parts.length }), index)),
     );
-    this.part.value = Math.floor(this.parts.length / 2);
+    this.part.value = job.state === "done" ? Math.floor(this.parts.length / 2) : 0; // the first rows are done first
     this.at = 0.5;
     this.dialog.showModal();
     this.handle.focus();
@@ -85,8 +85,9 @@ export class Compare {
     if (done) {
       Object.assign(this.save, { href: this.job.result, download: this.job.output.name });
       await this.show(this.after, "result", part);
-    } else if (this.parts.length === 1 && this.job.rows_done) {
-      await this.show(this.after, null, { ...part, height: this.job.rows_done });
+    } else {
+      const rows = Math.min(this.job.rows_done - part.top, part.height);
+      if (rows > 0) await this.show(this.after, null, { ...part, height: rows });
     }
   }
 
@@ -107,9 +108,10 @@ export class Compare {
     if (!address || id !== this.job.id || !this.dialog.open) return;
     const next = Object.assign(new Image(), { src: address });
     await next.decode();
+    const src = side ? address : await cut(next, part, this.job.output.width);
     if (id !== this.job.id || !this.dialog.open) return;
     this.clear(image);
-    Object.assign(image, { src: address, width: part.width, height: part.height });
+    Object.assign(image, { src, width: part.width, height: part.height });
     this.draw();
   }
 
@@ -267,6 +269,16 @@ export class Compare {
 // A picture that is smaller than the stage is in its middle; a larger one covers it.
 function kept(start, length, room) {
   return length <= room ? (room - length) / 2 : Math.min(0, Math.max(room - length, start));
+}
+
+// A part of the finished rows, of which `preview` shows the whole width, in fewer pixels where the result is large.
+async function cut(preview, { left, top, width, height }, wholeWidth) {
+  const share = preview.naturalWidth / wholeWidth;
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [width, height].map((length) => Math.max(1, Math.round(length * share)));
+  canvas.getContext("2d").drawImage(preview, -left * share, -top * share);
+  URL.revokeObjectURL(preview.src);
+  return URL.createObjectURL(await new Promise((resolve) => canvas.toBlob(resolve)));
 }
 
 // The rectangles that a picture is shown in, of at most so many pixels each.

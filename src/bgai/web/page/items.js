@@ -66,7 +66,7 @@ export class Item {
     translate(this.element);
     this.title.textContent = this.name;
     this.title.title = this.name;
-    parts.sizes.textContent = this.sizes();
+    parts.sizes.replaceChildren(...this.sizes());
     const explained = this.explained();
     if (parts.state.textContent !== explained) parts.state.textContent = explained;
     this.progress.hidden = !["running", "queued", "unsent"].includes(state);
@@ -89,12 +89,16 @@ export class Item {
     }
   }
 
+  // Of the picture and its result, each kept on one line.
   sizes() {
     const { job } = this;
-    if (!job) return this.file ? bytes(this.file.size) : "";
+    if (!job) return this.file ? [bytes(this.file.size)] : [];
     const side = ({ width, height }) => `${width} × ${height}`;
     const weight = ({ bytes: count }) => (count ? `, ${bytes(count)}` : "");
-    return `${side(job.input)}${weight(job.input)} → ${side(job.output)}${weight(job.output)}`;
+    const [input, output] = [job.input, job.output].map((picture) => {
+      return Object.assign(document.createElement("span"), { textContent: side(picture) + weight(picture) });
+    });
+    return [input, " → ", output];
   }
 
   explained() {

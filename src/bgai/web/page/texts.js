@@ -65,6 +65,7 @@ export const TEXTS = {
   format: ["Format", "Format"],
   formatKeep: ["As the picture", "Wie das Bild"],
   quality: ["Quality of JPEG, WebP and AVIF", "Qualität von JPEG, WebP und AVIF"],
+  qualityHere: ["Quality of JPEG and WebP", "Qualität von JPEG und WebP"],
   metadata: ["Keep camera data (EXIF, XMP)", "Kameradaten behalten (EXIF, XMP)"],
   sending: ["Being sent", "Wird übertragen"],
   willBeSent: ["Will be sent", "Wird noch übertragen"],
@@ -101,7 +102,7 @@ export const TEXTS = {
   loading: ["Loading …", "Lädt …"],
   notShown: ["The picture cannot be shown.", "Das Bild lässt sich nicht zeigen."],
   keys: [
-    "Drag to move, wheel or pinch to zoom. Keys: ← → slider, + − zoom, 0 fit, 1 for 100 %, 4 for 400 %, L loupe.",
+    "Drag to move, wheel or pinch to zoom. Keys: ← → slider, + − zoom, 0 fit, 1 for 100%, 4 for 400%, L loupe.",
     "Ziehen verschiebt, Mausrad oder zwei Finger vergrößern. Tasten: ← → Regler, + − Größe, 0 einpassen, 1 für 100 %, 4 für 400 %, L Lupe.",
   ],
   slider: ["Slider between bicubic and bgai", "Regler zwischen bikubisch und bgai"],

@@ -14,7 +14,7 @@ const SUFFIXES = [".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".
 const KINDS = ["PNG", "JPEG", "WebP", "AVIF", "GIF", "BMP"];
 const FORMATS = { jpg: "jpeg", jpeg: "jpeg", jpe: "jpeg", jfif: "jpeg", webp: "webp" }; // PNG for all others
 const ENDINGS = { png: ".png", jpeg: ".jpg", webp: ".webp" };
-const NUMBERS = ["scale", "factor", "width", "height", "quality"];
+const NUMBERS = ["scale", "factor", "width", "height", "clean", "quality"];
 const SHARES = [1, 0.5, 0.25]; // of the memory for tiles, tried one after the other
 
 export class Refused extends Error {
@@ -25,7 +25,7 @@ export class Refused extends Error {
 }
 
 await isolate();
-const graphs = await (await fetch("graphs.json")).json();
+const networks = await (await fetch("graphs.json")).json();
 const runtime = await chooseRuntime();
 const records = await openRecords(KEEP_HOURS);
 const jobs = new Map(); // by id
@@ -57,7 +57,8 @@ async function chooseRuntime() {
 
 export const getInfo = async () => ({
   scales: [2, 3, 4],
-  weights: Object.fromEntries(Object.entries(graphs.weights).map(([name, scales]) => [name, Object.keys(scales).map(Number)])),
+  weights: Object.fromEntries(Object.entries(networks.weights).map(([name, scales]) => [name, Object.keys(scales).map(Number)])),
+  between: Object.keys(networks.between).map(Number),
   kinds: KINDS,
   suffixes: SUFFIXES,
   limits: { bytes: MOST_BYTES, pixels: MOST_PIXELS, view_pixels: MOST_VIEW_PIXELS },
@@ -246,7 +247,7 @@ async function enlarge(job) {
   const { file, name } = job.record;
   for (const share of SHARES) {
     worker ??= new Worker("worker.js", { type: "module" });
-    const task = { task: "enlarge", file, name, options: job.options, target: job.target, graphs: graphs.weights };
+    const task = { task: "enlarge", file, name, options: job.options, target: job.target, networks };
     try {
       return await ask(worker, { ...task, runtime, share }, (news) => {
         if (news.kind === "rows") return job.show(news.pixels);

@@ -1,12 +1,13 @@
 // Enlarges pictures, and makes the bicubic enlargements that they are compared with, in a thread of its own.
 import { pickWeights } from "./compression.js";
+import { mix } from "./mixing.js";
 import { enlargeTile } from "./pixels.js";
 import { PngWriter } from "./png.js";
 import { Resampler } from "./resample.js";
 import { planPicture } from "./tiling.js";
 
 const BAND = 64; // rows of a picture that are resampled at a time
-const sessions = new Map(); // by the address of their graph
+let opened = null; // the network of the last picture, which alone takes memory
 
 class ImageError extends Error {}
 
@@ -30,19 +31,45 @@ function isTransparent({ data }) {
   return false;
 }
 
-// What runs a graph: planes of h x w x 3 in, enlarged planes out.
-async function openNetwork(graph, { provider, threads }) {
-  if (!sessions.has(graph)) {
-    const runtime = await import(`./onnxruntime/ort.${provider === "webgpu" ? "webgpu" : "wasm"}.min.mjs`);
-    runtime.env.wasm.wasmPaths = new URL("./onnxruntime/", import.meta.url).href;
-    runtime.env.wasm.numThreads = threads;
-    runtime.env.logLevel = "error";
-    const session = await runtime.InferenceSession.create(new URL(graph, import.meta.url).href, {
-      executionProviders: [provider],
-    });
-    sessions.set(graph, { session, Tensor: runtime.Tensor });
+// Which graph enlarges a picture: a file, or two with the ranges of bytes that are mixed, and its halo.
+function chooseGraph({ weights, clean = null }, scale, networks) {
+  const [plain, photo] = ["bgai", "photo"].map((name) => networks.weights[name][scale]);
+  const ranges = networks.between[scale];
+  if (clean === null || !ranges) {
+    const { file, halo } = (weights === "photo" && photo) || plain;
+    return { files: [file], halo };
   }
-  const { session, Tensor } = sessions.get(graph);
+  return { files: [plain.file, photo.file], ranges, clean, halo: Math.max(plain.halo, photo.halo) };
+}
+
+async function readGraph({ files, ranges, clean }) {
+  const [model, other] = await Promise.all(files.map(async (file) => {
+    const answer = await fetch(new URL(file, import.meta.url));
+    if (!answer.ok) throw new Error(`${file}: ${answer.status} ${answer.statusText}`);
+    return new Uint8Array(await answer.arrayBuffer());
+  }));
+  if (other) mix(model, other, ranges, clean);
+  return model;
+}
+
+async function openSession(graph, { provider, threads }) {
+  const key = [...graph.files, graph.clean].join(" ");
+  if (opened?.key === key) return opened;
+  await opened?.session.release();
+  opened = null;
+  const runtime = await import(`./onnxruntime/ort.${provider === "webgpu" ? "webgpu" : "wasm"}.min.mjs`);
+  runtime.env.wasm.wasmPaths = new URL("./onnxruntime/", import.meta.url).href;
+  runtime.env.wasm.numThreads = threads;
+  runtime.env.logLevel = "error";
+  const options = { executionProviders: [provider], logSeverityLevel: 3 }; // errors alone
+  const session = await runtime.InferenceSession.create(await readGraph(graph), options);
+  opened = { key, session, Tensor: runtime.Tensor };
+  return opened;
+}
+
+// What runs a graph: planes of h x w x 3 in, enlarged planes out.
+async function openNetwork(graph, runtime) {
+  const { session, Tensor } = await openSession(graph, runtime);
   return async (planes, height, width) => {
     const input = new Tensor("float32", planes, [1, 3, height, width]);
     const { sr } = await session.run({ lr: input });
@@ -83,14 +110,14 @@ class CanvasWriter {
 }
 
 // Tells of `tile`s and `rows` as they are done, and last of the file.
-async function enlarge({ file, name, options, target, graphs, runtime, share }, tell) {
+async function enlarge({ file, name, options, target, networks, runtime, share }, tell) {
   const picked = options.weights === "auto" ? pickWeights(new Uint8Array(await file.arrayBuffer())) : options;
   const picture = await decode(file, name);
   const { width, height } = picture;
   const transparent = isTransparent(picture);
   const { scale } = target;
-  const { file: graph, halo } = graphs[picked.weights]?.[scale] ?? graphs.bgai[scale];
-  const { rows, columns } = planPicture({ height, width, transparent }, scale, halo, share);
+  const graph = chooseGraph(picked, scale, networks);
+  const { rows, columns } = planPicture({ height, width, transparent }, scale, graph.halo, share);
   const resampler = target.width === width * scale && target.height === height * scale
     ? null
     : new Resampler({ width: width * scale, height: height * scale }, target);
@@ -113,7 +140,7 @@ async function enlarge({ file, name, options, target, graphs, runtime, share }, 
     tell({ kind: "rows", pixels: finished }, [finished.buffer]);
   }
   const result = await writer.finish();
-  return { kind: "done", result, weights: options.weights === "auto" && graphs.photo[scale] ? picked.reason : "" };
+  return { kind: "done", result, weights: options.weights === "auto" && networks.weights.photo[scale] ? picked.reason : "" };
 }
 
 function copyKept(tile, strip, width, down, across, scale) {
