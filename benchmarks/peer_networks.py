@@ -105,8 +105,8 @@ def stand_in() -> None:
     for name, members in names.items():
         sys.modules[name] = types.ModuleType(name)
         vars(sys.modules[name]).update(members)
-    # SPAN runs on a GPU while it is made.
-    torch.nn.Module.cuda = torch.Tensor.cuda = lambda self: self  # type: ignore[assignment, method-assign]
+    for moved in (torch.nn.Module, torch.Tensor):  # SPAN moves itself and an image to a GPU while it is made
+        setattr(moved, "cuda", lambda self: self)  # noqa: B010
 
 
 def imports(module: str) -> bool:
@@ -182,7 +182,8 @@ def on_images(run: Callable[[Planes], Planes], white: float) -> Enlarge:
     def enlarge(image: RgbImage) -> RgbImage:
         planes = np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32) * np.float32(white / 255)
         result = run(planes)[0].transpose(1, 2, 0) * np.float32(255 / white)
-        return np.rint(result).clip(0, 255).astype(np.uint8)
+        levels: RgbImage = np.rint(result).clip(0, 255).astype(np.uint8)
+        return levels
 
     return enlarge
 
@@ -233,7 +234,12 @@ def by_opencv(name: str, file: str) -> Open:
         network = cv2.dnn_superres.DnnSuperResImpl_create()
         network.readModel(str(clones / file))
         network.setModel(name, SCALE)
-        return lambda image: network.upsample(np.ascontiguousarray(image[..., ::-1]))[..., ::-1]
+
+        def enlarge(image: RgbImage) -> RgbImage:
+            bgr: RgbImage = network.upsample(np.ascontiguousarray(image[..., ::-1]))
+            return bgr[..., ::-1]
+
+        return enlarge
 
     return open_network
 
