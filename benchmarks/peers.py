@@ -61,7 +61,7 @@ CLOSE = 7
 LABEL_PLACES = [
     (distance * x, distance * y, ("right", "center", "left")[x + 1], ("top", "center", "bottom")[y + 1])
     for distance in (CLOSE, 18, 30, 42)
-    for x, y in ((-1, 0), (1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
+    for x, y in ((-1, 0), (0, 1), (0, -1), (1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
 ]
 """Offset of a label from its point in points, and how it is aligned to that place; the first that is free is taken."""
 
@@ -217,6 +217,7 @@ def draw(rows: Sequence[Row], target: Path, format: str) -> None:
         panel.margins(x=0.1, y=0.1)
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter("")
         draw_points(panel, places)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # labels leave the panels where they are
