@@ -26,8 +26,9 @@ import numpy as np
 import psutil
 
 from bgai.cluster import pool
+from bgai.cluster.enlarging import Opening, enlarge_on_cluster
 from bgai.cluster.picture import Outcome, enlarge_picture
-from bgai.cluster.pool import MOST_BLOCKS, Opening, Pool, enlarge_on_cluster
+from bgai.cluster.pool import MOST_BLOCKS, Pool
 from bgai.pictures.writing import save_rgb_png
 from bgai.upscaling.batch import NamedPicture, OutputSettings
 
