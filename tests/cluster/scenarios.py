@@ -23,6 +23,7 @@ import psutil
 from storage_support import BUCKET, keys, s3_server
 from support import texture
 
+from bgai.cluster import enlarging
 from bgai.cluster.enlarging import Opening, enlarge_on_cluster
 from bgai.cluster.picture import Outcome, enlarge_picture
 from bgai.cluster.pool import Pool
@@ -48,7 +49,7 @@ class FaultyOpening(Opening):
 
     fault: Callable[[int], None] = lambda width: None
 
-    def open(self) -> Upscaler:
+    def open(self, wrap: object = None) -> Upscaler:
         fault = self.fault
 
         class Faulty(Upscaler):
@@ -146,10 +147,22 @@ def _workers() -> list[psutil.Process]:
 
 
 def undisturbed(folder: Path) -> None:
+    """All processors work at the same time: the first pictures wait for each other."""
     work = Work(folder)
     (work.source / "broken.png").write_text("no picture")
-    with nodes(2) as cluster:
-        outcomes = list(work.run(cluster, Opening(2, "bgai")))
+    marker = folder / "processes"
+    marker.mkdir()
+
+    def fault(width: int) -> None:
+        (marker / str(os.getpid())).touch()
+        end = time.monotonic() + 600
+        while len(list(marker.iterdir())) < 3:
+            if time.monotonic() > end:
+                raise TimeoutError("no other process works")
+            time.sleep(0.05)
+
+    with nodes(3) as cluster:
+        outcomes = list(work.run(cluster, FaultyOpening(fault=fault)))
     work.check(outcomes, failed=1)
     (bad,) = [outcome for outcome in outcomes if outcome.state == "failed"]
     assert bad.error.startswith(f"{work.source / 'broken.png'}: not a picture"), bad
@@ -419,6 +432,20 @@ def measuring_driver_killed(folder: Path) -> None:
     images.check()
 
 
+def large_picture(folder: Path) -> None:
+    """The only picture of a command, whose strips both nodes make."""
+    enlarging.LARGE_PIXELS = 10_000
+    opening, work = Opening(2, "bgai", tile=176), Work(folder, 0)
+    save_rgb_png(work.source / "large.png", texture(400, 200))
+    with nodes(2) as cluster:
+        (outcome,) = work.run(cluster, opening)
+    assert outcome.state == "enlarged", outcome
+    (picture,) = work.pictures(work.expected)
+    enlarge_picture(picture, opening.open(), OutputSettings(work.expected))
+    assert (work.out / "large.png").read_bytes() == (work.expected / "large.png").read_bytes()
+    assert [path.name for path in work.out.iterdir()] == ["large.png"]
+
+
 SCENARIOS = {
     scenario.__name__: scenario
     for scenario in (
@@ -434,6 +461,7 @@ SCENARIOS = {
         messages,
         s3_storage,
         weights_missing_on_a_node,
+        large_picture,
         measured_on_two_nodes,
         measuring_driver_killed,
     )

@@ -33,6 +33,7 @@ SCENARIOS = [
     "messages",
     "s3_storage",
     "weights_missing_on_a_node",
+    "large_picture",
     "measured_on_two_nodes",
     "measuring_driver_killed",
 ]
@@ -132,3 +133,24 @@ def test_shares_of_a_machine(cpus: int, gpus: float, parameter: str) -> None:
     with pytest.raises(UsageError, match=r"a worker: expected \d or more") as failure:
         Pool(cpus=cpus, gpus=gpus)
     assert failure.value.parameter == parameter
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "expected"),
+    [("auto", 0, "cpu"), ("auto", 0.5, "auto"), ("cuda", 1, "cuda"), ("cpu", 0, "cpu"), ("npu", 0, "npu")],
+)
+def test_devices(device: str, gpus: float, expected: str) -> None:
+    assert Pool(gpus=gpus).choose_device(device) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "message"),
+    [
+        ("cuda", 0, "device cuda: expected a share of a GPU for each process"),
+        ("cpu", 1, "GPUs for processes on the device cpu: leave one of them out"),
+    ],
+)
+def test_devices_that_do_not_go_with_gpus(device: str, gpus: float, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as failure:
+        Pool(gpus=gpus).choose_device(device)
+    assert failure.value.parameter == "worker_gpus"

@@ -25,7 +25,7 @@ from bgai.datasets.matlab_resize import imresize
 from bgai.errors import EngineError, ImageError, MissingExtraError, UsageError, WeightsError
 from bgai.evaluation.measuring import Enlarger, Place, TestSets
 from bgai.evaluation.metrics import psnr
-from bgai.evaluation.on_cluster import Measuring, choose_device
+from bgai.evaluation.on_cluster import Measuring
 from bgai.evaluation.result_folder import Measurement, Results, means
 from bgai.evaluation.run import run_test
 from bgai.network.config import NetworkConfig
@@ -236,28 +236,9 @@ def test_processes_that_would_measure_something_else(images: Path, tmp_path: Pat
         replace(work, run={**run, "engine": "torch"}).open()
 
 
-@pytest.mark.parametrize(
-    ("device", "gpus", "expected"),
-    [("auto", 0, "cpu"), ("auto", 0.5, "auto"), ("cuda", 1, "cuda"), ("cpu", 0, "cpu"), ("npu", 0, "npu")],
-)
-def test_devices_of_a_cluster(device: str, gpus: float, expected: str) -> None:
-    assert choose_device(device, Pool(gpus=gpus)) == expected
-
-
-@pytest.mark.parametrize(
-    ("more", "device", "gpus", "message"),
-    [
-        ({}, "cuda", 0, "device cuda: expected a share of a GPU for each process"),
-        ({}, "cpu", 1, "GPUs for a test on the CPU: leave one of them out"),
-        ({"num_gpu": 0}, "auto", 1, "GPUs for a test on the CPU: leave one of them out"),
-    ],
-)
-def test_devices_that_a_cluster_does_not_give(
-    images: Path, more: dict[str, Any], device: str, gpus: float, message: str
-) -> None:
-    with pytest.raises(UsageError, match=message) as failure:
-        run_test(options(images, **more), device=device, pool=Pool(gpus=gpus))
-    assert failure.value.parameter == "worker_gpus"
+def test_a_test_on_the_cpu_takes_no_gpus(images: Path) -> None:
+    with pytest.raises(UsageError, match="GPUs for processes on the device cpu: leave one of them out"):
+        run_test(options(images, num_gpu=0), pool=Pool(gpus=1))
 
 
 def test_ray_may_be_missing(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from bgai.cluster.picture import Outcome, enlarge_picture
-from bgai.cluster.pool import Pool, run_on_cluster
+from bgai.cluster.pool import Pool, check_cluster, run_on_cluster
+from bgai.cluster.strips import SpreadUpscaler
 from bgai.errors import BgaiError
+from bgai.pictures.reading import read_size
 from bgai.types import EngineName, Precision
 from bgai.upscaling.batch import NamedPicture, OutputSettings
-from bgai.upscaling.fitting import AnyUpscaler, open_upscalers
+from bgai.upscaling.fitting import AnyUpscaler, WeightsName, open_upscalers
 from bgai.upscaling.memory_plan import COMMAND_MEMORY
+from bgai.upscaling.upscaler import Upscaler
 from bgai.weights.sources import SHIPPED_NAMES, find_weights
+
+LARGE_PIXELS = 2**24
+"""Of a picture that all machines share, if it is the only one: at ×4 it would take one core five minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,31 +54,29 @@ class Opening:
         find_weights(None if self.weights in ("auto", "official") else self.weights, self.scale, self.clean)
         return None if self.sized else self.scale or 4
 
-    def open(self) -> AnyUpscaler:
+    def open(self, wrap: Callable[[Callable[[], Upscaler]], Upscaler] = lambda opened: opened()) -> AnyUpscaler:
         """The upscaler.
+
+        Args:
+            wrap: As for `open_upscalers`.
 
         Raises:
             BgaiError: It cannot be opened on this machine.
         """
-        from bgai.upscaling.upscaler import Upscaler
+        return open_upscalers(self._open_network, self.scale, self.weights, self.clean, sized=self.sized, wrap=wrap)
 
-        return open_upscalers(
-            lambda scale, weights, clean: Upscaler(
-                scale,
-                weights,
-                self.engine,
-                self.device,
-                tile=self.tile,
-                halo=self.halo,
-                precision=self.precision,
-                compile=self.compile,
-                clean=clean,
-                memory=self.memory,
-            ),
-            self.scale,
-            self.weights,
-            self.clean,
-            sized=self.sized,
+    def _open_network(self, scale: int | None, weights: WeightsName, clean: float | None) -> Upscaler:
+        return Upscaler(
+            scale,
+            weights,
+            self.engine,
+            self.device,
+            tile=self.tile,
+            halo=self.halo,
+            precision=self.precision,
+            compile=self.compile,
+            clean=clean,
+            memory=self.memory,
         )
 
 
@@ -99,7 +106,7 @@ def enlarge_on_cluster(
     """Enlarge pictures on all machines of a cluster, and yield what became of each, in the order of being done.
 
     All machines need this package in the same version, and the same paths or addresses of pictures, outputs and
-    weights.
+    weights. A large picture that is the only one is enlarged by all of them, in strips.
 
     Args:
         pictures: Of `bgai.upscaling.batch.name_outputs`.
@@ -110,8 +117,26 @@ def enlarge_on_cluster(
     Raises:
         BgaiError: As `run_on_cluster`.
     """
+    opening = replace(opening, device=pool.choose_device(opening.device))
+    if len(pictures) == 1 and _is_large(pictures[0]):
+        check_cluster(pool)
+        yield enlarge_picture(pictures[0], opening.open(partial(_spread, pictures[0], opening, pool)), settings)
+        return
     for picture, outcome in run_on_cluster(pictures, _Enlarging(opening, settings), pool):
         if isinstance(outcome, BgaiError):
             source = str(picture.source)
             outcome = Outcome(source, str(picture.target), "failed", error=f"{source}: {outcome}")
         yield outcome
+
+
+def _is_large(picture: NamedPicture) -> bool:
+    """Whether all machines share a picture; its strips lie beside its output, so that both have to be files."""
+    if isinstance(picture.source, Path) and isinstance(picture.target, Path):
+        with suppress(BgaiError):  # which is said where it is read
+            return math.prod(read_size(picture.source)[:2]) > LARGE_PIXELS
+    return False
+
+
+def _spread(picture: NamedPicture, opening: Opening, pool: Pool, open: Callable[[], Upscaler]) -> Upscaler:
+    assert isinstance(picture.target, Path)
+    return SpreadUpscaler(open, opening.engine, opening.memory or COMMAND_MEMORY, picture.target.parent, pool)

@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,21 @@ class Pool:
             raise UsageError(f"{self.cpus} CPU cores a worker: expected 1 or more", parameter="worker_cpus")
         if self.gpus < 0:
             raise UsageError(f"{self.gpus} GPUs a worker: expected 0 or more", parameter="worker_gpus")
+
+    def choose_device(self, device: str) -> str:
+        """The device of processes, which see no GPU without a share of one.
+
+        Args:
+            device: As for `bgai.Upscaler`.
+
+        Raises:
+            UsageError: Device and share do not go together.
+        """
+        if self.gpus and device == "cpu":
+            raise UsageError("GPUs for processes on the device cpu: leave one of them out", parameter="worker_gpus")
+        if not self.gpus and device.startswith("cuda"):
+            raise UsageError(f"device {device}: expected a share of a GPU for each process", parameter="worker_gpus")
+        return "cpu" if device == "auto" and not self.gpus else device
 
 
 class Work(Protocol[_Item, _Result]):
@@ -125,7 +140,7 @@ def _limit_threads(engine: EngineName, threads: int) -> None:
 
 def run_on_cluster(
     items: Sequence[Item], work: Work[Item, Result], pool: Pool
-) -> Iterator[tuple[Item, Result | EngineError]]:
+) -> Generator[tuple[Item, Result | EngineError], None, None]:
     """Do work on all machines of a cluster, and yield each item with its result, in the order of being done.
 
     At the end come the items whose process ended each time, with an error that says so.
@@ -216,6 +231,8 @@ def _connected(pool: Pool) -> Iterator[None]:
         context.enable_progress_bars = False
         context.max_errored_blocks = -1
         context.execution_options.preserve_order = False
+        # More processes start as soon as all have work; by default that takes more tasks than each of ours is given.
+        context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
         yield
     finally:
         ray.shutdown()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bgai.cluster.pool import Pool
-from bgai.errors import EngineError, UsageError
+from bgai.errors import EngineError
 from bgai.evaluation.measuring import Enlarger, Measured, Measurer, Place, TestSets
 from bgai.evaluation.result_folder import Run
 from bgai.options.evaluation import TestOptions
@@ -38,16 +37,3 @@ class Measuring:
                 raise EngineError(f"a machine of the cluster has the {name} {value}, this one {self.run[name]}")
         measure = Measurer(self.options, self.sets, enlarge)
         return lambda place: replace(measure(place), images=None)
-
-
-def choose_device(device: str, pool: Pool) -> str:
-    """The device of processes of a cluster, which see no GPU without a share of one.
-
-    Raises:
-        UsageError: Device and share do not go together.
-    """
-    if pool.gpus and device == "cpu":
-        raise UsageError("GPUs for a test on the CPU: leave one of them out", parameter="worker_gpus")
-    if not pool.gpus and device.startswith("cuda"):
-        raise UsageError(f"device {device}: expected a share of a GPU for each process", parameter="worker_gpus")
-    return "cpu" if device == "auto" and not pool.gpus else device

@@ -16,7 +16,7 @@ from bgai.errors import BgaiError, EngineError, ImageError, UsageError, listed
 from bgai.evaluation.html_report import Example, write_page
 from bgai.evaluation.image_sets import open_pairs
 from bgai.evaluation.measuring import Enlarger, Measured, Measurer, Place, TestSets
-from bgai.evaluation.on_cluster import Measuring, choose_device
+from bgai.evaluation.on_cluster import Measuring
 from bgai.evaluation.result_folder import Results
 from bgai.evaluation.scores import unmeasurable
 from bgai.options.evaluation import SingleDataset, TestOptions
@@ -59,7 +59,7 @@ def run_test(
     chosen = _chosen(options, only)
     device = "cpu" if options.num_gpu == 0 else device
     if pool:
-        device = choose_device(device, pool)
+        device = pool.choose_device(device)
         check_cluster(pool)
     paired = _open_pairs([dataset for dataset in chosen if isinstance(dataset, PairedDataset)], options, progress)
     enlarge = Enlarger(options, engine, device, COMMAND_MEMORY if pool else None)
