@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,11 @@ def test_relative_paths_of_workers_begin_where_the_driver_runs(tmp_path: Path, m
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    for call in (lambda: check_cluster(Pool()), lambda: list(run_on_cluster([], _WORK, Pool()))):
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: check_cluster(Pool()),
+        lambda: list(run_on_cluster([], _WORK, Pool())),
+    )
+    for call in calls:
         with pytest.raises(MissingExtraError, match=r"a cluster needs the extra 'cluster'"):
             call()
 
@@ -122,7 +127,8 @@ def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     [("127.0.0.1:9", "Connection refused"), ("head", "expected auto, or a host and a port such as 10.0.0.1:6379")],
 )
 def test_clusters_that_do_not_answer(address: str, reason: str) -> None:
-    for call in (check_cluster, lambda pool: list(run_on_cluster([], _WORK, pool))):
+    calls: tuple[Callable[[Pool], object], ...] = (check_cluster, lambda pool: list(run_on_cluster([], _WORK, pool)))
+    for call in calls:
         with pytest.raises(EngineError, match=rf"cluster {address}: cannot be reached: .*{reason}") as failure:
             call(Pool(address))
         assert failure.value.parameter == "cluster"
