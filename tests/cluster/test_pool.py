@@ -18,6 +18,7 @@ from namespace_support import UNSHARE, needs_ray, skip_without_namespaces
 from bgai._version import __version__
 from bgai.cluster.enlarging import Opening, _Enlarging
 from bgai.cluster.pool import Pool, _Worker, check_cluster, run_on_cluster
+from bgai.engines.openvino_runtime import core
 from bgai.errors import BgaiError, EngineError, MissingExtraError, UsageError
 from bgai.upscaling.batch import OutputSettings
 
@@ -107,6 +108,14 @@ def test_relative_paths_of_workers_begin_where_the_driver_runs(tmp_path: Path, m
     monkeypatch.chdir(Path.cwd())
     _Worker(__version__, pickle.dumps(Failing()), 1, str(tmp_path))
     assert Path.cwd() == tmp_path
+
+
+def test_threads_of_a_process_are_bound_to_no_cores() -> None:
+    """All processes of a machine would be bound to the same ones."""
+    work = pickle.dumps(replace(_WORK, opening=Opening(2, "bgai", "openvino")))
+    _Worker(__version__, work, 1, str(Path.cwd()))
+    assert core().get_property("CPU", "ENABLE_CPU_PINNING") is False
+    assert core().get_property("CPU", "INFERENCE_NUM_THREADS") == 1
 
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,8 @@ def _limit_threads(engine: EngineName, threads: int) -> None:
     if engine != "torch":
         from bgai.engines.openvino_runtime import core
 
-        core().set_property("CPU", {"INFERENCE_NUM_THREADS": threads})
+        # OpenVINO binds threads to the first cores of a machine, which the processes there would all share.
+        core().set_property("CPU", {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False})
 
 
 def run_on_cluster(
