@@ -112,7 +112,7 @@ def test_relative_paths_of_workers_begin_where_the_driver_runs(tmp_path: Path, m
 
 def test_threads_of_a_process_are_bound_to_no_cores() -> None:
     """All processes of a machine would be bound to the same ones."""
-    work = pickle.dumps(replace(_WORK, opening=Opening(2, "bgai", "openvino")))
+    work = pickle.dumps(replace(_WORK, opening=Opening(2, "bgai", engine="openvino")))
     _Worker(__version__, work, 1, str(Path.cwd()))
     assert core().get_property("CPU", "ENABLE_CPU_PINNING") is False
     assert core().get_property("CPU", "INFERENCE_NUM_THREADS") == 1

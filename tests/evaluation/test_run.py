@@ -33,6 +33,7 @@ from bgai.options.evaluation import TestOptions
 from bgai.types import RgbImage
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights import reading
+from bgai.weights.safetensors_file import read_safetensors
 from bgai.weights.shapes import parameter_count
 
 METRICS = {
@@ -337,7 +338,7 @@ def test_sets_that_are_missing_can_be_left_out(images: Path, tmp_path: Path) -> 
 
 
 def test_the_weights_file_is_parsed_once(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = mock.Mock(wraps=reading.read_safetensors)
+    read = mock.Mock(wraps=read_safetensors)
     monkeypatch.setattr(reading, "read_safetensors", read)
     results = run_test(options(images))
     assert read.call_count == 1
