@@ -268,10 +268,11 @@ def _import_ray() -> Any:
 def _connect(ray: Any, address: str) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     with _unreachable_in_one_line(address):
-        found = _answering(address)
-        if found == _LOCAL:
+        if _answering(address) == _LOCAL:
+            address = _LOCAL
             quiet |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
-        ray.init(address=found, **quiet)
+        # `auto` as it is: with the address that it stands for, Ray would not use this machine's token for its clusters.
+        ray.init(address=address, **quiet)
 
 
 @contextmanager
