@@ -2,10 +2,10 @@
 
 Needs the extra [cluster]. Where this machine's network must not be used, run it in a network namespace:
 
-unshare --net sh -c 'ip link set lo up && python benchmarks/cluster.py --pictures 24 --side 192'
+unshare --net sh -c 'ip link set lo up && python benchmarks/cluster.py --pictures 60 --side 192'
 
-Each case runs in a process of its own, and rounds alternate. Start-up is left out: the clock runs from the first
-outcome to the last. CPU seconds are those of all processes of the case, Ray's too.
+Each case runs in a process of its own, and rounds alternate. Start-up is left out: the clock runs from the twelfth
+outcome to the last, when all workers are there. CPU seconds are those of all processes of the case, Ray's too.
 """
 
 from __future__ import annotations
@@ -26,21 +26,23 @@ import numpy as np
 import psutil
 
 from bgai.cluster import pool
+from bgai.cluster.enlarging import Opening, enlarge_on_cluster
 from bgai.cluster.picture import Outcome, enlarge_picture
-from bgai.cluster.pool import MOST_BLOCKS, Opening, Pool, enlarge_on_cluster
+from bgai.cluster.pool import MOST_BLOCKS, Pool
 from bgai.pictures.writing import save_rgb_png
 from bgai.upscaling.batch import NamedPicture, OutputSettings
 
 CASES = {"bgai upscale, all cores": 0, "1 worker of one core": 1, "2 workers of one core": 2}
 _OPENING = Opening(4, "bgai")
 _MEMORY = 4 * 2**30  # of each node, for Ray to plan with
+_WARM_UP = 12  # pictures before the clock runs
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=24)
+    parser.add_argument("--pictures", type=int, default=60)
     parser.add_argument("--side", type=int, default=192, help="of each picture, in pixels")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--overhead", type=int, default=400, help="blocks of pictures that are not there")
     parser.add_argument("--blocks", type=int, default=MOST_BLOCKS, help=argparse.SUPPRESS)
     parser.add_argument("--case", type=int, help=argparse.SUPPRESS)
@@ -93,12 +95,15 @@ def _measure(nodes: int, count: int, side: int) -> dict[str, float]:
         start = time.perf_counter()
         with _outcomes(nodes, pictures, settings) as outcomes:
             next(outcomes)
-            first, cpu, driver = time.perf_counter(), _cpu_seconds(), time.process_time()
+            first = time.perf_counter() - start
+            for _ in range(_WARM_UP - 1):
+                next(outcomes)
+            begin, cpu, driver = time.perf_counter(), _cpu_seconds(), time.process_time()
             # Not to the generator's end, which ends the processes.
-            done = sum(1 for _ in zip(range(count - 1), outcomes, strict=False))
-            seconds = time.perf_counter() - first
+            done = sum(1 for _ in zip(range(count - _WARM_UP), outcomes, strict=False))
+            seconds = time.perf_counter() - begin
             cpu, driver = _cpu_seconds() - cpu, time.process_time() - driver
-    return {"speed": done / seconds, "cpu": cpu / done, "driver": driver / done, "start": first - start}
+    return {"speed": done / seconds, "cpu": cpu / done, "driver": driver / done, "start": first}
 
 
 def _here(pictures: list[NamedPicture], settings: OutputSettings) -> Iterator[Outcome]:

@@ -67,6 +67,22 @@ def partial_file(folder: Path) -> Iterator[Path]:
         yield partial.path
 
 
+@contextmanager
+def partial_folder(parent: Path) -> Iterator[Path]:
+    """Lend a new, empty folder for parts of an output; it is removed in the end, or as a leftover.
+
+    Raises:
+        OSError: The file system refuses.
+    """
+    with _PartialFile(parent) as owner:
+        folder = _folder_of(owner.path)
+        try:
+            folder.mkdir()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _check_name(target: Path, overwrite: bool) -> None:
     """Find out before any work is done that a name is taken, or too long."""
     with suppress(FileNotFoundError):
@@ -131,14 +147,9 @@ def whole_folder(target: Path) -> Iterator[Path]:
             raise FileExistsError
         target.parent.mkdir(parents=True, exist_ok=True)
         _tidy(target.parent)
-        with _PartialFile(target.parent) as owner:
-            folder = _folder_of(owner.path)
-            try:
-                folder.mkdir()
-                yield folder
-                folder.rename(target)
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+        with partial_folder(target.parent) as folder:
+            yield folder
+            folder.rename(target)
     except FileExistsError as error:
         raise OutputError(f"{target}: exists already; remove it, or choose another output") from error
     except OSError as error:

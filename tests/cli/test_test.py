@@ -60,3 +60,9 @@ def test_images_without_references_and_other_networks_are_said(file: Path) -> No
 def test_the_original_names_are_commands(script: str) -> None:
     text = subprocess.run([sys.executable, ROOT / script, "-h"], capture_output=True, text=True, check=True).stdout
     assert "--force_yml" in text
+
+
+def test_options_of_a_cluster(file: Path) -> None:
+    result = bgai_command("test", "-opt", file, "--cluster", "auto", "--worker-cpus", "0", cwd=file.parent)
+    assert result.returncode == 1
+    assert result.stderr == "bgai: 0 CPU cores a worker: expected 1 or more (--worker-cpus)\n"

@@ -5,6 +5,7 @@ Each scenario ends with what one machine makes of the same pictures, and compare
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,15 +14,19 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 from storage_support import BUCKET, keys, s3_server
+from support import texture
 
+from bgai.cluster import enlarging
+from bgai.cluster.enlarging import Opening, enlarge_on_cluster
 from bgai.cluster.picture import Outcome, enlarge_picture
-from bgai.cluster.pool import Opening, Pool, enlarge_on_cluster
+from bgai.cluster.pool import Pool
 from bgai.pictures.writing import save_rgb_png
 from bgai.remote_files import parse_path
 from bgai.upscaling.batch import NamedPicture, OutputSettings, name_outputs
@@ -44,7 +49,7 @@ class FaultyOpening(Opening):
 
     fault: Callable[[int], None] = lambda width: None
 
-    def open(self) -> Upscaler:
+    def open(self, wrap: object = None) -> Upscaler:
         fault = self.fault
 
         class Faulty(Upscaler):
@@ -142,10 +147,22 @@ def _workers() -> list[psutil.Process]:
 
 
 def undisturbed(folder: Path) -> None:
+    """All processors work at the same time: the first pictures wait for each other."""
     work = Work(folder)
     (work.source / "broken.png").write_text("no picture")
-    with nodes(2) as cluster:
-        outcomes = list(work.run(cluster, Opening(2, "bgai")))
+    marker = folder / "processes"
+    marker.mkdir()
+
+    def fault(width: int) -> None:
+        (marker / str(os.getpid())).touch()
+        end = time.monotonic() + 600
+        while len(list(marker.iterdir())) < 3:
+            if time.monotonic() > end:
+                raise TimeoutError("no other process works")
+            time.sleep(0.05)
+
+    with nodes(3) as cluster:
+        outcomes = list(work.run(cluster, FaultyOpening(fault=fault)))
     work.check(outcomes, failed=1)
     (bad,) = [outcome for outcome in outcomes if outcome.state == "failed"]
     assert bad.error.startswith(f"{work.source / 'broken.png'}: not a picture"), bad
@@ -332,6 +349,103 @@ def weights_missing_on_a_node(folder: Path) -> None:
             raise AssertionError("no error")
 
 
+class Images:
+    """Images to measure on, and an option file with relative paths: a set with references and one without."""
+
+    def __init__(self, folder: Path, count: int = COUNT) -> None:
+        self.folder, self.count = folder, count
+        for name, number in (("mine", count), ("single", 2)):
+            (folder / name).mkdir()
+            for index in range(number):
+                save_rgb_png(folder / name / f"{index:03}.png", texture(40 + 2 * index % 10, 48, seed=index))
+        metrics = {
+            "psnr": {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True},
+            "ssim": {"type": "calculate_ssim", "crop_border": 2, "test_y_channel": True},
+        }
+        sets = {
+            "test_1": {"name": "mine", "dataroot_gt": "mine", "dataroot_lq": "low"},
+            "test_2": {"name": "single", "type": "SingleImageDataset", "dataroot_lq": "single"},
+        }
+        values = {"scale": 2, "datasets": sets, "val": {"metrics": metrics, "save_img": True, "suffix": "x2"}}
+        for name in ("spread", "alone"):
+            (folder / f"{name}.yml").write_text(json.dumps({"name": name, **values}))  # JSON is YAML
+
+    def command(self, cluster: Cluster) -> list[str]:
+        return [*self._command("spread"), "--cluster", cluster.address]
+
+    def _command(self, name: str) -> list[str]:
+        return [sys.executable, "-m", "bgai", "test", "-opt", f"{name}.yml"]
+
+    def lines(self) -> list[str]:
+        """The lines of images that the cluster's run has written so far."""
+        file = self.folder / "results/spread/images.jsonl"
+        return file.read_text().splitlines(keepends=True)[1:] if file.exists() else []
+
+    def check(self) -> None:
+        """Each image was measured once, and scores and pictures are those of one machine."""
+        images = [json.loads(line)["image"] for line in self.lines()]
+        assert sorted(images) == [f"{index:03}" for index in range(self.count)], images
+        subprocess.run(self._command("alone"), cwd=self.folder, check=True, capture_output=True)
+        spread, alone = (self._outcome(self.folder / "results" / name) for name in ("spread", "alone"))
+        assert spread == alone
+
+    def _outcome(self, results: Path) -> tuple[object, dict[str, bytes]]:
+        (scores,) = json.loads((results / "metrics.json").read_text()).values()
+        assert scores.pop("seconds") > 0
+        assert "smallest gain" in (results / "report.html").read_text()
+        pictures = {str(file.relative_to(results)): file.read_bytes() for file in results.rglob("*.png")}
+        assert len(pictures) == self.count + 2
+        return list(scores.items()), pictures
+
+
+def measured_on_two_nodes(folder: Path) -> None:
+    """A whole run of `bgai test`, with one line for damaged images before it."""
+    images = Images(folder)
+    damaged = folder / "mine/damaged.png"
+    damaged.write_bytes((folder / "mine/000.png").read_bytes()[:200])
+    with nodes(2) as cluster:
+        run = partial(subprocess.run, images.command(cluster), cwd=folder, capture_output=True, text=True)
+        refused = run()
+        assert (refused.returncode, images.lines()) == (1, []), refused
+        assert "damaged.png" in refused.stderr, refused
+        damaged.unlink()
+        result = run()
+        assert (result.returncode, result.stderr) == (0, ""), result
+        assert "results/spread/report.html" in result.stdout, result
+    images.check()
+
+
+def measuring_driver_killed(folder: Path) -> None:
+    """The same command goes on: nothing is measured twice."""
+    images = Images(folder, MANY)
+    with nodes(2) as cluster:
+        command = images.command(cluster)
+        with subprocess.Popen(command, cwd=folder) as driver:
+            while len(images.lines()) < 2:
+                assert driver.poll() is None
+                time.sleep(0.05)
+            driver.kill()
+        before = [line for line in images.lines() if line.endswith("\n")]
+        assert len(before) < MANY
+        subprocess.run(command, cwd=folder, check=True)
+    assert images.lines()[: len(before)] == before
+    images.check()
+
+
+def large_picture(folder: Path) -> None:
+    """The only picture of a command, whose strips both nodes make."""
+    enlarging.LARGE_PIXELS = 10_000
+    opening, work = Opening(2, "bgai", tile=176), Work(folder, 0)
+    save_rgb_png(work.source / "large.png", texture(400, 200))
+    with nodes(2) as cluster:
+        (outcome,) = work.run(cluster, opening)
+    assert outcome.state == "enlarged", outcome
+    (picture,) = work.pictures(work.expected)
+    enlarge_picture(picture, opening.open(), OutputSettings(work.expected))
+    assert (work.out / "large.png").read_bytes() == (work.expected / "large.png").read_bytes()
+    assert [path.name for path in work.out.iterdir()] == ["large.png"]
+
+
 SCENARIOS = {
     scenario.__name__: scenario
     for scenario in (
@@ -347,6 +461,9 @@ SCENARIOS = {
         messages,
         s3_storage,
         weights_missing_on_a_node,
+        large_picture,
+        measured_on_two_nodes,
+        measuring_driver_killed,
     )
 }
 

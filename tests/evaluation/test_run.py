@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +18,14 @@ import pytest
 from PIL import Image
 from support import texture
 
+from bgai.cluster.pool import Pool
 from bgai.datasets.degradation import jpeg
 from bgai.datasets.lmdb_store import pack_lmdb
 from bgai.datasets.matlab_resize import imresize
-from bgai.errors import EngineError, ImageError, UsageError, WeightsError
+from bgai.errors import EngineError, ImageError, MissingExtraError, UsageError, WeightsError
+from bgai.evaluation.measuring import Enlarger, Place, TestSets
 from bgai.evaluation.metrics import psnr
+from bgai.evaluation.on_cluster import Measuring
 from bgai.evaluation.result_folder import Measurement, Results, means
 from bgai.evaluation.run import run_test
 from bgai.network.config import NetworkConfig
@@ -27,6 +33,7 @@ from bgai.options.evaluation import TestOptions
 from bgai.types import RgbImage
 from bgai.upscaling.upscaler import Upscaler
 from bgai.weights import reading
+from bgai.weights.safetensors_file import read_safetensors
 from bgai.weights.shapes import parameter_count
 
 METRICS = {
@@ -150,6 +157,106 @@ def test_no_image_is_enlarged_twice(images: Path, tmp_path: Path, monkeypatch: p
     assert len(calls) == 3
 
 
+class ClusterHere:
+    """In place of a cluster: processes of it in this one, in reverse order, some of which end each time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lost: set[str] = set()
+        self.done: list[str] = []
+        self.memory = 0
+        monkeypatch.setattr("bgai.evaluation.run.check_cluster", lambda pool: None)
+        monkeypatch.setattr("bgai.evaluation.run.run_on_cluster", self._run)
+
+    def _run(self, places: Sequence[Place], work: Measuring, pool: Pool) -> Iterator[tuple[Place, Any]]:
+        self.memory = work.memory
+        measure = pickle.loads(pickle.dumps(work)).open()
+        for place in reversed(places):
+            if place[1] in self.lost:
+                yield place, EngineError("its process ended")
+                continue
+            self.done.append(place[1])
+            yield place, measure(place)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> ClusterHere:
+    return ClusterHere(monkeypatch)
+
+
+def test_results_of_a_cluster_are_those_of_one_machine(images: Path, tmp_path: Path, cluster: ClusterHere) -> None:
+    sets = {
+        "test_1": {"name": "Set5", "dataroot_gt": images, "dataroot_lq": images.with_name("X2")},
+        "test_2": {"name": "single", "type": "SingleImageDataset", "dataroot_lq": str(images)},
+    }
+    values = options(images, datasets=sets, val={"metrics": METRICS, "save_img": True})
+    alone = run_test(values, root=tmp_path / "alone")
+    steps: list[tuple[str, int, int]] = []
+    spread = run_test(values, root=tmp_path / "spread", pool=Pool(cpus=2), progress=lambda *step: steps.append(step))
+    assert [(one.image, one.scores, one.bicubic) for one in spread.measurements] == [
+        (one.image, one.scores, one.bicubic) for one in alone.measurements
+    ]
+    pictures = [
+        {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*.png")}
+        for root in (tmp_path / "alone", tmp_path / "spread")
+    ]
+    assert len(pictures[0]) == 6
+    assert pictures[0] == pictures[1]
+    assert "smallest gain" in (tmp_path / "spread/run/report.html").read_text()
+    assert spread.run["machine"].startswith("a cluster, with 2 CPU cores and 0 GPUs for each image; driver: ")
+    assert [step for step in steps if "reading" not in step[0] and "making" not in step[0]] == [
+        ("Set5", 0, 3),
+        *(("single", done, 3) for done in (1, 2, 3)),
+        *(("Set5", done, 3) for done in (1, 2, 3)),
+    ]
+    assert cluster.memory == 2**30
+
+
+def test_images_that_end_their_processes(images: Path, tmp_path: Path, cluster: ClusterHere) -> None:
+    """The others are measured, and the same command tries these alone."""
+    cluster.lost = {"even", "grey"}
+    with pytest.raises(EngineError) as failure:
+        run_test(options(images), root=tmp_path, pool=Pool())
+    assert str(failure.value).splitlines() == [
+        "all other images were measured:",
+        "  Set5: grey: its process ended",
+        "  Set5: even: its process ended",
+    ]
+    cluster.lost.clear()
+    results = run_test(options(images), root=tmp_path, pool=Pool())
+    assert cluster.done == ["odd", "grey", "even"]
+    assert [one.image for one in results.measurements] == ["even", "grey", "odd"]
+    run_test(options(images), root=tmp_path, pool=Pool())
+    assert len(cluster.done) == 3
+
+
+def test_processes_that_would_measure_something_else(images: Path, tmp_path: Path) -> None:
+    work = Measuring(options(images), TestSets({}, {}, (), tmp_path, ""), "auto", "cpu", 0, {})
+    run = Enlarger(work.options, "auto", "cpu").identity()
+    assert callable(replace(work, run=run).open())
+    with pytest.raises(EngineError, match=r"a machine of the cluster has the engine openvino, this one torch"):
+        replace(work, run={**run, "engine": "torch"}).open()
+
+
+def test_a_test_on_the_cpu_takes_no_gpus(images: Path) -> None:
+    with pytest.raises(UsageError, match="GPUs for processes on the device cpu: leave one of them out"):
+        run_test(options(images, num_gpu=0), pool=Pool(gpus=1))
+
+
+def test_ray_may_be_missing(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"a cluster needs the extra 'cluster': install it with"):
+        run_test(options(images), root=tmp_path / "results", pool=Pool())
+    assert not (tmp_path / "results").exists()
+    assert not images.with_name("X2").exists()
+
+
+def test_memory_of_whole_images(images: Path) -> None:
+    whole, tiled = (Enlarger(options(images, tile=tile), "auto", "cpu") for tile in (0, "auto"))
+    assert whole.memory_needed({"small": [(40, 40)]}) == 2**30
+    assert whole.memory_needed({"small": [(40, 40)], "large": [(900, 10), (1000, 2000)]}) > 2**31
+    assert tiled.memory_needed({"large": [(1000, 2000)]}) == 2**30
+
+
 def degraded(images: Path, **degradation: Any) -> dict[str, Any]:
     """A set as it is, and the same degraded."""
     places = {"dataroot_gt": images, "dataroot_lq": images.with_name("X2")}
@@ -231,7 +338,7 @@ def test_sets_that_are_missing_can_be_left_out(images: Path, tmp_path: Path) -> 
 
 
 def test_the_weights_file_is_parsed_once(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = mock.Mock(wraps=reading.read_safetensors)
+    read = mock.Mock(wraps=read_safetensors)
     monkeypatch.setattr(reading, "read_safetensors", read)
     results = run_test(options(images))
     assert read.call_count == 1
@@ -349,7 +456,7 @@ def test_images_without_references_are_enlarged(images: Path, tmp_path: Path, mo
     np.testing.assert_array_equal(np.asarray(Image.open(pictures[2])), expected)
     pictures[0].unlink()
     calls: list[Path] = []
-    monkeypatch.setattr("bgai.evaluation.run.save_rgb_png", lambda path, pixels: calls.append(path))
+    monkeypatch.setattr("bgai.evaluation.measuring.save_rgb_png", lambda path, pixels: calls.append(path))
     run_test(values, root=tmp_path)
     assert [path.name for path in calls] == ["even_run.png"]  # the others are there
 

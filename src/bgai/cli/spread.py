@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bgai.cli import interrupts
+from bgai.cli.cluster import ray_silenced
 from bgai.cli.console import complain, explain, note, progress_bar, tell
 from bgai.cli.standard_streams import STREAM
 from bgai.cli.upscale import name_output, print_json
 from bgai.errors import BgaiError, UsageError
 
 if TYPE_CHECKING:
+    from bgai.cluster.enlarging import Opening
     from bgai.cluster.picture import Outcome
-    from bgai.cluster.pool import Opening, Pool
+    from bgai.cluster.pool import Pool
     from bgai.remote_files import AnyPath
     from bgai.types import Size
     from bgai.upscaling.batch import NamedPicture, OutputSettings
@@ -88,7 +87,7 @@ def _check(inputs: Sequence[AnyPath], settings: OutputSettings) -> None:
 def _enlarge(
     pictures: Sequence[NamedPicture], opening: Opening, settings: OutputSettings, pool: Pool | None, report: _Report
 ) -> None:
-    silence = nullcontext() if pool is None else _ray_silenced()
+    silence = nullcontext() if pool is None else ray_silenced()
     with silence, progress_bar(hidden=report.quiet) as advance:
         advance("", 0, len(pictures))
         for done, outcome in enumerate(_outcomes(pictures, opening, settings, pool), 1):
@@ -99,8 +98,8 @@ def _enlarge(
 def _outcomes(
     pictures: Sequence[NamedPicture], opening: Opening, settings: OutputSettings, pool: Pool | None
 ) -> Iterator[Outcome]:
+    from bgai.cluster.enlarging import enlarge_on_cluster
     from bgai.cluster.picture import enlarge_picture
-    from bgai.cluster.pool import enlarge_on_cluster
 
     if pool is not None:
         yield from enlarge_on_cluster(pictures, opening, settings, pool)
@@ -109,40 +108,6 @@ def _outcomes(
     for picture in pictures:
         with interrupts.deferred():
             yield enlarge_picture(picture, upscaler, settings, lambda *_: interrupts.check())
-
-
-class _OfOneThread:
-    """A text stream that passes on what the thread writes that made it, and drops what others write."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream, self._thread = stream, threading.get_ident()
-
-    def write(self, text: str) -> int:
-        return self._stream.write(text) if threading.get_ident() == self._thread else len(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-@contextmanager
-def _ray_silenced() -> Iterator[None]:
-    """Drop what Ray prints within the block: its native code on standard error, its threads on standard output.
-
-    Ray's own files of messages, which it keeps on each machine, have the same.
-    """
-    sys.stderr.flush()
-    before, descriptor = (sys.stdout, sys.stderr), os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    with os.fdopen(descriptor, "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors) as ours:
-        sys.stdout, sys.stderr = cast(TextIO, _OfOneThread(sys.stdout)), ours
-        try:
-            yield
-        finally:
-            ours.flush()
-            os.dup2(descriptor, 2)
-            sys.stdout, sys.stderr = before
 
 
 @dataclass

@@ -9,6 +9,7 @@ import typer
 
 from bgai.choices import EngineName
 from bgai.cli import interrupts
+from bgai.cli.cluster import ClusterOption, WorkerCpusOption, WorkerGpusOption, ray_silenced
 from bgai.cli.console import needing_extra, note, out, progress_bar, tell
 from bgai.cli.option_file import ForceYml, More, OptionFile, TryOut, read_options
 from bgai.errors import UsageError
@@ -30,6 +31,9 @@ def run_test(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Measure again what was measured before.")] = False,
+    cluster: ClusterOption = None,
+    worker_cpus: WorkerCpusOption = 1,
+    worker_gpus: WorkerGpusOption = 0,
     force_yml: ForceYml = None,
     more: More = None,
     debug: TryOut = False,
@@ -47,14 +51,17 @@ def run_test(
     if launcher != "none":
         raise UsageError(f"launcher {launcher}: tests run in one process; leave it out", parameter="launcher")
     with needing_extra("train", "bgai test"):
+        from bgai.cluster.pool import Pool
         from bgai.evaluation import run
         from bgai.options.evaluation import TestOptions
     options = read_options(opt, TestOptions, force_yml, more)
     if debug:
         options = options.model_copy(update={"name": f"debug_{options.name}"})
-    with interrupts.deferred(), progress_bar(transient=True) as advance:
+    pool = None if cluster is None else Pool(cluster, worker_cpus, worker_gpus)
+    # While machines of a cluster work, a signal need not wait for an image.
+    with ray_silenced() if pool else interrupts.deferred(), progress_bar(transient=True) as advance:
         results = run.run_test(
-            options, engine=engine, device=device, only=only or (), overwrite=overwrite, progress=advance
+            options, engine=engine, device=device, only=only or (), overwrite=overwrite, progress=advance, pool=pool
         )
     for line in options.notes():
         note(f"note: {line}")

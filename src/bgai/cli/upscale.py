@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bgai.cli import interrupts
+from bgai.cli.cluster import ClusterOption, WorkerCpusOption, WorkerGpusOption
 from bgai.cli.console import complain, explain, note, out, progress_bar, tell
 from bgai.cli.network_options import (
     SPEED_PANEL,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 # After more pictures than lines of a screen, the first failures are said again at the end.
 _SCREEN, _REPEATED = 20, 12
-_SIZE, _OUTPUT, _CLUSTER, _MESSAGES = "Size", "Output", "Many machines", "Messages"
+_SIZE, _OUTPUT, _MESSAGES = "Size", "Output", "Messages"
 
 
 def upscale(
@@ -220,22 +221,9 @@ def upscale(
             rich_help_panel=SPEED_PANEL,
         ),
     ] = False,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Spread the pictures over the machines of a Ray cluster; 'auto' takes the one that this machine"
-            " belongs to. Needs the extra 'cluster'.",
-            rich_help_panel=_CLUSTER,
-        ),
-    ] = None,
-    worker_cpus: Annotated[
-        int, typer.Option(help="CPU cores of each process on a cluster.", rich_help_panel=_CLUSTER)
-    ] = 1,
-    worker_gpus: Annotated[
-        float,
-        typer.Option(help="GPUs of each process on a cluster; 0.5 lets two share one.", rich_help_panel=_CLUSTER),
-    ] = 0,
+    cluster: ClusterOption = None,
+    worker_cpus: WorkerCpusOption = 1,
+    worker_gpus: WorkerGpusOption = 0,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Say what would be done, and write nothing.", rich_help_panel=_MESSAGES),
@@ -302,7 +290,8 @@ def upscale(
     remote = isinstance(out_path, RemotePath) or any(isinstance(source, RemotePath) for source in sources)
     if cluster is not None or remote:
         from bgai.cli.spread import spread
-        from bgai.cluster.pool import Opening, Pool
+        from bgai.cluster.enlarging import Opening
+        from bgai.cluster.pool import Pool
 
         if watch:
             raise UsageError("--watch is for folders on this machine, without --cluster", parameter="watch")

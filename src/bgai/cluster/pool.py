@@ -1,7 +1,7 @@
-"""Pictures spread over the machines of a Ray cluster, by Ray Data.
+"""Work on many items, such as pictures, spread over the machines of a Ray cluster by Ray Data.
 
-Ray decides what runs where, starts and restarts worker processes, and gives the pictures of a process or machine that
-is gone to others. A picture whose process ends each time it is tried is a failure of that picture.
+Ray decides what runs where, starts and restarts worker processes, and gives the items of a process or machine that is
+gone to others. An item whose process ends each time it is tried is a failure of that item.
 """
 
 from __future__ import annotations
@@ -13,85 +13,28 @@ import signal
 import socket
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from bgai._version import __version__
-from bgai.cluster.picture import Outcome, enlarge_picture
 from bgai.errors import BgaiError, EngineError, MissingExtraError, UsageError
-from bgai.types import EngineName, Precision
-from bgai.upscaling.batch import NamedPicture, OutputSettings
-from bgai.upscaling.fitting import AnyUpscaler, open_upscalers
-from bgai.upscaling.memory_plan import COMMAND_MEMORY
-from bgai.weights.sources import SHIPPED_NAMES, find_weights
+from bgai.types import EngineName
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_Item = TypeVar("_Item", contravariant=True)
+_Result = TypeVar("_Result", covariant=True)
 
 MOST_BLOCKS = 20_000
-"""Of pictures that go to a process together: each costs the driver some milliseconds."""
+"""Of items that go to a process together: each costs the driver some milliseconds."""
 _RETRIES = 2  # of a block, after its process has ended
 _OBJECT_STORE_BYTES = 80 * 2**20  # of a cluster that is this machine alone; names of pictures are all that it holds
 _CONNECT_SECONDS = 10.0
 _LOCAL = "local"
 _RAY_BYTES = 2**28  # of each process, for Ray
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """How each worker process opens its upscaler; arguments are those of `bgai.Upscaler` and `upscale_file`."""
-
-    scale: int | None = None
-    weights: str | Path = "auto"
-    clean: float | None = None
-    engine: EngineName = "auto"
-    device: str = "auto"
-    precision: Precision = "float32"
-    tile: int | None = None
-    halo: int | None = None
-    compile: bool = False
-    memory: int | None = COMMAND_MEMORY
-    """Also what tiles depend on: the same on all machines of a cluster, so that the results are the same."""
-    sized: bool = False
-    """Whether each picture gets the scale that its size needs."""
-
-    def find_scale(self) -> int | None:
-        """That of the upscaler, None if it has none of its own; opened only for weights of a file.
-
-        Raises:
-            BgaiError: There are no such weights.
-        """
-        if self.weights not in ("auto", *SHIPPED_NAMES, "official"):
-            return self.open().scale
-        find_weights(None if self.weights in ("auto", "official") else self.weights, self.scale, self.clean)
-        return None if self.sized else self.scale or 4
-
-    def open(self) -> AnyUpscaler:
-        """The upscaler.
-
-        Raises:
-            BgaiError: It cannot be opened on this machine.
-        """
-        from bgai.upscaling.upscaler import Upscaler
-
-        return open_upscalers(
-            lambda scale, weights, clean: Upscaler(
-                scale,
-                weights,
-                self.engine,
-                self.device,
-                tile=self.tile,
-                halo=self.halo,
-                precision=self.precision,
-                compile=self.compile,
-                clean=clean,
-                memory=self.memory,
-            ),
-            self.scale,
-            self.weights,
-            self.clean,
-            sized=self.sized,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,108 +55,146 @@ class Pool:
         if self.gpus < 0:
             raise UsageError(f"{self.gpus} GPUs a worker: expected 0 or more", parameter="worker_gpus")
 
+    def choose_device(self, device: str) -> str:
+        """The device of processes, which see no GPU without a share of one.
+
+        Args:
+            device: As for `bgai.Upscaler`.
+
+        Raises:
+            UsageError: Device and share do not go together.
+        """
+        if self.gpus and device == "cpu":
+            raise UsageError("GPUs for processes on the device cpu: leave one of them out", parameter="worker_gpus")
+        if not self.gpus and device.startswith("cuda"):
+            raise UsageError(f"device {device}: expected a share of a GPU for each process", parameter="worker_gpus")
+        return "cpu" if device == "auto" and not self.gpus else device
+
+
+class Work(Protocol[_Item, _Result]):
+    """What each worker process of a cluster does; a copy is sent to it."""
+
+    @property
+    def engine(self) -> EngineName:
+        """What runs the network there."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes that a process takes."""
+
+    def open(self) -> Callable[[_Item], _Result]:
+        """Get ready, in the worker process, to do one item after the other.
+
+        Raises:
+            BgaiError: That is not possible on this machine.
+        """
+
 
 class _Worker:
-    """Enlarges one picture after the other in a process of its own."""
+    """Does one item after the other in a process of its own."""
 
-    def __init__(self, version: str, settings: bytes, threads: int) -> None:
-        """Open the upscaler; what goes wrong is told instead of outcomes, or else Ray would start the process again.
+    def __init__(self, version: str, work: bytes, threads: int, folder: str) -> None:
+        """Get ready.
 
         Args:
             version: That of the driver's package.
-            settings: An `Opening` and `OutputSettings`, which only the same version can read.
+            work: A `Work`, which only the same version can read.
             threads: As many as CPU cores.
+            folder: Where the driver runs: relative paths begin there, if this machine has such a folder.
         """
-        self._failure: BgaiError | None = None
         os.environ["VIPS_CONCURRENCY"] = str(threads)
-        try:
+        with suppress(OSError):
+            os.chdir(folder)
+
+        def open_work() -> Callable[[Any], Any]:
             if version != __version__:
                 raise EngineError(f"a machine of the cluster has bgai {__version__}, this one {version}")
-            opening, self._settings = pickle.loads(settings)
-            _limit_threads(opening, threads)
-            self._upscaler = opening.open()
-        except BgaiError as error:
-            self._failure = error
-        except Exception as error:
-            self._failure = EngineError(f"a machine of the cluster cannot begin: {type(error).__name__}: {error}")
+            unpacked: Work[Any, Any] = pickle.loads(work)
+            _limit_threads(unpacked.engine, threads)
+            return unpacked.open()
+
+        self._do = _attempted(open_work)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        picture: NamedPicture = pickle.loads(row["picture"])
-        if self._failure:
-            return {"index": row["index"], "outcome": pickle.dumps(self._failure)}
-        outcome = enlarge_picture(picture, self._upscaler, self._settings)
-        return {"index": row["index"], "outcome": pickle.dumps(outcome)}
+        do, item = self._do, pickle.loads(row["item"])
+        result = do if isinstance(do, BgaiError) else _attempted(lambda: do(item))
+        return {"index": row["index"], "result": pickle.dumps(result)}
 
 
-def _limit_threads(opening: Opening, threads: int) -> None:
-    if opening.engine != "torch":
+def _attempted(call: Callable[[], Result]) -> Result | BgaiError:
+    """The result of a call, or its error: one that is raised, Ray takes for that of a process to start again."""
+    try:
+        return call()
+    except BgaiError as error:
+        return error
+    except Exception as error:
+        return EngineError(f"a process of the cluster failed: {type(error).__name__}: {error}")
+
+
+def _limit_threads(engine: EngineName, threads: int) -> None:
+    if engine != "torch":
         from bgai.engines.openvino_runtime import core
 
-        core().set_property("CPU", {"INFERENCE_NUM_THREADS": threads})
+        # OpenVINO binds threads to the first cores of a machine, which the processes there would all share.
+        core().set_property("CPU", {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False})
 
 
-def enlarge_on_cluster(
-    pictures: Sequence[NamedPicture], opening: Opening, settings: OutputSettings, pool: Pool
-) -> Iterator[Outcome]:
-    """Enlarge pictures on all machines of a cluster, and yield what became of each, in the order of being done.
+def run_on_cluster(
+    items: Sequence[Item], work: Work[Item, Result], pool: Pool
+) -> Generator[tuple[Item, Result | EngineError], None, None]:
+    """Do work on all machines of a cluster, and yield each item with its result, in the order of being done.
 
-    All machines need this package in the same version, and the same paths or addresses of pictures, outputs and
-    weights.
+    At the end come the items whose process ended each time, with an error that says so.
 
     Args:
-        pictures: Of `bgai.upscaling.batch.name_outputs`.
-        opening: How processes open their upscalers.
-        settings: Those that the pictures were named with.
+        items: They go to processes in blocks, in this order.
+        work: What is done with each.
         pool: The cluster.
 
     Raises:
-        EngineError: The cluster cannot be reached, or an upscaler cannot be opened on one of its machines.
+        EngineError: The cluster cannot be reached, or cannot go on.
         MissingExtraError: Ray is not installed.
-        BgaiError: What `Opening.open` raises.
+        BgaiError: What `work` raises in a worker process; an exception of another kind becomes an `EngineError`.
     """
     with _connected(pool):
-        missing = dict(enumerate(pictures))
-        for blocks in (MOST_BLOCKS, len(pictures)):
+        missing = dict(enumerate(items))
+        for blocks in (MOST_BLOCKS, len(items)):
             if not missing:
                 return
             with _failures_in_one_line():
-                for index, outcome in _run(missing, min(blocks, len(missing)), opening, settings, pool):
-                    del missing[index]
-                    yield outcome
-        for picture in missing.values():
-            reason = f"its process ended each time, {2 * (_RETRIES + 1)} times in all; is there too little memory?"
-            message = f"{picture.source}: {reason}"
-            yield Outcome(str(picture.source), str(picture.target), "failed", error=message)
+                for index, result in _run(missing, min(blocks, len(missing)), work, pool):
+                    yield missing.pop(index), result
+        for item in missing.values():
+            times = 2 * (_RETRIES + 1)
+            yield item, EngineError(f"its process ended each time, {times} times in all; is there too little memory?")
 
 
-def _run(
-    pictures: dict[int, NamedPicture], blocks: int, opening: Opening, settings: OutputSettings, pool: Pool
-) -> Iterator[tuple[int, Outcome]]:
-    """What became of the pictures by their numbers, without those whose process ended too often."""
+def _run(items: Mapping[int, Item], blocks: int, work: Work[Item, Result], pool: Pool) -> Iterator[tuple[int, Result]]:
+    """The results of items by their numbers, without those whose process ended too often."""
     import ray.data
     from ray import cloudpickle
 
-    rows = [{"index": index, "picture": pickle.dumps(picture)} for index, picture in pictures.items()]
+    rows = [{"index": index, "item": pickle.dumps(item)} for index, item in items.items()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the last two arguments, which have no successor yet
-        outcomes = ray.data.from_items(rows, override_num_blocks=blocks).map(
+        results = ray.data.from_items(rows, override_num_blocks=blocks).map(
             _Worker,
-            fn_constructor_args=(__version__, cloudpickle.dumps((opening, settings)), pool.cpus),
+            fn_constructor_args=(__version__, cloudpickle.dumps(work), pool.cpus, str(Path.cwd())),
             # A pool of fixed size waits for ever for processes of a machine that is gone.
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=blocks, max_tasks_in_flight_per_actor=1),
             num_cpus=pool.cpus,
             num_gpus=pool.gpus,
-            memory=(opening.memory or COMMAND_MEMORY) + _RAY_BYTES,
+            memory=work.memory + _RAY_BYTES,
             max_restarts=-1,
             max_task_retries=_RETRIES,
         )
-    # Without looking ahead: outcomes are told as soon as they are there.
-    for block in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+    # Without looking ahead: results are told as soon as they are there.
+    for block in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         for row in block.to_pylist():
-            outcome = pickle.loads(row["outcome"])
-            if isinstance(outcome, BgaiError):
-                raise outcome
-            yield row["index"], outcome
+            result = pickle.loads(row["result"])
+            if isinstance(result, BgaiError):
+                raise result
+            yield row["index"], result
 
 
 @contextmanager
@@ -228,19 +209,22 @@ def _failures_in_one_line() -> Iterator[None]:
         raise EngineError(f"the cluster cannot go on: {lines[-1] if lines else type(error).__name__}") from error
 
 
+def check_cluster(pool: Pool) -> None:
+    """Find out at once that a cluster cannot be used, before other work.
+
+    Raises:
+        EngineError: Nothing answers at its address.
+        MissingExtraError: Ray is not installed.
+    """
+    _import_ray()
+    with _unreachable_in_one_line(pool.address):
+        _answering(pool.address)
+
+
 @contextmanager
 def _connected(pool: Pool) -> Iterator[None]:
     """Connect to the cluster for the time of the block, without Ray's messages and reports of usage."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingExtraError("cluster", "a cluster") from error
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    ray = _import_ray()
     with _signals_kept():
         _connect(ray, pool.address)
     try:
@@ -248,6 +232,8 @@ def _connected(pool: Pool) -> Iterator[None]:
         context.enable_progress_bars = False
         context.max_errored_blocks = -1
         context.execution_options.preserve_order = False
+        # More processes start as soon as all have work; by default that takes more tasks than each of ours is given.
+        context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
         yield
     finally:
         ray.shutdown()
@@ -265,18 +251,45 @@ def _signals_kept() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
+def _import_ray() -> Any:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    try:
+        import ray
+        import ray.data  # noqa: F401  a part of the extra
+    except ImportError as error:
+        raise MissingExtraError("cluster", "a cluster") from error
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return ray
+
+
 def _connect(ray: Any, address: str) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
-    try:
-        found = _find_cluster() if address == "auto" else address
-        if found == _LOCAL:
+    with _unreachable_in_one_line(address):
+        if _answering(address) == _LOCAL:
+            address = _LOCAL
             quiet |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
-        else:
-            _check_answers(found)
-        ray.init(address=found, **quiet)
+        # `auto` as it is: with the address that it stands for, Ray would not use this machine's token for its clusters.
+        ray.init(address=address, **quiet)
+
+
+@contextmanager
+def _unreachable_in_one_line(address: str) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
         why = str(error).strip().partition("\n")[0] or type(error).__name__
         raise EngineError(f"cluster {address}: cannot be reached: {why}", parameter="cluster") from error
+
+
+def _answering(address: str) -> str:
+    """An address that something answers at, or `local` for this machine alone."""
+    found = _find_cluster() if address == "auto" else address
+    if found != _LOCAL:
+        _check_answers(found)
+    return found
 
 
 def _find_cluster() -> str:

@@ -63,6 +63,7 @@ class Results:
         same = not overwrite and earlier_run == self.run
         self._other = earlier_run is not None and not same
         self.measurements = earlier if same else []
+        self._places = {(each.dataset, each.image) for each in self.measurements}
 
     def begin(self) -> None:
         """Set results of another run under this name aside, and write what this one is."""
@@ -76,6 +77,7 @@ class Results:
 
     def add(self, measurement: Measurement) -> None:
         self.measurements.append(measurement)
+        self._places.add((measurement.dataset, measurement.image))
         try:
             with self._lines.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(_storable(measurement), allow_nan=False) + "\n")
@@ -83,7 +85,12 @@ class Results:
             raise OutputError(f"{self._lines}: cannot be written: {error.strerror or error}") from error
 
     def has(self, dataset: str, image: str) -> bool:
-        return any(each.dataset == dataset and each.image == image for each in self.measurements)
+        return (dataset, image) in self._places
+
+    def arrange(self, places: Sequence[tuple[str, str]]) -> None:
+        """Put measurements in this order of sets and images, whatever order they were made in; others come first."""
+        order = {place: number for number, place in enumerate(places)}
+        self.measurements.sort(key=lambda each: order.get((each.dataset, each.image), -1))
 
     def of_set(self, dataset: str) -> list[Measurement]:
         return [each for each in self.measurements if each.dataset == dataset]

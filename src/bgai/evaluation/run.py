@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bgai import provenance
+from bgai.cluster.pool import Pool, check_cluster, run_on_cluster
 from bgai.datasets.matlab_resize import imresize
-from bgai.datasets.pairs import Images, PairedImages, make_lr, open_images
-from bgai.engines.selection import check_engine
-from bgai.errors import BgaiError, ImageError, UsageError, listed
-from bgai.evaluation.averaged_tiles import enlarge_averaging
+from bgai.datasets.pairs import PairedImages, make_lr, open_images
+from bgai.errors import BgaiError, EngineError, ImageError, UsageError, listed
 from bgai.evaluation.html_report import Example, write_page
 from bgai.evaluation.image_sets import open_pairs
-from bgai.evaluation.orientations import enlarge_in_all_orientations
-from bgai.evaluation.result_folder import Measurement, Results
-from bgai.evaluation.scores import Scorer, unmeasurable
-from bgai.names import path_within
-from bgai.network.config import NetworkConfig
+from bgai.evaluation.measuring import Enlarger, Measured, Measurer, Place, TestSets
+from bgai.evaluation.on_cluster import Measuring
+from bgai.evaluation.result_folder import Results
+from bgai.evaluation.scores import unmeasurable
 from bgai.options.evaluation import SingleDataset, TestOptions
 from bgai.options.sections import PairedDataset
-from bgai.pictures.writing import save_rgb_png
-from bgai.types import EngineName, Progress, RgbImage, Size
-from bgai.upscaling.upscaler import Upscaler
+from bgai.types import EngineName, Progress, RgbImage
+from bgai.upscaling.memory_plan import COMMAND_MEMORY
 from bgai.weights.shapes import parameter_count
-from bgai.weights.sources import Weights, find_weights
 
-Sets = Mapping[str, PairedImages]
+Paired = Mapping[str, PairedImages]
 Examples = dict[tuple[str, bool], Example]
 """By set, and whether it is the image of the largest gain or of the smallest."""
 
@@ -45,6 +38,7 @@ def run_test(
     only: Sequence[str] = (),
     overwrite: bool = False,
     root: Path | None = None,
+    pool: Pool | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Results:
     """Measure weights on sets of images, and leave everything in `root`/NAME.
@@ -56,100 +50,54 @@ def run_test(
         only: Names of the sets to measure on, of those in the file; none for all.
         overwrite: Measure again what was measured before.
         root: Folder of all results; None is the option file's, or `results`.
+        pool: The cluster whose machines measure; None measures here. All machines see the same images, weights and
+            results under the same paths.
 
     Raises:
         BgaiError: Images are missing, damaged or do not match, all of them named; the weights do not fit; …
     """
     chosen = _chosen(options, only)
-    paired = [dataset for dataset in chosen if isinstance(dataset, PairedDataset)]
-    sets = _open_sets(paired, options, progress)
-    single = {
-        dataset.name: open_images([dataset.dataroot_lq], dataset.io_backend.type == "lmdb")
-        for dataset in chosen
-        if isinstance(dataset, SingleDataset)
-    }
-    enlarge = Enlarger(options, engine, "cpu" if options.num_gpu == 0 else device)
-    scorer = Scorer(options.val.metrics)
+    device = "cpu" if options.num_gpu == 0 else device
+    if pool:
+        device = pool.choose_device(device)
+        check_cluster(pool)
+    paired = _open_pairs([dataset for dataset in chosen if isinstance(dataset, PairedDataset)], options, progress)
+    enlarge = Enlarger(options, engine, device, COMMAND_MEMORY if pool else None)
     root = root or options.path.results_root or Path("results")
-    results = Results(root, options.name, _describe(options, enlarge), overwrite)
-    _check_images(sets, options, results, progress)
-    enlarge.check_memory({name: pairs.sizes() for name, pairs in sets.items()})
-    enlarge.check_memory({name: [images.size(key) for key in images.keys] for name, images in single.items()})
+    results = Results(root, options.name, _describe(options, enlarge, pool), overwrite)
+    sets = _sets(chosen, paired, options, results)
+    measure = Measurer(options, sets, enlarge)
+    _check_images(paired, options, results, progress)
+    sizes = sets.sizes()
+    enlarge.check_memory(sizes)
     results.begin()
-    kept = {dataset.name for dataset in chosen if options.keeps_images(dataset)}
-    examples: Examples = {}
-    for name, pairs in sets.items():
-        _measure(name, pairs, options, enlarge, scorer, results, examples, progress, name in kept)
-    for name, images in single.items():
-        _enlarge_all(name, images, options, enlarge, results, progress)
+    places = [(name, image) for name, images in sets.names().items() for image in images]
+    left = [place for place in places if not _is_done(place, sets, results)]
+    outcomes: Iterable[tuple[Place, Measured | EngineError]] = ((place, measure(place)) for place in left)
+    if pool and left:
+        work = Measuring(options, sets, engine, device, enlarge.memory_needed(sizes), results.run)
+        outcomes = run_on_cluster(left, work, pool)
+    examples = _collect(outcomes, left, sets, results, progress)
+    results.arrange(places)
     results.summarise()
     if results.measurements:
-        write_page(results, _examples(sets, enlarge, results, examples))
+        write_page(results, _examples(paired, enlarge, results, examples))
     return results
 
 
-class Enlarger:
-    """Enlarges whole images in the way that the option file says."""
-
-    def __init__(self, options: TestOptions, engine: EngineName, device: str) -> None:
-        weights = find_weights(options.path.pretrain_network_g, options.scale)
-        self.weights = dataclasses.replace(weights, key=options.path.param_key_g)
-        averaging = options.model_type == "TileModel"
-        tile = options.tile if options.tile is not None else 64 if averaging else 0
-        self._averaged_tile = tile if averaging and isinstance(tile, int) else 0
-        tile = "auto" if options.val.use_chop and options.tile is None and not averaging else tile
-        self._ensemble = options.val.selfensemble_testing
-        self.whole = tile == 0
-        own_tile = None if tile == "auto" else 0 if averaging else tile
-        self.upscaler = Upscaler(options.scale, self.weights, check_engine(engine), device, tile=own_tile)
-        if self.upscaler.network:
-            _check_settings(options, self.weights, self.upscaler.network)
-
-    def __call__(self, lr: RgbImage) -> RgbImage:
-        if self._averaged_tile:
-            return enlarge_averaging(self.upscaler.engine, lr, self._averaged_tile)
-        if self._ensemble:
-            return enlarge_in_all_orientations(self.upscaler.engine, lr)
-        return self.upscaler.upscale(lr)
-
-    def prepare(self, lr: RgbImage) -> None:
-        """Compile for this size before it is timed."""
-        if not self._averaged_tile:
-            self.upscaler.prepare(lr)
-
-    def check_memory(self, sets: Mapping[str, Sequence[Size]]) -> None:
-        """Refuse whole images that memory cannot hold."""
-        engine = self.upscaler.engine
-        free = engine.free_memory()
-        for name, sizes in sets.items() if self.whole else ():
-            height, width = max(sizes, key=lambda size: size[0] * size[1])
-            if (needed := height * width * engine.bytes_per_pixel) > free:
-                raise ImageError(
-                    f"{name}: an image of {width} x {height} pixels as a whole takes {needed / 2**30:.1f} GiB, of which"
-                    f" {free / 2**30:.1f} are free; set  model_type: SRModel  and  tile: auto"
-                )
-
-
-def _check_settings(options: TestOptions, weights: Weights, config: NetworkConfig) -> None:
-    """Refuse settings in the option file that are not those of the weights."""
-    given = options.network_g.model_dump(exclude={"type", "upscale_factor"}, exclude_none=True)
-    held = dataclasses.asdict(config)
-    if differing := [name for name, value in given.items() if held[name] != value]:
-        raise UsageError(f"network_g: {differing[0]} {given[differing[0]]}; {weights.name} has {held[differing[0]]}")
-
-
-def _describe(options: TestOptions, enlarge: Enlarger) -> dict[str, Any]:
+def _describe(options: TestOptions, enlarge: Enlarger, pool: Pool | None) -> dict[str, Any]:
     """All that the figures depend on, in what JSON can hold."""
+    machine = provenance.machine()
+    if pool:
+        machine = f"a cluster, with {pool.cpus} CPU cores and {pool.gpus:g} GPUs for each image; driver: {machine}"
     return {
         "name": options.name,
         "scale": options.scale,
         "weights": enlarge.weights.name,
-        "weights_sha256": hashlib.sha256(enlarge.weights.file.read_bytes()).hexdigest(),
+        **enlarge.identity(),
         "parameters": parameter_count(enlarge.upscaler.network) if enlarge.upscaler.network else None,
-        "engine": enlarge.upscaler.engine.name,
-        "device": enlarge.upscaler.engine.device,
         "commit": provenance.commit(),
-        "machine": provenance.machine(),
+        "machine": machine,
         "versions": provenance.versions("torch", "openvino", "numpy", "pyvips", "pyiqa"),
         "options": json.loads(options.model_dump_json(exclude_none=True)),
     }
@@ -163,7 +111,7 @@ def _chosen(options: TestOptions, only: Sequence[str]) -> list[PairedDataset | S
     return [dataset for dataset in datasets if not only or dataset.name in only]
 
 
-def _open_sets(datasets: Sequence[PairedDataset], options: TestOptions, progress: Progress) -> dict[str, PairedImages]:
+def _open_pairs(datasets: Sequence[PairedDataset], options: TestOptions, progress: Progress) -> dict[str, PairedImages]:
     """Open all sets, making folders of low-resolution images that are not there; every problem is named."""
     sets, problems = {}, []
     for dataset in datasets:
@@ -181,7 +129,19 @@ def _open_sets(datasets: Sequence[PairedDataset], options: TestOptions, progress
     return sets
 
 
-def _check_images(sets: Sets, options: TestOptions, results: Results, progress: Progress) -> None:
+def _sets(
+    chosen: Sequence[PairedDataset | SingleDataset], paired: Paired, options: TestOptions, results: Results
+) -> TestSets:
+    single = {
+        dataset.name: open_images([dataset.dataroot_lq], dataset.io_backend.type == "lmdb")
+        for dataset in chosen
+        if isinstance(dataset, SingleDataset)
+    }
+    kept = {dataset.name for dataset in chosen if options.keeps_images(dataset)}
+    return TestSets(paired, single, kept, results.folder / "visualization", options.val.suffix or options.name)
+
+
+def _check_images(sets: Paired, options: TestOptions, results: Results, progress: Progress) -> None:
     """Read all that is still to be measured: what is damaged should not be met after hours."""
     problems = []
     for name, pairs in sets.items():
@@ -203,57 +163,63 @@ def _refuse(problems: Sequence[str]) -> None:
         raise ImageError("nothing was measured:\n  " + listed(problems, "\n  "))
 
 
-def _measure(
-    name: str,
-    pairs: PairedImages,
-    options: TestOptions,
-    enlarge: Enlarger,
-    scorer: Scorer,
+def _is_done(place: Place, sets: TestSets, results: Results) -> bool:
+    """Whether an earlier run measured an image, or enlarged one without reference."""
+    return sets.picture(place).exists() if place[0] in sets.single else results.has(*place)
+
+
+def _collect(
+    outcomes: Iterable[tuple[Place, Measured | EngineError]],
+    left: Sequence[Place],
+    sets: TestSets,
     results: Results,
-    examples: Examples,
     progress: Progress,
-    keeps_images: bool,
-) -> None:
-    """Measure the images of a set that were not measured before, and keep examples of the extremes."""
-    for index, image in enumerate(pairs.names):
-        progress(name, index, len(pairs))
-        if results.has(name, image):
+) -> Examples:
+    """Add what is measured to the results, as it comes.
+
+    Args:
+        outcomes: What becomes of the images that are left.
+        left: Those images, in the order in which they are begun.
+        sets: All images.
+        results: Where measurements are added.
+        progress: Called with the name of a set, how many of its images are done, and all.
+
+    Returns:
+        Examples of the extremes, of images that were measured in this process.
+
+    Raises:
+        EngineError: Some images could not be measured.
+    """
+    totals = {name: len(images) for name, images in sets.names().items()}
+    done = Counter(totals)
+    done.subtract(name for name, _ in left)
+    for name, _ in left[:1]:
+        progress(name, done[name], totals[name])
+    examples: Examples = {}
+    problems = []
+    for place, outcome in outcomes:
+        if isinstance(outcome, EngineError):
+            problems.append(f"{': '.join(place)}: {outcome}")
             continue
-        lr, hr = pairs.read(index)
-        enlarge.prepare(lr)
-        sr, seconds = _timed(enlarge, lr)
-        bicubic, bicubic_seconds = _timed(partial(imresize, factor=options.scale), lr)
-        if keeps_images:
-            save_rgb_png(_picture(results, options, name, image), sr)
-        megapixels = sr.shape[0] * sr.shape[1] / 1e6
-        results.add(Measurement(name, image, megapixels, seconds, scorer(sr, hr), bicubic_seconds, scorer(bicubic, hr)))
-        for most, extreme in _extremes(results, name).items():
-            if extreme == image:
-                examples[name, most] = Example.cut(name, image, most, bicubic, sr, hr)
-    progress(name, len(pairs), len(pairs))
+        if outcome.measurement:
+            results.add(outcome.measurement)
+        if outcome.images:
+            examples |= _cut_examples(place, outcome.images, results)
+        name = place[0]
+        done[name] += 1
+        progress(name, done[name], totals[name])
+    if problems:
+        raise EngineError("all other images were measured:\n  " + listed(problems, "\n  "))
+    return examples
 
 
-def _enlarge_all(
-    name: str, images: Images, options: TestOptions, enlarge: Enlarger, results: Results, progress: Progress
-) -> None:
-    """Enlarge the images of a set without references, those that an earlier run did not."""
-    for index, image in enumerate(images.keys):
-        progress(name, index, len(images.keys))
-        target = _picture(results, options, name, image)
-        if not target.exists():
-            save_rgb_png(target, enlarge(images.read(image)))
-    progress(name, len(images.keys), len(images.keys))
-
-
-def _picture(results: Results, options: TestOptions, name: str, image: str) -> Path:
-    """Where the enlarged image of a set is kept."""
-    suffix = options.val.suffix or options.name
-    return path_within(results.folder / "visualization" / name, f"{image}_{suffix}.png")
-
-
-def _timed(enlarge: Callable[[RgbImage], RgbImage], lr: RgbImage) -> tuple[RgbImage, float]:
-    start = time.perf_counter()
-    return enlarge(lr), time.perf_counter() - start
+def _cut_examples(place: Place, images: tuple[RgbImage, RgbImage, RgbImage], results: Results) -> Examples:
+    """Those of an image that was measured just now, if it is an extreme of its set so far."""
+    name, image = place
+    extremes = _extremes(results, name)
+    return {
+        (name, most): Example.cut(name, image, most, *images) for most, extreme in extremes.items() if extreme == image
+    }
 
 
 def _extremes(results: Results, name: str) -> dict[bool, str]:
@@ -263,7 +229,7 @@ def _extremes(results: Results, name: str) -> dict[bool, str]:
     return {True: most} if most == least else {True: most, False: least}
 
 
-def _examples(sets: Sets, enlarge: Enlarger, results: Results, kept: Examples) -> list[Example]:
+def _examples(sets: Paired, enlarge: Enlarger, results: Results, kept: Examples) -> list[Example]:
     """Of each set, the images that gain most and least; those that an earlier run measured are enlarged once more."""
     examples = []
     for name, pairs in sets.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,13 @@ AnyUpscaler = Upscaler | FittingUpscalers | UpscalersByScale
 
 
 def open_upscalers(
-    open: Open, scale: int | None, weights: WeightsName = "auto", clean: float | None = None, *, sized: bool = False
+    open: Open,
+    scale: int | None,
+    weights: WeightsName = "auto",
+    clean: float | None = None,
+    *,
+    sized: bool = False,
+    wrap: Callable[[Callable[[], Upscaler]], Upscaler] = lambda opened: opened(),
 ) -> AnyUpscaler:
     """What enlarges files as arguments of `bgai.upscaling.files.upscale_file` say.
 
@@ -117,6 +124,7 @@ def open_upscalers(
         weights: As there.
         clean: As there.
         sized: Whether each picture gets the scale that its size needs; weights of a file have a scale of their own.
+        wrap: Gives the upscaler for pictures from what opens one.
 
     Raises:
         BgaiError: What `open` raises.
@@ -124,8 +132,8 @@ def open_upscalers(
 
     def at(scale: int | None) -> Upscaler | FittingUpscalers:
         if weights == "auto" and clean is None:
-            return FittingUpscalers(lambda name: _open_steps(open, scale, name, None))
-        return _open_steps(open, scale, None if weights == "auto" else weights, clean)
+            return FittingUpscalers(lambda name: wrap(partial(_open_steps, open, scale, name, None)))
+        return wrap(partial(_open_steps, open, scale, None if weights == "auto" else weights, clean))
 
     return UpscalersByScale(at) if sized and weights in _EVERY_SCALE else at(scale)
 
@@ -144,8 +152,7 @@ def used_weights(upscaler: AnyUpscaler, scale: int) -> str:
         upscaler = upscaler.at(scale)
     if isinstance(upscaler, FittingUpscalers):
         return weights_digest(*upscaler.weights)
-    later = (upscaler.later,) if isinstance(upscaler, SteppedUpscaler) else ()
-    return weights_digest(upscaler.weights, *later)
+    return weights_digest(upscaler.weights, *upscaler.later)
 
 
 def _steps(scale: int | None) -> tuple[int | None, ...]:

@@ -11,7 +11,6 @@ from bgai.network.config import GRID
 from bgai.types import Size, Tiles
 from bgai.upscaling.bounds import bound
 from bgai.upscaling.upscaler import Upscaler
-from bgai.weights.sources import Weights
 
 
 class SteppedUpscaler(Upscaler):
@@ -28,8 +27,7 @@ class SteppedUpscaler(Upscaler):
         self.scale = self.engine.scale
         half = GRID // 2
         self.halo = math.ceil((first.halo + second.halo / first.scale) / half) * half
-        self.later: Weights = second.weights
-        """Those of the second network; `weights` are those of the first."""
+        self.later = (second.weights,)
 
 
 class _SteppedEngine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +98,8 @@ class Upscaler:
         self.scale = self.engine.scale
         if scale is not None and scale != self.scale:
             raise UsageError(f"{self.weights.name} enlarges ×{self.scale}; leave the scale out or choose other weights")
+        self.later: tuple[Weights, ...] = ()
+        """Those of networks that follow on the one of `weights`."""
         self.sharing = Sharing()
         self._tile = tile
         self._memory = memory
@@ -155,9 +157,48 @@ class Upscaler:
             keep_clear_colours: As for `upscale`.
         """
         check_image(image)
-        width = image.shape[1]
         rows, columns = self.prepare(image)
         count = len(rows) * len(columns)
+        # The engine's memory is free before the caller encodes.
+        after_last = after_last or self.engine.release
+        yield from self._strips(image, rows, columns, count, progress, after_last, keep_clear_colours)
+
+    def strip(
+        self,
+        image: Image,
+        number: int,
+        plan: tuple[Sequence[Span], Sequence[Span]],
+        *,
+        keep_clear_colours: bool = False,
+    ) -> Image:
+        """One of the arrays that `strips` yields, alone: for several processes that share an image.
+
+        Args:
+            image: As for `upscale`.
+            number: Which one, from 0: that of the row of tiles.
+            plan: Of the image, by `plan` here or in another process.
+            keep_clear_colours: As for `upscale`.
+        """
+        rows, columns = plan
+        count = len(rows) * len(columns)
+        self.engine.prepare((rows[0].length, columns[0].length), count)
+        (strip,) = self._strips(
+            image, rows[number : number + 1], columns, count, None, lambda: None, keep_clear_colours
+        )
+        return strip
+
+    def _strips(
+        self,
+        image: Image,
+        rows: Sequence[Span],
+        columns: Sequence[Span],
+        count: int,
+        progress: PixelProgress | None,
+        after_last: Callable[[], None],
+        keep_clear_colours: bool,
+    ) -> Generator[Image, None, None]:
+        """Strips of some rows of tiles; `count` is that of all tiles of the image."""
+        width = image.shape[1]
         done, total = 0, image.shape[0] * width * self.scale**2
         is_last, engine_is_done = False, ExitStack()
 
@@ -168,7 +209,7 @@ class Upscaler:
             return enlarged
 
         with engine_is_done:
-            engine_is_done.callback(after_last or self.engine.release)  # before the caller encodes
+            engine_is_done.callback(after_last)
             for down in rows:
                 kept = (down.keep_stop - down.keep_start) * self.scale
                 strip = np.empty((kept, width * self.scale, *image.shape[2:]), image.dtype)
