@@ -1,9 +1,10 @@
 // One block of the network: its attentions in bands of 16 rows, and its MLP row by row.
 //
 // Scores and attention maps of a window stay in the cache; only the maps that the next group integrates are written.
-// Dimensions as in `bgai.network.model`. An image is H, channels, step: each row holds its channels one after the other,
-// so that vectors run along rows. H and W are multiples of 16. Between the rows of a channel there are zeros, 16 or 32 of
-// them, so that a step is an odd number of cache lines: the channels of a pixel would evict one another at even ones.
+// Dimensions as in `bgai.network.model`. Within the block, an image is H, channels, step: each row holds its channels one
+// after another, so that vectors run along rows. H and W are multiples of 16. Between the rows of a channel there are
+// zeros, 16 or 32 of them, so that a step is an odd number of cache lines: at even ones, the channels of a pixel would
+// evict one another.
 
 #include <omp.h>
 
@@ -72,8 +73,8 @@ struct Block {
 struct Picture {
     int height, width;  // before padding
     int H, W, step;
-    float *features, *attended;  // CHANNELS: the block's input and output, and what its MLP takes
-    float *local, *joined;       // 3 LOCAL and JOINED: the inputs of the gates, and the outputs of the four attentions
+    float *features;        // CHANNELS: of the block's input, then with its attentions
+    float *local, *joined;  // 3 LOCAL and JOINED: the inputs of the gates, and the outputs of the four attentions
     bool shifted, integrate, keep;
 };
 
@@ -410,12 +411,10 @@ void local_attention(const Block &weights, int index, float *maps, const Picture
     });
 }
 
-// The sum of two rows of the features; what lies beyond the picture stays zero.
-void add(const float *one, const float *other, float *out, const Picture &picture) {
-    for (int c = 0; c < CHANNELS; c++, one += picture.step, other += picture.step, out += picture.step) {
-        for (int i = 0; i < picture.width; i++) out[i] = one[i] + other[i];
-        std::fill(out + picture.width, out + picture.W, 0.0f);
-    }
+// Adds to a row of the features; what lies beyond the picture stays zero.
+void add(const float *row, float *features, const Picture &picture) {
+    for (int c = 0; c < CHANNELS; c++, row += picture.step, features += picture.step)
+        for (int i = 0; i < picture.width; i++) features[i] += row[i];
 }
 
 void add_projection(const Block &weights, const Picture &picture) {
@@ -425,11 +424,26 @@ void add_projection(const Block &weights, const Picture &picture) {
         std::vector<float> projected(CHANNELS * step);
 #pragma omp for
         for (int row = 0; row < picture.height; row++) {
-            const long place = row * CHANNELS * step;
             convolve(weights.project, picture.joined + row * JOINED * step, projected.data(), picture);
-            add(picture.features + place, projected.data(), picture.attended + place, picture);
+            add(projected.data(), picture.features + row * CHANNELS * step, picture);
         }
     }
+}
+
+// A row of pixels, width, CHANNELS, to CHANNELS, step.
+void unpack(const float *pixels, float *row, const Picture &picture) {
+    for (int first = 0; first < picture.width; first += LANES)
+        for (int c = 0; c < CHANNELS; c++)
+            for (int i = first; i < std::min(first + LANES, picture.width); i++)
+                row[c * picture.step + i] = pixels[i * CHANNELS + c];
+}
+
+// And back.
+void pack(const float *row, float *pixels, const Picture &picture) {
+    for (int first = 0; first < picture.width; first += LANES)
+        for (int c = 0; c < CHANNELS; c++)
+            for (int i = first; i < std::min(first + LANES, picture.width); i++)
+                pixels[i * CHANNELS + c] = row[c * picture.step + i];
 }
 
 // The latest rows of an image that is computed row by row; a row takes the place of one that no filter sees any more.
@@ -456,8 +470,8 @@ void convolve(const Depthwise<n, h, w> &weights, Ring &from, int channel, int ro
     }
 }
 
-// The MLP and its residual, from `attended` to the features.
-void mlp(const Block &weights, const Picture &picture) {
+// The MLP and its residual, from the features to `out`.
+void mlp(const Block &weights, float *out, const Picture &picture) {
     const int step = picture.step;
 #pragma omp parallel
     {
@@ -466,7 +480,7 @@ void mlp(const Block &weights, const Picture &picture) {
         const Share share(picture.height);
         for (int ahead = share.begin - REACH; ahead < share.end + REACH; ahead++) {
             const int middle = ahead - 1, row = ahead - REACH;
-            const float *in = picture.attended + long(row) * CHANNELS * step;
+            const float *in = picture.features + long(row) * CHANNELS * step;
             if (ahead >= 0 && ahead < picture.height) {
                 normalise(in + REACH * CHANNELS * step, normed.data(), picture);
                 convolve(weights.widen, normed.data(), wide.at(ahead), picture);
@@ -487,27 +501,34 @@ void mlp(const Block &weights, const Picture &picture) {
             convolve(weights.twice[1], once, 0, row, &mixed[3 * PART * step], picture);
             for (int i = 0; i < WIDE * step; i += LANES) store(&mixed[i], gelu(load(&mixed[i])));
             convolve(weights.narrow, mixed.data(), narrowed.data(), picture);
-            add(in, narrowed.data(), picture.features + long(row) * CHANNELS * step, picture);
+            add(in, narrowed.data(), picture);
+            pack(narrowed.data(), out + long(row) * picture.width * CHANNELS, picture);
         }
     }
 }
 
 }  // namespace
 
-// One block. The features are changed in place: H, 52, step; `scratch` is H, 132, step. The four maps are N, N for each
-// window, in an order of their own: they are read if `integrate`, and replaced by those of this block if `keep`. Unless
-// `whole`, the block ends before its MLP.
-extern "C" void block(const float *weights, float *features, float *scratch, float *const *maps, int height, int width,
-                      int step, bool shifted, bool integrate, bool keep, bool whole, int threads) {
+// One block, from features to features, height, width, CHANNELS; both may be the same. `scratch` is H, 132, step, and zero
+// at first. The four maps are N, N for each window, in an order of their own: they are read if `integrate`, and replaced
+// by those of this block if `keep`. Unless `whole`, the block ends before its MLP.
+extern "C" void block(const float *weights, const float *in, float *out, float *scratch, float *const *maps, int height,
+                      int width, int step, bool shifted, bool integrate, bool keep, bool whole, int threads) {
     omp_set_num_threads(threads);
     const Block &own = *reinterpret_cast<const Block *>(weights);
     const int H = (height + 15) / 16 * 16, W = (width + 15) / 16 * 16;
     float *local = scratch + long(H) * CHANNELS * step, *joined = local + long(H) * 3 * LOCAL * step;
-    const Picture picture{height, width, H, W, step, features, whole ? scratch : features, local, joined, shifted, integrate, keep};
+    const Picture picture{height, width, H, W, step, scratch, local, joined, shifted, integrate, keep};
+#pragma omp parallel for
+    for (int row = 0; row < height; row++)
+        unpack(in + long(row) * width * CHANNELS, scratch + long(row) * CHANNELS * step, picture);
     broadcast_attention(own, maps[0], picture);
     local_attention<16, 4>(own, 0, maps[1], picture);
     local_attention<4, 16>(own, 1, maps[2], picture);
     local_attention<8, 8>(own, 2, maps[3], picture);
     add_projection(own, picture);
-    if (whole) mlp(own, picture);
+    if (whole) return mlp(own, out, picture);
+#pragma omp parallel for
+    for (int row = 0; row < height; row++)
+        pack(scratch + long(row) * CHANNELS * step, out + long(row) * width * CHANNELS, picture);
 }

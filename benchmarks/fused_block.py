@@ -2,10 +2,10 @@
 
 python benchmarks/fused_block.py [96x96 256x256] [--part blocks] [--threads 1] [--rounds 7]
 
-Both sides compute the eight blocks one after the other, with or without their MLPs, and keep attention maps from group
-to group as the network does. The kernel is compiled by g++ for this processor when the script starts. Rounds alternate
-in this process, with the engine's whole network as the third. Times are seconds of the processor for one thread, and of
-the clock for more.
+The blocks, with or without their MLPs, are computed one after the other, with attention maps kept from group to group as
+the network does; and the network once more with the kernel in the place of its blocks. The kernel is compiled by g++ for
+this processor when the script starts. Rounds alternate in this process. Times are seconds of the processor for one
+thread, and of the clock for more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from bgai.benchmark.report import spread
 from bgai.engines import openvino_graph
 from bgai.engines.openvino_graph import build_graph, window_orders
-from bgai.engines.openvino_runtime import SETTINGS, Model, Node, core, op
+from bgai.engines.openvino_runtime import SETTINGS, Model, Node, Op, core, op
 from bgai.errors import BgaiError
 from bgai.network.config import NetworkConfig
 from bgai.types import Size, Tensors
@@ -51,8 +51,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    print(f"| | network, ms | its {options.part} | by the kernel | times as fast | network then | difference |")
-    print("|---|---|---|---|---|---|---|")
+    part = options.part
+    print(f"| | {part}, ms | by the kernel | times as fast | network, ms | with the kernel | times as fast | difference |")
+    print("|---|---|---|---|---|---|---|---|")
     for text in options.sizes:
         height, width = map(int, text.split("x"))
         print(f"| {height} × {width} | {measure((height, width), options)} |", flush=True)
@@ -60,25 +61,29 @@ def main() -> None:
 
 def measure(size: Size, options: argparse.Namespace) -> str:
     config, tensors = blended_weights(find_weights("bgai", 4))
-    features = np.random.default_rng(0).standard_normal((1, config.channels, *size), np.float32)
-    lr = np.random.default_rng(0).random((1, 3, *size), np.float32)
-    whole = options.part == "blocks"
-    graph = _Blocks(tensors, config, size, whole).network()
+    random = np.random.default_rng(0)
     orders = window_orders(config, size)
-    network = engine(build_graph(tensors, config, size), {"lr": lr, **orders}, options.threads)
-    blocks = engine(graph, {"features": features.transpose(0, 2, 3, 1), **orders}, options.threads)
-    kernel = Kernel(tensors, config, size, whole, options.threads)
+    features = random.standard_normal((1, *size, config.channels), np.float32)
+    of_blocks = {"features": features, **orders}
+    of_network = {"lr": random.random((1, 3, *size), np.float32), **orders}
+    kernel = Kernel(tensors, config, size, options.part == "blocks", options.threads)
+    fused = _Fused(tensors, config, size, kernel).network()
+    runs = [
+        engine(_Blocks(tensors, config, size, kernel.whole).network(), of_blocks, options.threads),
+        functools.partial(kernel.all_blocks, features),
+        engine(build_graph(tensors, config, size), of_network, options.threads),
+        engine(fused, of_network, options.threads),
+    ]
+    difference = np.abs(runs[2]() - runs[3]()).max()
     clock = time.process_time if options.threads == 1 else time.perf_counter
+    rounds = [[milliseconds(run, clock) for run in runs] for _ in range(options.rounds + 1)][1:]
+    blocks, by_kernel, network, with_kernel = zip(*rounds, strict=True)
+    times = [blocks, by_kernel, ratios(blocks, by_kernel), network, with_kernel, ratios(network, with_kernel)]
+    return " | ".join([*map(spread, times), f"{difference:.0e}"])
 
-    def fused() -> Array:
-        return kernel.all_blocks(features)
 
-    expected = blocks().transpose(0, 3, 1, 2)
-    difference = np.abs(expected - fused()).max() / np.abs(expected).max()
-    times = [[milliseconds(run, clock) for run in (network, blocks, fused)] for _ in range(options.rounds)]
-    ratios = [by_engine / by_kernel for _, by_engine, by_kernel in times]
-    gains = [all_ / (all_ - by_engine + by_kernel) for all_, by_engine, by_kernel in times]
-    return " | ".join([*map(spread, (*zip(*times, strict=True), ratios, gains)), f"{difference:.0e}"])
+def ratios(times: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [time / other for time, other in zip(times, others, strict=True)]
 
 
 def milliseconds(run: Run, clock: Callable[[], float]) -> float:
@@ -90,8 +95,8 @@ def milliseconds(run: Run, clock: Callable[[], float]) -> float:
 def engine(model: Model, inputs: Mapping[str, NDArray[Any]], threads: int) -> Run:
     settings = {**SETTINGS, "INFERENCE_NUM_THREADS": threads}
     request: Any = core().compile_model(model, "CPU", settings).create_infer_request()
-    kept = {name: np.ascontiguousarray(each) for name, each in inputs.items()}
-    return lambda: request.infer(kept)[0]
+    own = {each.get_any_name(): inputs[each.get_any_name()] for each in model.inputs}
+    return lambda: request.infer(own)[0]
 
 
 class _Blocks(openvino_graph._Builder):
@@ -117,6 +122,42 @@ class _Blocks(openvino_graph._Builder):
         return op.slice(padded, shape(0, 0), size, shape(1, 1), shape(2, 3))
 
 
+class _Fused(openvino_graph._Builder):
+    """The engine's graph with the kernel in the place of its blocks, or of their attentions."""
+
+    def __init__(self, tensors: Tensors, config: NetworkConfig, size: Size, kernel: Kernel) -> None:
+        super().__init__(tensors, config, size, bfloat16=False)
+        self._kernel = kernel
+
+    def _block(self, features: Node, name: str, shifted: bool, maps: openvino_graph._Maps) -> Node:
+        group, index = (int(part) for part in name.split(".") if part.isdecimal())
+        shape = openvino_graph._shape
+        channels_last = op.transpose(features, shape(0, 2, 3, 1))  # as convolutions hold them
+        x = op.transpose(_Operator(self._kernel, group, index, [channels_last]), shape(0, 3, 1, 2))
+        return x if self._kernel.whole else self._mlp_in_parts(x, name, openvino_graph._size_of(features))
+
+
+class _Operator(Op):
+    """A block by the kernel, as an operator of OpenVINO's: 1, H, W, C to 1, H, W, C."""
+
+    def __init__(self, kernel: Kernel, group: int, index: int, inputs: list[Node]) -> None:
+        self._kernel, self._place = kernel, (group, index)
+        super().__init__(self, inputs)
+
+    def validate_and_infer_types(self) -> None:
+        self.set_output_type(0, self.get_input_element_type(0), self.get_input_partial_shape(0))
+
+    def clone_with_new_inputs(self, inputs: list[Node]) -> _Operator:
+        return _Operator(self._kernel, *self._place, inputs)
+
+    def has_evaluate(self) -> bool:
+        return True
+
+    def evaluate(self, outputs: list[Any], inputs: list[Any]) -> bool:
+        self._kernel.block(inputs[0].data, outputs[0].data, *self._place)
+        return True
+
+
 class Kernel:
     """The blocks of a network for images of one size, with the memory that they need; `whole` with their MLPs.
 
@@ -130,42 +171,28 @@ class Kernel:
         if config != NetworkConfig(config.scale):
             raise BgaiError("the fused kernel computes networks with the paper's settings alone: use other weights")
         self._config, self._size = config, size
-        self._whole, self._threads = whole, threads
+        self.whole, self._threads = whole, threads
         self._call = compiled().block
         H, W = (side + -side % 16 for side in size)
         self._step = 16 * ((W // 16 + 1) | 1)  # between the rows of a channel: an odd number of cache lines
-        self._features = np.zeros((H, config.channels, self._step), np.float32)
         self._scratch = np.zeros((H, SCRATCH, self._step), np.float32)
         self._maps = [[np.empty(H * W * count, np.float32) for count in MAP] for _ in range(config.blocks)]
         names = np.ndindex(config.groups, config.blocks)
         self._weights = {(group, index): packed(tensors, f"groups.{group}.blocks.{index}") for group, index in names}
 
     def all_blocks(self, features: Array) -> Array:
-        """Features to features, 1, C, H, W, by one block after the other."""
-        self._put(features)
-        for group, index in self._weights:
-            self._run(group, index)
-        return self._get()
+        """Features to features, 1, H, W, C, by one block after the other."""
+        out = np.empty_like(features)
+        for place, group_and_index in enumerate(self._weights):
+            self.block(out if place else features, out, *group_and_index)
+        return out
 
-    def block(self, features: Array, group: int, index: int) -> Array:
-        """One block; of the same index in the group before, which it integrates, the kernel has kept the maps."""
-        self._put(features)
-        self._run(group, index)
-        return self._get()
-
-    def _put(self, features: Array) -> None:
-        height, width = self._size
-        self._features[:height, :, :width] = features[0].transpose(1, 0, 2)
-
-    def _get(self) -> Array:
-        height, width = self._size
-        return self._features[None, :height, :, :width].transpose(0, 2, 1, 3).copy()
-
-    def _run(self, group: int, index: int) -> None:
+    def block(self, features: Array, out: Array, group: int, index: int) -> None:
+        """One block; the kernel has kept the maps of the group before, which this one integrates."""
         maps = (ctypes.c_void_p * 4)(*(each.ctypes.data for each in self._maps[index]))
-        arrays = (each.ctypes.data for each in (self._weights[group, index], self._features, self._scratch))
+        arrays = (each.ctypes.data for each in (self._weights[group, index], features, out, self._scratch))
         shifted, integrate, keep = index % 2 == 1, group > 0, group < self._config.groups - 1
-        self._call(*arrays, maps, *self._size, self._step, shifted, integrate, keep, self._whole, self._threads)
+        self._call(*arrays, maps, *self._size, self._step, shifted, integrate, keep, self.whole, self._threads)
 
 
 @functools.cache
@@ -183,7 +210,7 @@ def compiled() -> ctypes.CDLL:
         if subprocess.run([compiler, *FLAGS.split(), "-shared", "-fPIC", "-o", file, SOURCE], check=False).returncode:
             raise BgaiError(f"{SOURCE.name} could not be compiled (see above): it needs GCC 12 or newer, with OpenMP")
         library = ctypes.CDLL(str(file))
-    library.block.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int] * 3 + [ctypes.c_bool] * 4 + [ctypes.c_int]
+    library.block.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int] * 3 + [ctypes.c_bool] * 4 + [ctypes.c_int]
     library.block.restype = None
     return library
 

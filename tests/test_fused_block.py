@@ -42,7 +42,9 @@ class FusedBlock(nn.Module):
         self.kernel, self.place = kernel, (group, index)
 
     def forward(self, x: Tensor, previous: Sequence[Tensor | None]) -> tuple[Tensor, Sequence[Tensor | None]]:
-        return torch.from_numpy(self.kernel.block(x.numpy(), *self.place)), previous
+        features = x.permute(0, 2, 3, 1).contiguous().numpy()
+        self.kernel.block(features, features, *self.place)
+        return torch.from_numpy(features).permute(0, 3, 1, 2), previous
 
 
 class NoMLP(nn.Module):
