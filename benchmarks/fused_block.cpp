@@ -19,8 +19,14 @@ constexpr int CHANNELS = 52, BROADCAST = 20, LOCAL = 10, JOINED = BROADCAST + 3 
 constexpr int WIDE = 2 * CHANNELS, PART = WIDE / 4;  // of the MLP
 constexpr int BAND = 16;                             // rows; a multiple of the height of every window
 constexpr int REACH = 2;                             // rows and columns that the largest filters see on either side
-constexpr int LANES = 16;                            // of a vector
-constexpr int QUERIES = 32;                          // of a window, that are computed together
+#if defined(__AVX512F__)
+constexpr int LANES = 16, REGISTERS = 32;            // of a vector, and how many there are
+#elif defined(__AVX__)
+constexpr int LANES = 8, REGISTERS = 16;
+#else
+constexpr int LANES = 4, REGISTERS = 16;
+#endif
+constexpr int QUERIES = 2 * LANES;                   // of a window, that are computed together
 constexpr float LOG2E = 1.4426950408889634f;
 
 typedef float Vector __attribute__((vector_size(4 * LANES)));
@@ -133,7 +139,7 @@ void convolve_part(const float (*weight)[IN], const float *bias, const float *in
 // A 1 x 1 convolution of a row of pixels.
 template <int OUT, int IN>
 void convolve(const Pointwise<OUT, IN> &weights, const float *in, float *out, const Picture &picture) {
-    constexpr int ROWS = OUT % 13 ? 10 : 13;
+    constexpr int ROWS = REGISTERS < 32 ? (OUT % 4 ? 5 : 4) : (OUT % 13 ? 10 : 13);
     const long step = picture.step;
     for (int column = 0; column < picture.W; column += 2 * LANES) {
         const auto part = picture.W - column > LANES ? convolve_part<ROWS, 2, IN> : convolve_part<ROWS, 1, IN>;
@@ -191,7 +197,7 @@ void apply(const Gate &weights, float *both, float *gates, float *out, const Pic
 // the map, which is too large to be in a cache.
 template <int d, int N>
 void score(const float *query, const float *key, const float *map, float *scores, Vector (&largest)[2]) {
-    constexpr int KEYS = 8;
+    constexpr int KEYS = REGISTERS / 4;
     largest[0] = largest[1] = all(-1e30f);
     for (int j = 0; j < N; j += KEYS) {
         Vector sum[KEYS][2] = {};
@@ -213,10 +219,9 @@ void score(const float *query, const float *key, const float *map, float *scores
     }
 }
 
-// The values of some channels, weighted by the map.
-template <int N>
+// The values of `PART` channels, weighted by the map.
+template <int PART, int N>
 void weigh(const float *map, const float *value, float *out) {
-    constexpr int PART = 10;
     Vector sum[PART][2] = {};
     for (int j = 0; j < N; j++)
 #pragma GCC unroll 10
@@ -256,7 +261,8 @@ __attribute__((noinline)) void attend(Window<d, N> &window, float *map, float te
                 if (picture.integrate) weight += temperature * load(map + i + v * LANES);
                 store(weights + i + v * LANES, weight);
             }
-        for (int c = 0; c < d; c += 10) weigh<N>(weights, window.value + c * N, window.out + c * N + first);
+        constexpr int PART = REGISTERS < 32 ? 5 : 10;
+        for (int c = 0; c < d; c += PART) weigh<PART, N>(weights, window.value + c * N, window.out + c * N + first);
     }
 }
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import functools
+import os
 import shutil
 import subprocess
 import tempfile
@@ -205,9 +206,10 @@ def compiled() -> ctypes.CDLL:
     compiler = shutil.which("g++")
     if compiler is None:
         raise BgaiError(f"{SOURCE.name} has to be compiled, and g++ was not found: install g++")
+    flags = [*FLAGS.split(), *os.environ.get("CXXFLAGS", "").split()]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "fused_block.so")
-        if subprocess.run([compiler, *FLAGS.split(), "-shared", "-fPIC", "-o", file, SOURCE], check=False).returncode:
+        if subprocess.run([compiler, *flags, "-shared", "-fPIC", "-o", file, SOURCE], check=False).returncode:
             raise BgaiError(f"{SOURCE.name} could not be compiled (see above): it needs GCC 12 or newer, with OpenMP")
         library = ctypes.CDLL(str(file))
     library.block.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int] * 3 + [ctypes.c_bool] * 4 + [ctypes.c_int]
