@@ -1,10 +1,10 @@
 // One block of the network: its attentions in bands of 16 rows, and its MLP row by row.
 //
-// Scores and attention maps of a window stay in the cache; only the maps that the next group integrates are written.
-// Dimensions as in `bgai.network.model`. Within the block, an image is H, channels, step: each row holds its channels one
-// after another, so that vectors run along rows. H and W are multiples of 16. Between the rows of a channel there are
-// zeros, 16 or 32 of them, so that a step is an odd number of cache lines: at even ones, the channels of a pixel would
-// evict one another.
+// Scores and attention maps of a window stay in the cache; only maps that the next group integrates are written.
+// Dimensions as in `bgai.network.model`. Within the block, an image is H, channels, step: each row holds its channels
+// one after another, so that vectors run along rows. H and W are multiples of 16. Between the rows of a channel there
+// are zeros, 16 or 32 of them, so that a step is an odd number of cache lines: at even ones, the channels of a pixel
+// would evict one another.
 
 #include <omp.h>
 
@@ -240,7 +240,8 @@ struct Window {
     alignas(64) float query[d * N], key[d * N], value[d * N], out[d * N];
 };
 
-// `map` holds the previous group's map, if it is integrated, and takes this group's, if it is kept.
+// `map` holds the map of the group before, if it is integrated, and takes this one, if it is kept. Not inlined, because
+// the caller leaves too few registers.
 template <int d, int N>
 __attribute__((noinline)) void attend(Window<d, N> &window, float *map, float temperature, const Picture &picture) {
     alignas(64) float scores[N * QUERIES];
@@ -471,7 +472,8 @@ void convolve(const Depthwise<n, h, w> &weights, Ring &from, int channel, int ro
     for (int c = 0; c < n; c++, out += picture.step) {
         const float *rows[h];
         for (int y = 0; y < h; y++) rows[y] = from.at(row + y - h / 2, channel + c);
-        for (int i = 0; i < picture.width; i += LANES) store(out + i, convolve(weights.weight[c], weights.bias[c], rows, i));
+        for (int i = 0; i < picture.width; i += LANES)
+            store(out + i, convolve(weights.weight[c], weights.bias[c], rows, i));
         std::fill(out + picture.width, out + picture.W, 0.0f);
     }
 }
@@ -515,9 +517,9 @@ void mlp(const Block &weights, float *out, const Picture &picture) {
 
 }  // namespace
 
-// One block, from features to features, height, width, CHANNELS; both may be the same. `scratch` is H, 132, step, and zero
-// at first. The four maps are N, N for each window, in an order of their own: they are read if `integrate`, and replaced
-// by those of this block if `keep`. Unless `whole`, the block ends before its MLP.
+// One block, from features to features, height, width, CHANNELS; both may be the same. `scratch` is H, 132, step, and
+// zero at first. The four maps are N, N for each window, in an order of their own: they are read if `integrate`, and
+// replaced by those of this block if `keep`. Unless `whole`, the block ends before its MLP.
 extern "C" void block(const float *weights, const float *in, float *out, float *scratch, float *const *maps, int height,
                       int width, int step, bool shifted, bool integrate, bool keep, bool whole, int threads) {
     omp_set_num_threads(threads);
