@@ -1,11 +1,11 @@
 """What a fused kernel would gain: the network's blocks by `fused_block.cpp`, and as the engine computes them.
 
-python benchmarks/fused_block.py [96x96 256x256] [--part blocks] [--threads 1] [--rounds 7]
+python benchmarks/fused_block.py [96x96 256x256] [--part blocks] [--threads 1] [--rounds 7] [--no-network]
 
-The blocks, with or without their MLPs, are computed one after the other, with attention maps kept from group to group as
-the network does; and the network once more with the kernel in the place of its blocks. The kernel is compiled by g++ for
-this processor when the script starts. Rounds alternate in this process. Times are seconds of the processor for one
-thread, and of the clock for more.
+The blocks, with or without their MLPs, are computed one after the other, with attention maps kept from group to group
+as the network does; and the network once more with the kernel in the place of its blocks. The kernel is compiled by g++
+for this processor when the script starts; `CXXFLAGS` may hold more options. Rounds alternate in this process. Times are
+seconds of the processor for one thread, and of the clock for more.
 """
 
 from __future__ import annotations
@@ -51,40 +51,47 @@ def main() -> None:
     parser.add_argument("--part", choices=["attentions", "blocks"], default="blocks", help="without or with MLPs")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--no-network", action="store_true", help="the part alone, which takes half of the memory")
     options = parser.parse_args()
-    part = options.part
-    print(f"| | {part}, ms | by the kernel | times as fast | network, ms | with the kernel | times as fast | difference |")
-    print("|---|---|---|---|---|---|---|---|")
+    head = [options.part, "by the kernel", "times as fast"]
+    if not options.no_network:
+        head += ["network", "with the kernel", "times as fast", "difference"]
+    print(f"| ms | {' | '.join(head)} |\n|{'---|' * (len(head) + 1)}")
     for text in options.sizes:
         height, width = map(int, text.split("x"))
-        print(f"| {height} × {width} | {measure((height, width), options)} |", flush=True)
+        print(f"| {height} × {width} | {' | '.join(measure((height, width), options))} |", flush=True)
 
 
-def measure(size: Size, options: argparse.Namespace) -> str:
+def measure(size: Size, options: argparse.Namespace) -> list[str]:
     config, tensors = blended_weights(find_weights("bgai", 4))
-    random = np.random.default_rng(0)
-    orders = window_orders(config, size)
-    features = random.standard_normal((1, *size, config.channels), np.float32)
-    of_blocks = {"features": features, **orders}
-    of_network = {"lr": random.random((1, 3, *size), np.float32), **orders}
+    random, orders = np.random.default_rng(0), window_orders(config, size)
     kernel = Kernel(tensors, config, size, options.part == "blocks", options.threads)
-    fused = _Fused(tensors, config, size, kernel).network()
-    runs = [
-        engine(_Blocks(tensors, config, size, kernel.whole).network(), of_blocks, options.threads),
-        functools.partial(kernel.all_blocks, features),
-        engine(build_graph(tensors, config, size), of_network, options.threads),
-        engine(fused, of_network, options.threads),
-    ]
-    difference = np.abs(runs[2]() - runs[3]()).max()
-    clock = time.process_time if options.threads == 1 else time.perf_counter
-    rounds = [[milliseconds(run, clock) for run in runs] for _ in range(options.rounds + 1)][1:]
-    blocks, by_kernel, network, with_kernel = zip(*rounds, strict=True)
-    times = [blocks, by_kernel, ratios(blocks, by_kernel), network, with_kernel, ratios(network, with_kernel)]
-    return " | ".join([*map(spread, times), f"{difference:.0e}"])
+    features = random.standard_normal((1, *size, config.channels), np.float32)
+    blocks = _Blocks(tensors, config, size, kernel.whole).network()
+    by_engine = engine(blocks, {"features": features, **orders}, options.threads)
+    pairs: list[tuple[Run, Run]] = [(by_engine, functools.partial(kernel.all_blocks, features))]
+    difference = []
+    if not options.no_network:
+        inputs = {"lr": random.random((1, 3, *size), np.float32), **orders}
+        graphs = build_graph(tensors, config, size), _Fused(tensors, config, size, kernel).network()
+        plain, fused = (engine(graph, inputs, options.threads) for graph in graphs)
+        difference.append(f"{np.abs(plain() - fused()).max():.0e}")
+        pairs.append((plain, fused))
+    return [*compare(pairs, options.rounds, options.threads), *difference]
 
 
-def ratios(times: Sequence[float], others: Sequence[float]) -> list[float]:
-    return [time / other for time, other in zip(times, others, strict=True)]
+def compare(pairs: Sequence[tuple[Run, Run]], rounds: int, threads: int) -> list[str]:
+    """Milliseconds of both runs of each pair, and their ratio in each round; all runs take turns."""
+    clock = time.process_time if threads == 1 else time.perf_counter
+    times: list[list[tuple[float, float]]] = [[] for _ in pairs]
+    for _ in range(rounds + 1):
+        for (slow, fast), of_pair in zip(pairs, times, strict=True):
+            of_pair.append((milliseconds(slow, clock), milliseconds(fast, clock)))
+    columns = []
+    for of_pair in times:
+        first, second = zip(*of_pair[1:], strict=True)  # the first round is a warm-up
+        columns += [first, second, [slow / fast for slow, fast in of_pair[1:]]]
+    return [spread(column) for column in columns]
 
 
 def milliseconds(run: Run, clock: Callable[[], float]) -> float:
