@@ -145,7 +145,7 @@ class _Fused(openvino_graph._Builder):
         return x if self._kernel.whole else self._mlp_in_parts(x, name, openvino_graph._size_of(features))
 
 
-class _Operator(Op):
+class _Operator(Op):  # type: ignore[misc]  # OpenVINO gives mypy no types
     """A block by the kernel, as an operator of OpenVINO's: 1, H, W, C to 1, H, W, C."""
 
     def __init__(self, kernel: Kernel, group: int, index: int, inputs: list[Node]) -> None:
