@@ -56,7 +56,7 @@ def main() -> None:
     head = [options.part, "by the kernel", "times as fast"]
     if not options.no_network:
         head += ["network", "with the kernel", "times as fast", "difference"]
-    print(f"| ms | {' | '.join(head)} |\n|{'---|' * (len(head) + 1)}")
+    print(f"| seconds | {' | '.join(head)} |\n|{'---|' * (len(head) + 1)}")
     for text in options.sizes:
         height, width = map(int, text.split("x"))
         print(f"| {height} × {width} | {' | '.join(measure((height, width), options))} |", flush=True)
@@ -81,12 +81,12 @@ def measure(size: Size, options: argparse.Namespace) -> list[str]:
 
 
 def compare(pairs: Sequence[tuple[Run, Run]], rounds: int, threads: int) -> list[str]:
-    """Milliseconds of both runs of each pair, and their ratio in each round; all runs take turns."""
+    """Seconds of both runs of each pair, and their ratio in each round; all runs take turns."""
     clock = time.process_time if threads == 1 else time.perf_counter
     times: list[list[tuple[float, float]]] = [[] for _ in pairs]
     for _ in range(rounds + 1):
         for (slow, fast), of_pair in zip(pairs, times, strict=True):
-            of_pair.append((milliseconds(slow, clock), milliseconds(fast, clock)))
+            of_pair.append((seconds(slow, clock), seconds(fast, clock)))
     columns = []
     for of_pair in times:
         first, second = zip(*of_pair[1:], strict=True)  # the first round is a warm-up
@@ -94,10 +94,10 @@ def compare(pairs: Sequence[tuple[Run, Run]], rounds: int, threads: int) -> list
     return [spread(column) for column in columns]
 
 
-def milliseconds(run: Run, clock: Callable[[], float]) -> float:
+def seconds(run: Run, clock: Callable[[], float]) -> float:
     start = clock()
     run()
-    return 1000 * (clock() - start)
+    return clock() - start
 
 
 def engine(model: Model, inputs: Mapping[str, NDArray[Any]], threads: int) -> Run:
