@@ -25,6 +25,7 @@ __all__ = [
     "InferRequest",
     "Model",
     "Node",
+    "Op",
     "Output",
     "PartialShape",
     "Tensor",
@@ -50,7 +51,7 @@ def _hidden(module: str) -> Iterator[None]:
 
 
 with _hidden(_REPORTER):
-    from openvino import CompiledModel, Core, InferRequest, Model, Node, Output, PartialShape, Tensor, save_model
+    from openvino import CompiledModel, Core, InferRequest, Model, Node, Op, Output, PartialShape, Tensor, save_model
     from openvino import __version__ as VERSION
     from openvino import opset13 as op
     from openvino.frontend import FrontEndManager

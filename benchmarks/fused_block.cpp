@@ -1,0 +1,542 @@
+// One block of the network: its attentions in bands of 16 rows, and its MLP row by row.
+//
+// Scores and attention maps of a window stay in the cache; only maps that the next group integrates are written.
+// Dimensions as in `bgai.network.model`. Within the block, an image is H, channels, step: each row holds its channels
+// one after another, so that vectors run along rows. H and W are multiples of 16. Between the rows of a channel there
+// are zeros, 16 or 32 of them, so that a step is an odd number of cache lines: at even ones, the channels of a pixel
+// would evict one another.
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+#include <vector>
+
+namespace {
+
+constexpr int CHANNELS = 52, BROADCAST = 20, LOCAL = 10, JOINED = BROADCAST + 3 * LOCAL;
+constexpr int WIDE = 2 * CHANNELS, PART = WIDE / 4;  // of the MLP
+constexpr int BAND = 16;                             // rows; a multiple of the height of every window
+constexpr int REACH = 2;                             // rows and columns that the largest filters see on either side
+#if defined(__AVX512F__)
+constexpr int LANES = 16, REGISTERS = 32;            // of a vector, and how many there are
+#elif defined(__AVX__)
+constexpr int LANES = 8, REGISTERS = 16;
+#else
+constexpr int LANES = 4, REGISTERS = 16;
+#endif
+constexpr int QUERIES = 2 * LANES;                   // of a window, that are computed together
+constexpr float LOG2E = 1.4426950408889634f;
+
+typedef float Vector __attribute__((vector_size(4 * LANES)));
+typedef int Integers __attribute__((vector_size(4 * LANES)));
+typedef float Unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+// The weights of a block, in the order in which Python packs them.
+template <int OUT, int IN>
+struct Pointwise {
+    float weight[OUT][IN], bias[OUT];
+};
+
+template <int CHANNELS, int HEIGHT, int WIDTH>
+struct Depthwise {
+    float weight[CHANNELS][HEIGHT][WIDTH], bias[CHANNELS];
+};
+
+template <int d>
+struct Attention {
+    Pointwise<d, d> query, value;
+    Depthwise<d, 5, 5> position;
+    float temperature;
+};
+
+struct Gate {
+    Pointwise<BROADCAST + LOCAL, LOCAL + BROADCAST> reset_update;
+    Pointwise<LOCAL, LOCAL + BROADCAST> candidate;
+    Pointwise<LOCAL, BROADCAST> extract;
+};
+
+struct GatedAttention {
+    Gate gate;
+    Attention<LOCAL> attention;
+};
+
+struct Block {
+    Pointwise<BROADCAST, CHANNELS> router;
+    Pointwise<3 * LOCAL, CHANNELS> local;
+    Attention<BROADCAST> broadcast;
+    GatedAttention locals[3];
+    Pointwise<CHANNELS, JOINED> project;
+    Pointwise<WIDE, CHANNELS> widen;
+    Depthwise<PART, 3, 3> square;
+    Depthwise<PART, 5, 3> tall;
+    Depthwise<PART, 3, 5> wide;
+    Depthwise<PART, 3, 3> twice[2];
+    Pointwise<CHANNELS, WIDE> narrow;
+};
+
+struct Picture {
+    int height, width;  // before padding
+    int H, W, step;
+    float *features;        // CHANNELS: of the block's input, then with its attentions
+    float *local, *joined;  // 3 LOCAL and JOINED: the inputs of the gates, and the outputs of the four attentions
+    bool shifted, integrate, keep;
+};
+
+inline Vector load(const float *from) { return *reinterpret_cast<const Unaligned *>(from); }
+inline void store(float *to, Vector x) { *reinterpret_cast<Unaligned *>(to) = x; }
+inline Vector all(float x) { return x - Vector{}; }
+inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
+inline Vector smaller(Vector a, Vector b) { return a < b ? a : b; }
+
+// To 1e-7 of the result; x up to 127, and -126 for all that is less.
+inline Vector power_of_two(Vector x) {
+    x = larger(x, all(-126));
+    const Vector rounded = x + 12582912.0f;  // 1.5 * 2^23: the integer part ends up in the lowest bits
+    const Vector f = x - (rounded - 12582912.0f);
+    Vector y = f * 0.001327645150013268f + 0.009675540961325169f;
+    y = y * f + 0.05550713464617729f;
+    y = y * f + 0.24022120237350464f;
+    y = y * f + 0.6931469440460205f;
+    y = y * f + 1.0000001192092896f;
+    return reinterpret_cast<Vector>(reinterpret_cast<Integers>(y) + (reinterpret_cast<Integers>(rounded) << 23));
+}
+
+inline Vector sigmoid(Vector x) { return 1.0f / (1.0f + power_of_two(smaller(x * -LOG2E, all(126)))); }
+inline Vector tanh(Vector x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
+
+// With the error function of Abramowitz and Stegun, 7.1.26, to 2e-7.
+inline Vector gelu(Vector x) {
+    const Vector size = larger(x, -x) * 0.70710678f, t = 1.0f / (1.0f + 0.3275911f * size);
+    Vector y = t * 1.061405429f - 1.453152027f;
+    y = y * t + 1.421413741f;
+    y = y * t - 0.284496736f;
+    y = y * t + 0.254829592f;
+    const Vector tail = 0.5f * y * t * power_of_two(size * size * -LOG2E);
+    return x * (x > 0 ? 1.0f - tail : tail);
+}
+
+// `ROWS` outputs of a 1 x 1 convolution, for `VECTORS` vectors of pixels.
+template <int ROWS, int VECTORS, int IN>
+void convolve_part(const float (*weight)[IN], const float *bias, const float *in, float *out, long step) {
+    Vector sum[ROWS][VECTORS];
+#pragma GCC unroll 13
+    for (int row = 0; row < ROWS; row++)
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++) sum[row][v] = all(bias[row]);
+    for (int k = 0; k < IN; k++)
+#pragma GCC unroll 13
+        for (int row = 0; row < ROWS; row++)
+#pragma GCC unroll 2
+            for (int v = 0; v < VECTORS; v++) sum[row][v] += load(in + k * step + v * LANES) * weight[row][k];
+#pragma GCC unroll 13
+    for (int row = 0; row < ROWS; row++)
+#pragma GCC unroll 2
+        for (int v = 0; v < VECTORS; v++) store(out + row * step + v * LANES, sum[row][v]);
+}
+
+// A 1 x 1 convolution of a row of pixels.
+template <int OUT, int IN>
+void convolve(const Pointwise<OUT, IN> &weights, const float *in, float *out, const Picture &picture) {
+    constexpr int ROWS = REGISTERS < 32 ? (OUT % 4 ? 5 : 4) : (OUT % 13 ? 10 : 13);
+    const long step = picture.step;
+    for (int column = 0; column < picture.W; column += 2 * LANES) {
+        const auto part = picture.W - column > LANES ? convolve_part<ROWS, 2, IN> : convolve_part<ROWS, 1, IN>;
+        for (int row = 0; row < OUT; row += ROWS)
+            part(weights.weight + row, weights.bias + row, in + column, out + row * step + column, step);
+    }
+}
+
+// One channel of a depthwise convolution, at a column of the `h` rows that it sees.
+template <int h, int w>
+inline Vector convolve(const float (&weight)[h][w], float bias, const float *const (&rows)[h], int column) {
+    Vector sum = all(bias);
+#pragma GCC unroll 5
+    for (int y = 0; y < h; y++)
+#pragma GCC unroll 5
+        for (int x = 0; x < w; x++) sum += load(rows[y] + column + x - w / 2) * weight[y][x];
+    return sum;
+}
+
+// Layer normalisation over the channels, without its scale and bias, which are part of the next convolution.
+void normalise(const float *in, float *out, const Picture &picture) {
+    const long step = picture.step;
+    for (int column = 0; column < picture.W; column += LANES) {
+        Vector sum{}, squares{};
+        for (int c = 0; c < CHANNELS; c++) sum += load(in + c * step + column);
+        const Vector mean = sum * (1.0f / CHANNELS);
+        for (int c = 0; c < CHANNELS; c++) {
+            const Vector centred = load(in + c * step + column) - mean;
+            squares += centred * centred;
+        }
+        float inverse[LANES];
+        store(inverse, squares * (1.0f / CHANNELS) + 1e-5f);
+        for (float &each : inverse) each = 1.0f / __builtin_sqrtf(each);
+        for (int c = 0; c < CHANNELS; c++)
+            store(out + c * step + column, (load(in + c * step + column) - mean) * load(inverse));
+    }
+}
+
+// A row of a local attention's input; `both` and `gates` are LOCAL + BROADCAST rows.
+void apply(const Gate &weights, float *both, float *gates, float *out, const Picture &picture) {
+    const int step = picture.step;
+    float *broadcast = both + LOCAL * step, *update = gates + BROADCAST * step;
+    convolve(weights.reset_update, both, gates, picture);
+    convolve(weights.extract, broadcast, out, picture);
+    for (int i = 0; i < BROADCAST * step; i += LANES)
+        store(broadcast + i, load(broadcast + i) * sigmoid(load(gates + i)));
+    convolve(weights.candidate, both, gates, picture);
+    for (int i = 0; i < LOCAL * step; i += LANES) {
+        const Vector extract = load(out + i);
+        store(out + i, extract + sigmoid(load(update + i)) * (tanh(load(gates + i)) - extract));
+    }
+}
+
+// Scores of QUERIES queries and all keys, as N, QUERIES, and the largest of each query. Meanwhile the processor fetches
+// the map, which is too large to be in a cache.
+template <int d, int N>
+void score(const float *query, const float *key, const float *map, float *scores, Vector (&largest)[2]) {
+    constexpr int KEYS = REGISTERS / 4;
+    largest[0] = largest[1] = all(-1e30f);
+    for (int j = 0; j < N; j += KEYS) {
+        Vector sum[KEYS][2] = {};
+#pragma GCC unroll 20
+        for (int c = 0; c < d; c++)
+#pragma GCC unroll 8
+            for (int i = 0; i < KEYS; i++)
+#pragma GCC unroll 2
+                for (int v = 0; v < 2; v++) sum[i][v] += load(query + c * N + v * LANES) * key[c * N + j + i];
+#pragma GCC unroll 8
+        for (int i = 0; i < KEYS; i++)
+#pragma GCC unroll 2
+            for (int v = 0; v < 2; v++) {
+                const int place = (j + i) * QUERIES + v * LANES;
+                store(scores + place, sum[i][v]);
+                __builtin_prefetch(map + place, 1, 2);
+                largest[v] = larger(largest[v], sum[i][v]);
+            }
+    }
+}
+
+// The values of `PART` channels, weighted by the map.
+template <int PART, int N>
+void weigh(const float *map, const float *value, float *out) {
+    Vector sum[PART][2] = {};
+    for (int j = 0; j < N; j++)
+#pragma GCC unroll 10
+        for (int c = 0; c < PART; c++)
+#pragma GCC unroll 2
+            for (int v = 0; v < 2; v++) sum[c][v] += load(map + j * QUERIES + v * LANES) * value[c * N + j];
+#pragma GCC unroll 10
+    for (int c = 0; c < PART; c++)
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++) store(out + c * N + v * LANES, sum[c][v]);
+}
+
+// A window of the picture: d, N.
+template <int d, int N>
+struct Window {
+    alignas(64) float query[d * N], key[d * N], value[d * N], out[d * N];
+};
+
+// `map` holds the map of the group before, if it is integrated, and takes this one, if it is kept. Not inlined, because
+// the caller leaves too few registers.
+template <int d, int N>
+__attribute__((noinline)) void attend(Window<d, N> &window, float *map, float temperature, const Picture &picture) {
+    alignas(64) float scores[N * QUERIES];
+    for (int first = 0; first < N; first += QUERIES, map += N * QUERIES) {
+        Vector largest[2], sum[2] = {};
+        score<d, N>(window.query + first, window.key, map, scores, largest);
+        for (int i = 0; i < N * QUERIES; i += QUERIES)
+            for (int v = 0; v < 2; v++) {
+                const Vector power = power_of_two(load(scores + i + v * LANES) - largest[v]);
+                store(scores + i + v * LANES, power);
+                sum[v] += power;
+            }
+        const Vector inverse[2] = {1.0f / sum[0], 1.0f / sum[1]};
+        float *weights = picture.keep ? map : scores;
+        for (int i = 0; i < N * QUERIES; i += QUERIES)
+            for (int v = 0; v < 2; v++) {
+                Vector weight = load(scores + i + v * LANES) * inverse[v];
+                if (picture.integrate) weight += temperature * load(map + i + v * LANES);
+                store(weights + i + v * LANES, weight);
+            }
+        constexpr int PART = REGISTERS < 32 ? 5 : 10;
+        for (int c = 0; c < d; c += PART) weigh<PART, N>(weights, window.value + c * N, window.out + c * N + first);
+    }
+}
+
+// The rows of a band in its buffers, with those that it reaches: those of two pieces, where the band wraps around the
+// picture's edge.
+struct Rows {
+    int first, split, H;
+
+    Rows(int band, int shift, int H) : first(band * BAND + shift), split(std::min(BAND, H - first)), H(H) {}
+    int count() const { return BAND + 2 * REACH + (split < BAND ? 2 * REACH : 0); }
+    int buffer(int row) const { return row + REACH + (row < split ? 0 : 2 * REACH); }  // of a row of the band
+    int image(int buffer) const {
+        return buffer < split + 2 * REACH ? first + buffer - REACH : buffer - split - 3 * REACH;
+    }
+};
+
+// What a band holds: rows, d, step. `key` is the attention's input until the position is added.
+template <int d>
+struct Buffers {
+    int step;
+    std::vector<float> query, key, value;
+
+    explicit Buffers(int step) : step(step) {
+        for (auto *each : {&query, &key, &value}) each->assign((BAND + 4 * REACH) * d * step + 2 * LANES, 0);
+    }
+    long place(int row, int channel = 0) const { return (long(row) * d + channel) * step + LANES; }
+
+    // The last rows are the first ones of the next band.
+    void advance() {
+        for (auto *each : {&key, &value})
+            std::copy_n(&(*each)[place(BAND)], 2 * REACH * d * step, &(*each)[place(0)]);
+    }
+};
+
+// Adds the position to a row of queries and keys, and writes it to `out`.
+template <int d>
+void add_position(const Attention<d> &weights, int row, Buffers<d> &band, float *out, const Picture &picture) {
+    const float scale = LOG2E / __builtin_sqrtf(d);
+    for (int c = 0; c < d; c++) {
+        const float *rows[5];
+        for (int y = 0; y < 5; y++) rows[y] = &band.value[band.place(row + y - 2, c)];
+        float *query = &band.query[band.place(row, c)], *key = &band.key[band.place(row, c)];
+        for (int i = 0; i < picture.W; i += LANES) {
+            const Vector position = convolve(weights.position.weight[c], weights.position.bias[c], rows, i);
+            store(query + i, load(query + i) + position);
+            store(key + i, (load(key + i) + position) * scale);
+            store(out + c * band.step + i, position);
+        }
+    }
+}
+
+// Calls `move` for each run of adjacent pixels of a window: channel, row, column, place in the window, length.
+template <int d, int h, int w, class Move>
+inline void each_run(int left, int W, Move move) {
+    for (int c = 0; c < d; c++)
+        for (int y = 0; y < h; y++) {
+            const int place = (c * h + y) * w;
+            if (left + w <= W) {
+                move(c, y, left, place, std::integral_constant<int, w>());
+            } else {
+                move(c, y, left, place, std::integral_constant<int, w / 2>());
+                move(c, y, 0, place + w / 2, std::integral_constant<int, w / 2>());
+            }
+        }
+}
+
+// Adds the attended values of a band to its rows of `out`, which is of JOINED channels.
+template <int d, int h, int w>
+void attend_windows(const Attention<d> &weights, const Rows &rows, const Buffers<d> &band, float *maps, float *out,
+                    const Picture &picture) {
+    constexpr int N = h * w;
+    Window<d, N> window;
+    for (int top = 0; top < BAND; top += h)
+        for (int column = 0; column < picture.W; column += w, maps += N * N) {
+            const int left = column + (picture.shifted ? w / 2 : 0);
+            each_run<d, h, w>(left, picture.W, [&](int c, int y, int x, int to, auto length) {
+                const long from = band.place(rows.buffer(top + y), c) + x;
+                std::memcpy(window.query + to, &band.query[from], sizeof(float) * length);
+                std::memcpy(window.key + to, &band.key[from], sizeof(float) * length);
+                std::memcpy(window.value + to, &band.value[from], sizeof(float) * length);
+            });
+            attend<d, N>(window, maps, weights.temperature, picture);
+            each_run<d, h, w>(left, picture.W, [&](int c, int y, int x, int from, auto length) {
+                float *to = out + (long(rows.image(rows.buffer(top + y))) * JOINED + c) * picture.step + x;
+                for (int i = 0; i < length; i++) to[i] += window.out[from + i];
+            });
+        }
+}
+
+// This thread's part of `count` steps.
+struct Share {
+    int begin, end;
+
+    explicit Share(long count)
+        : begin(count * omp_get_thread_num() / omp_get_num_threads()),
+          end(count * (omp_get_thread_num() + 1) / omp_get_num_threads()) {}
+};
+
+// One attention, whose outputs begin at a channel of `joined`. `source` writes a row of its inputs.
+template <int h, int w, int d, class Source>
+void attention(const Attention<d> &weights, int channel, float *maps, const Picture &picture, Source source) {
+    const int step = picture.step;
+    float *out = picture.joined + channel * step;
+#pragma omp parallel
+    {
+        Buffers<d> band(step);
+        std::vector<float> scratch(2 * CHANNELS * step);
+        const Share share(picture.H / BAND);
+        for (int index = share.begin; index < share.end; index++) {
+            const Rows rows(index, picture.shifted ? h / 2 : 0, picture.H);
+            if (index > share.begin) band.advance();
+            for (int row = index > share.begin ? 2 * REACH : 0; row < rows.count(); row++) {
+                float *input = &band.key[band.place(row)], *value = &band.value[band.place(row)];
+                const int of_image = rows.image(row);
+                if (of_image < 0 || of_image >= picture.H) {
+                    std::memset(value, 0, d * step * sizeof(float));
+                } else {
+                    source(of_image, input, scratch.data());
+                    convolve(weights.value, input, value, picture);
+                }
+            }
+            for (int row = 0; row < BAND; row++) {
+                const int buffer = rows.buffer(row);
+                convolve(weights.query, &band.key[band.place(buffer)], &band.query[band.place(buffer)], picture);
+                add_position(weights, buffer, band, out + long(rows.image(buffer)) * JOINED * step, picture);
+            }
+            attend_windows<d, h, w>(weights, rows, band, maps + long(index) * BAND * picture.W * h * w, out, picture);
+        }
+    }
+}
+
+void broadcast_attention(const Block &weights, float *maps, const Picture &picture) {
+    const long step = picture.step;
+    attention<16, 16>(weights.broadcast, 0, maps, picture, [&](int row, float *out, float *normed) {
+        normalise(picture.features + row * CHANNELS * step, normed, picture);
+        convolve(weights.router, normed, out, picture);
+        convolve(weights.local, normed, picture.local + row * 3 * LOCAL * step, picture);
+    });
+}
+
+template <int h, int w>
+void local_attention(const Block &weights, int index, float *maps, const Picture &picture) {
+    const long step = picture.step;
+    const int channel = BROADCAST + index * LOCAL;
+    const auto &[gate, own] = weights.locals[index];
+    attention<h, w>(own, channel, maps, picture, [&, &gate = gate](int row, float *out, float *both) {
+        const float *local = picture.local + (row * 3 + index) * LOCAL * step;
+        const float *broadcast = picture.joined + row * JOINED * step, *carried = broadcast + (channel - LOCAL) * step;
+        for (int i = 0; i < LOCAL * step; i++) both[i] = index ? local[i] + carried[i] : local[i];
+        std::copy_n(broadcast, BROADCAST * step, both + LOCAL * step);
+        apply(gate, both, both + CHANNELS * step, out, picture);
+    });
+}
+
+// Adds to a row of the features; what lies beyond the picture stays zero.
+void add(const float *row, float *features, const Picture &picture) {
+    for (int c = 0; c < CHANNELS; c++, row += picture.step, features += picture.step)
+        for (int i = 0; i < picture.width; i++) features[i] += row[i];
+}
+
+void add_projection(const Block &weights, const Picture &picture) {
+    const long step = picture.step;
+#pragma omp parallel
+    {
+        std::vector<float> projected(CHANNELS * step);
+#pragma omp for
+        for (int row = 0; row < picture.height; row++) {
+            convolve(weights.project, picture.joined + row * JOINED * step, projected.data(), picture);
+            add(projected.data(), picture.features + row * CHANNELS * step, picture);
+        }
+    }
+}
+
+// A row of pixels, width, CHANNELS, to CHANNELS, step.
+void unpack(const float *pixels, float *row, const Picture &picture) {
+    for (int first = 0; first < picture.width; first += LANES)
+        for (int c = 0; c < CHANNELS; c++)
+            for (int i = first; i < std::min(first + LANES, picture.width); i++)
+                row[c * picture.step + i] = pixels[i * CHANNELS + c];
+}
+
+// And back.
+void pack(const float *row, float *pixels, const Picture &picture) {
+    for (int first = 0; first < picture.width; first += LANES)
+        for (int c = 0; c < CHANNELS; c++)
+            for (int i = first; i < std::min(first + LANES, picture.width); i++)
+                pixels[i * CHANNELS + c] = row[c * picture.step + i];
+}
+
+// The latest rows of an image that is computed row by row; a row takes the place of one that no filter sees any more.
+struct Ring {
+    int channels, step, count;
+    std::vector<float> rows;
+
+    Ring(int channels, int step, int count)
+        : channels(channels), step(step), count(count), rows(count * channels * step + 2 * LANES) {}
+    float *at(int row, int channel = 0) {
+        return &rows[(long((row + count) % count) * channels + channel) * step + LANES];
+    }
+    void clear(int row) { std::memset(at(row), 0, channels * step * sizeof(float)); }
+};
+
+// A row of a depthwise convolution of some channels of a ring.
+template <int n, int h, int w>
+void convolve(const Depthwise<n, h, w> &weights, Ring &from, int channel, int row, float *out, const Picture &picture) {
+    for (int c = 0; c < n; c++, out += picture.step) {
+        const float *rows[h];
+        for (int y = 0; y < h; y++) rows[y] = from.at(row + y - h / 2, channel + c);
+        for (int i = 0; i < picture.width; i += LANES)
+            store(out + i, convolve(weights.weight[c], weights.bias[c], rows, i));
+        std::fill(out + picture.width, out + picture.W, 0.0f);
+    }
+}
+
+// The MLP and its residual, from the features to `out`.
+void mlp(const Block &weights, float *out, const Picture &picture) {
+    const int step = picture.step;
+#pragma omp parallel
+    {
+        Ring wide(WIDE, step, 2 * REACH + 1), once(PART, step, 3);
+        std::vector<float> normed(CHANNELS * step), mixed(WIDE * step), narrowed(CHANNELS * step);
+        const Share share(picture.height);
+        for (int ahead = share.begin - REACH; ahead < share.end + REACH; ahead++) {
+            const int middle = ahead - 1, row = ahead - REACH;
+            const float *in = picture.features + long(row) * CHANNELS * step;
+            if (ahead >= 0 && ahead < picture.height) {
+                normalise(in + REACH * CHANNELS * step, normed.data(), picture);
+                convolve(weights.widen, normed.data(), wide.at(ahead), picture);
+                for (int c = 0; c < WIDE; c++)
+                    std::fill(wide.at(ahead, c) + picture.width, wide.at(ahead, c) + picture.W, 0.0f);
+            } else {
+                wide.clear(ahead);
+            }
+            if (middle >= 0 && middle < picture.height) {
+                convolve(weights.twice[0], wide, 3 * PART, middle, once.at(middle), picture);
+            } else {
+                once.clear(middle);
+            }
+            if (row < share.begin) continue;
+            convolve(weights.square, wide, 0, row, &mixed[0], picture);
+            convolve(weights.tall, wide, PART, row, &mixed[PART * step], picture);
+            convolve(weights.wide, wide, 2 * PART, row, &mixed[2 * PART * step], picture);
+            convolve(weights.twice[1], once, 0, row, &mixed[3 * PART * step], picture);
+            for (int i = 0; i < WIDE * step; i += LANES) store(&mixed[i], gelu(load(&mixed[i])));
+            convolve(weights.narrow, mixed.data(), narrowed.data(), picture);
+            add(in, narrowed.data(), picture);
+            pack(narrowed.data(), out + long(row) * picture.width * CHANNELS, picture);
+        }
+    }
+}
+
+}  // namespace
+
+// One block, from features to features, height, width, CHANNELS; both may be the same. `scratch` is H, 132, step, and
+// zero at first. The four maps are N, N for each window, in an order of their own: they are read if `integrate`, and
+// replaced by those of this block if `keep`. Unless `whole`, the block ends before its MLP.
+extern "C" void block(const float *weights, const float *in, float *out, float *scratch, float *const *maps, int height,
+                      int width, int step, bool shifted, bool integrate, bool keep, bool whole, int threads) {
+    omp_set_num_threads(threads);
+    const Block &own = *reinterpret_cast<const Block *>(weights);
+    const int H = (height + 15) / 16 * 16, W = (width + 15) / 16 * 16;
+    float *local = scratch + long(H) * CHANNELS * step, *joined = local + long(H) * 3 * LOCAL * step;
+    const Picture picture{height, width, H, W, step, scratch, local, joined, shifted, integrate, keep};
+#pragma omp parallel for
+    for (int row = 0; row < height; row++)
+        unpack(in + long(row) * width * CHANNELS, scratch + long(row) * CHANNELS * step, picture);
+    broadcast_attention(own, maps[0], picture);
+    local_attention<16, 4>(own, 0, maps[1], picture);
+    local_attention<4, 16>(own, 1, maps[2], picture);
+    local_attention<8, 8>(own, 2, maps[3], picture);
+    add_projection(own, picture);
+    if (whole) return mlp(own, out, picture);
+#pragma omp parallel for
+    for (int row = 0; row < height; row++)
+        pack(scratch + long(row) * CHANNELS * step, out + long(row) * width * CHANNELS, picture);
+}
