@@ -18,7 +18,7 @@ from bgai.engines.openvino_runtime import COMPILING, InferRequest, Model, Node, 
 from bgai.network.config import NetworkConfig
 from bgai.types import Size, Tiles
 
-_BYTES_PER_PIXEL = 6_600
+_BYTES_PER_PIXEL = 5_600
 
 
 class NativeEngine(OpenVinoEngine):
