@@ -120,7 +120,7 @@ class _Builder:
         config: NetworkConfig,
         size: Size | None,
         bfloat16: bool,
-        block: AddBlock | None,
+        block: AddBlock | None = None,
     ) -> None:
         # Folding in float64 leaves one rounding, as in the network itself.
         self._tensors = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
