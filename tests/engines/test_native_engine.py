@@ -6,6 +6,7 @@ import gc
 import weakref
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from support import NEEDS_COMPILER
@@ -100,6 +101,17 @@ def test_an_engine_that_is_gone_leaves_nothing() -> None:
     del running
     gc.collect()
     assert blocks() is None
+
+
+def test_graphs_are_freed() -> None:
+    """One takes 3 MB."""
+    running, process = engine(), psutil.Process()
+    for width in range(20):
+        if width == 4:
+            before = process.memory_info().rss
+        running.rest()
+        running.prepare((16, 16 + width), 1_000_000)
+    assert process.memory_info().rss < before + 16 * 1.5 * 2**20
 
 
 def test_the_library_is_loaded_once() -> None:
