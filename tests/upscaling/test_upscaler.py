@@ -281,30 +281,33 @@ def resident() -> int:
     return psutil.Process().memory_info().rss
 
 
-@pytest.mark.parametrize("name", ["openvino", NATIVE])
-def test_an_engine_gives_its_memory_back(name: EngineName) -> None:
-    """The tile takes more than a quarter of a GiB; it is run by the graph for any size."""
+FREED = [("openvino", 200), pytest.param("native", 150, marks=NEEDS_COMPILER)]  # MiB, at least
+
+
+@pytest.mark.parametrize(("name", "freed"), FREED)
+def test_an_engine_gives_its_memory_back(name: EngineName, freed: int) -> None:
+    """The tile takes half a GiB, or with native a quarter; it is run by the graph for any size."""
     engine = Upscaler(2, engine=name).engine
     tile = np.zeros((1, 3, 200, 216), np.float32)
     engine(tile)
     busy = resident()
     engine.release()
-    assert resident() < busy - 200 * 2**20
+    assert resident() < busy - freed * 2**20
     engine(tile)
     assert resident() > busy - 100 * 2**20
     engine.rest()
-    assert resident() < busy - 200 * 2**20
+    assert resident() < busy - freed * 2**20
 
 
-@pytest.mark.parametrize("engine", ["openvino", NATIVE])
+@pytest.mark.parametrize(("engine", "freed"), FREED)
 @pytest.mark.parametrize("stopped", [False, True])
-def test_nothing_is_held_after_an_image(engine: EngineName, stopped: bool) -> None:
+def test_nothing_is_held_after_an_image(engine: EngineName, freed: int, stopped: bool) -> None:
     upscaler = Upscaler(2, engine=engine, tile=224, halo=16)
     strips = upscaler.strips(texture(400, 216))  # two tiles
     next(strips)
     busy = resident()
     strips.close() if stopped else list(strips)
-    assert resident() < busy - 200 * 2**20
+    assert resident() < busy - freed * 2**20
 
 
 def test_an_array_needs_neither_libvips_nor_the_command_line() -> None:
