@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import helper
@@ -26,6 +28,11 @@ from bgai.weights.pth_export import released_tensors
 from bgai.weights.reading import read_weights
 from bgai.weights.safetensors_file import write_weights
 from bgai.weights.sources import SHIPPED
+
+NEEDS_COMPILER = pytest.mark.skipif(
+    sys.platform != "linux" or shutil.which("g++") is None, reason="the engine native is compiled by g++, on Linux"
+)
+NATIVE = pytest.param("native", marks=NEEDS_COMPILER)
 
 
 def texture(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support import NEEDS_COMPILER
 
 from bgai.benchmark import rounds
 from bgai.benchmark.cases import Case, Settings, measure, plan
@@ -46,6 +47,14 @@ def test_the_short_set_is_measured_with_every_engine() -> None:
         Case("bgai", 4, height, width, "torch", tile=tile).command()
         for width, height, tile in ((128, 128, 0), (256, 256, 0), (640, 480, None))
     ]
+
+
+@NEEDS_COMPILER
+def test_the_engine_native_is_measured_where_it_is_named() -> None:
+    (commands,) = plan(Settings(sizes=["32x16"], engines=["openvino", "native"])).values()
+    assert list(commands) == ["openvino", "native"]
+    measured = measure(Case("bgai", 4, 16, 32, "native"), rounds=1)
+    assert measured.facts == {"engine": "native", "device": "cpu"}
 
 
 def test_choices_reach_the_processes() -> None:

@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import NEEDS_COMPILER
 
 from bgai.types import EngineName
+
+NATIVE_TOO = [pytest.param("native", same, marks=NEEDS_COMPILER) for same in (True, False)]
 
 
 def run(code: str) -> str:
@@ -20,7 +23,7 @@ def run(code: str) -> str:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.parametrize(("engine", "same"), [("openvino", True), ("openvino", False), ("torch", True)])
+@pytest.mark.parametrize(("engine", "same"), [("openvino", True), ("openvino", False), ("torch", True), *NATIVE_TOO])
 def test_a_forked_process_is_told_what_to_do(engine: EngineName, same: bool) -> None:
     code = f"""
 import os, sys, numpy, bgai

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from onnx import helper
-from support import save_graph, save_repeating_graph, texture
+from support import NATIVE, save_graph, save_repeating_graph, texture
 
 import bgai.engines.selection
 from bgai.engines import cuda_network, openvino_engine
@@ -40,7 +40,7 @@ THEIRS = Weights("theirs", Path("a.pth"))
 
 
 @pytest.mark.parametrize("scale", shipped_scales())
-@pytest.mark.parametrize("engine", ["openvino", "torch"])
+@pytest.mark.parametrize("engine", ["openvino", "torch", NATIVE])
 @pytest.mark.parametrize("shape", [(1, 3, 32, 48), (2, 3, 21, 37), (1, 3, 1, 1), (1, 3, 5, 100)])
 def test_shipped_weights_run_as_the_network_does(scale: int, engine: EngineName, shape: tuple[int, ...]) -> None:
     weights = find_weights(None, scale)
@@ -54,8 +54,9 @@ def test_shipped_weights_run_as_the_network_does(scale: int, engine: EngineName,
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-4)
 
 
-def test_results_outlive_the_next_call() -> None:
-    running = open_engine(find_weights(None, 4), "openvino")
+@pytest.mark.parametrize("engine", ["openvino", NATIVE])
+def test_results_outlive_the_next_call(engine: EngineName) -> None:
+    running = open_engine(find_weights(None, 4), engine)
     first = running(np.zeros((1, 3, 8, 8), np.float32))
     kept = first.copy()
     running(np.ones((1, 3, 8, 8), np.float32))
@@ -88,6 +89,8 @@ def test_auto_picks(
     ("weights", "engine", "device", "message"),
     [
         (GRAPH, "torch", "auto", "choose the engine openvino"),
+        (GRAPH, "native", "auto", "choose the engine openvino"),
+        (OURS, "native", "cuda", "device 'cuda': the engine native runs on the CPU alone"),
         (OURS, "openvino", "cuda", "choose the engine torch"),
         (GRAPH, "auto", "cuda", "choose the engine openvino"),
     ],
@@ -97,7 +100,7 @@ def test_impossible_wishes_are_explained(weights: Weights, engine: EngineName, d
         choose(weights, engine, device)
 
 
-@pytest.mark.parametrize("engine", ["openvino", "torch"])
+@pytest.mark.parametrize("engine", ["openvino", "torch", NATIVE])
 def test_compilation_is_refused_but_on_cuda(engine: EngineName) -> None:
     with pytest.raises(EngineError, match=f"compilation is for the device cuda alone; {engine} on cpu"):
         open_engine(find_weights(None, 4), engine, "cpu", compile=True)
@@ -108,6 +111,8 @@ def test_precisions_that_cannot_be_had_are_refused() -> None:
         open_engine(OURS, precision="float16")  # type: ignore[arg-type]
     with pytest.raises(EngineError, match="torch on cpu computes in float32 alone"):
         open_engine(OURS, "torch", "cpu", precision="half")
+    with pytest.raises(EngineError, match=r"native on cpu computes in float32 alone|was not found|Linux alone"):
+        open_engine(OURS, "native", precision="half")
     with pytest.raises(EngineError, match="an ONNX graph computes in float32 alone"):
         open_engine(GRAPH, precision="half")
 
@@ -126,7 +131,7 @@ def test_half_precision_is_close(size: tuple[int, int]) -> None:
 
 
 def test_unknown_engines_are_refused() -> None:
-    with pytest.raises(UsageError, match="expected one of auto, openvino, torch"):
+    with pytest.raises(UsageError, match="expected one of auto, openvino, native, torch"):
         choose(OURS, "tensorrt")  # type: ignore[arg-type]
 
 
@@ -136,6 +141,14 @@ def test_a_missing_torch_names_the_command(monkeypatch: pytest.MonkeyPatch) -> N
         choose(THEIRS, "torch")
     for weights in (OURS, THEIRS):
         assert choose(weights)[0] == "openvino"
+
+
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    message = r"g\+\+ was not found: install .*choose the engine openvino" if sys.platform == "linux" else "Linux alone"
+    with pytest.raises(EngineError, match=message):
+        choose(OURS, "native")
+    assert choose(OURS, device="cpu")[0] == "openvino"
 
 
 def test_a_folder_named_torch_is_not_pytorch(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
-from support import texture
+from support import NATIVE, texture
 
 from bgai.types import EngineName
 from bgai.upscaling.upscaler import Upscaler
@@ -43,7 +43,7 @@ def run_together(tasks: Sequence[Callable[[], None]]) -> None:
         raise failures[0]
 
 
-@pytest.mark.parametrize("engine", ["openvino", "torch"])
+@pytest.mark.parametrize("engine", ["openvino", "torch", NATIVE])
 @pytest.mark.parametrize("count", [1, 2])
 def test_threads_get_their_own_pixels(engine: EngineName, count: int) -> None:
     upscalers = [Upscaler(2, engine=engine, device="cpu") for _ in range(count)]
@@ -58,8 +58,9 @@ def test_threads_get_their_own_pixels(engine: EngineName, count: int) -> None:
     run_together([lambda index=index: enlarge(index) for index in range(len(images))])  # type: ignore[misc]
 
 
-def test_memory_is_given_back_while_others_enlarge() -> None:
-    upscaler = Upscaler(2, engine="openvino", tile=48, halo=16)
+@pytest.mark.parametrize("engine", ["openvino", NATIVE])
+def test_memory_is_given_back_while_others_enlarge(engine: EngineName) -> None:
+    upscaler = Upscaler(2, engine=engine, tile=48, halo=16)
     images = [texture(70, 40, seed=seed) for seed in range(2)]
     expected = [upscaler.upscale(image) for image in images]
 

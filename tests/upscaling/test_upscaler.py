@@ -12,7 +12,7 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from support import save_repeating_graph, texture
+from support import NATIVE, NEEDS_COMPILER, save_repeating_graph, texture
 
 import bgai
 from bgai.errors import EngineError, UsageError
@@ -59,11 +59,14 @@ def test_what_it_gives_is_an_enlargement(upscaler: Upscaler) -> None:
     assert psnr(upscaler.upscale(lr), hr, 4) > psnr(imresize(lr, 4), hr, 4)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_whole_and_tiled_agree_inside(scale: int) -> None:
+@pytest.mark.parametrize(
+    ("engine", "scale"),
+    [("openvino", 2), ("openvino", 3), ("openvino", 4), pytest.param("native", 2, marks=NEEDS_COMPILER)],
+)
+def test_whole_and_tiled_agree_inside(engine: EngineName, scale: int) -> None:
     image = texture(320, 320)
-    whole = Upscaler(scale, tile=0, engine="openvino").upscale(image)
-    tiled = Upscaler(scale, tile=240, engine="openvino").upscale(image)
+    whole = Upscaler(scale, tile=0, engine=engine).upscale(image)
+    tiled = Upscaler(scale, tile=240, engine=engine).upscale(image)
     border = 64 * scale
     difference = np.abs(whole.astype(int) - tiled)[border:-border, border:-border]
     assert difference.size > 400_000
@@ -100,9 +103,10 @@ def test_strips_are_the_image_from_the_top() -> None:
     np.testing.assert_array_equal(np.concatenate(strips), tiled.upscale(image))
 
 
-def test_both_engines_agree() -> None:
+@pytest.mark.parametrize("engine", ["torch", NATIVE])
+def test_both_engines_agree(engine: EngineName) -> None:
     image = texture(40, 56)
-    results = [Upscaler(engine=engine, device="cpu").upscale(image) for engine in ("openvino", "torch")]
+    results = [Upscaler(engine=name, device="cpu").upscale(image) for name in ("openvino", engine)]
     assert np.abs(results[0].astype(int) - results[1]).max() <= 1
 
 
@@ -172,7 +176,7 @@ def test_whole_and_tiled_agree_inside_with_transparency() -> None:
     assert (difference > 0).mean() < 1e-3
 
 
-@pytest.mark.parametrize("engine", ["openvino", "torch"])
+@pytest.mark.parametrize("engine", ["openvino", "torch", NATIVE])
 def test_the_smallest_picture(engine: EngineName) -> None:
     assert Upscaler(engine=engine, device="cpu").upscale(np.full((1, 1), 7, np.uint8)).shape == (4, 4)
 
@@ -231,21 +235,22 @@ def test_weights_of_another_scale_are_refused() -> None:
         Upscaler(scale=2, weights=find_weights(None, 4).file)
 
 
-def test_the_same_call_gives_the_same_pixels() -> None:
-    upscaler = Upscaler(engine="openvino")
+@pytest.mark.parametrize("engine", ["openvino", NATIVE])
+def test_the_same_call_gives_the_same_pixels(engine: EngineName) -> None:
+    upscaler = Upscaler(engine=engine)
     small, large = texture(64, 70), texture(60, 100)
     first = upscaler.upscale(small)
-    tiled = Upscaler(engine="openvino", tile=48, halo=16)
+    tiled = Upscaler(engine=engine, tile=48, halo=16)
     first_tiled = tiled.upscale(large)
     for index in range(50):
         np.testing.assert_array_equal(upscaler.upscale(small), first)
         if index % 10 == 0:
             np.testing.assert_array_equal(tiled.upscale(large), first_tiled)
             upscaler.upscale(texture(20 + index, 31))
-    np.testing.assert_array_equal(Upscaler(engine="openvino").upscale(small), first)
+    np.testing.assert_array_equal(Upscaler(engine=engine).upscale(small), first)
 
 
-@pytest.mark.parametrize("engine", ["openvino", "torch"])
+@pytest.mark.parametrize("engine", ["openvino", "torch", NATIVE])
 def test_results_that_are_not_finite_are_an_error(engine: EngineName, tmp_path: Path) -> None:
     config, tensors = read_weights(find_weights(None, 2).file)
     exploding = {name: tensor * np.float32(1e15 if tensor.ndim == 4 else 1) for name, tensor in tensors.items()}
@@ -276,28 +281,33 @@ def resident() -> int:
     return psutil.Process().memory_info().rss
 
 
-def test_an_engine_gives_its_memory_back() -> None:
-    """The tile takes half a GiB; it is run by the graph for any size."""
-    engine = Upscaler(2, engine="openvino").engine
+FREED = [("openvino", 200), pytest.param("native", 150, marks=NEEDS_COMPILER)]  # MiB, at least
+
+
+@pytest.mark.parametrize(("name", "freed"), FREED)
+def test_an_engine_gives_its_memory_back(name: EngineName, freed: int) -> None:
+    """The tile takes half a GiB, or with native a quarter; it is run by the graph for any size."""
+    engine = Upscaler(2, engine=name).engine
     tile = np.zeros((1, 3, 200, 216), np.float32)
     engine(tile)
     busy = resident()
     engine.release()
-    assert resident() < busy - 200 * 2**20
+    assert resident() < busy - freed * 2**20
     engine(tile)
     assert resident() > busy - 100 * 2**20
     engine.rest()
-    assert resident() < busy - 200 * 2**20
+    assert resident() < busy - freed * 2**20
 
 
+@pytest.mark.parametrize(("engine", "freed"), FREED)
 @pytest.mark.parametrize("stopped", [False, True])
-def test_nothing_is_held_after_an_image(stopped: bool) -> None:
-    upscaler = Upscaler(2, engine="openvino", tile=224, halo=16)
+def test_nothing_is_held_after_an_image(engine: EngineName, freed: int, stopped: bool) -> None:
+    upscaler = Upscaler(2, engine=engine, tile=224, halo=16)
     strips = upscaler.strips(texture(400, 216))  # two tiles
     next(strips)
     busy = resident()
     strips.close() if stopped else list(strips)
-    assert resident() < busy - 200 * 2**20
+    assert resident() < busy - freed * 2**20
 
 
 def test_an_array_needs_neither_libvips_nor_the_command_line() -> None:
@@ -312,8 +322,11 @@ print({"pyvips", "typer", "rich", "torch", "pydantic"} & set(sys.modules))
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="measured where the promise was")
-@pytest.mark.parametrize("gibibytes", [1, 2])
-def test_the_command_keeps_to_its_memory(gibibytes: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("engine", "gibibytes"),
+    [("openvino", 1), ("openvino", 2), pytest.param("native", 1, marks=NEEDS_COMPILER)],
+)
+def test_the_command_keeps_to_its_memory(engine: str, gibibytes: int, tmp_path: Path) -> None:
     """The whole process at 1920 x 1080."""
     Image.fromarray(texture(1080, 1920)).save(tmp_path / "a.png")
     code = """
@@ -322,6 +335,6 @@ subprocess.run([sys.executable, "-m", "bgai", "upscale", *sys.argv[1:]], check=T
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
     command = [sys.executable, "-c", code, str(tmp_path / "a.png"), "-o", str(tmp_path / "b.png")]
-    command += ["--memory", f"{gibibytes}GiB"]
+    command += ["--memory", f"{gibibytes}GiB", "--engine", engine]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(result.stdout.splitlines()[-1]) < gibibytes * 2**20  # KiB

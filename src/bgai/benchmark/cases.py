@@ -111,12 +111,17 @@ def _read_size(text: str) -> tuple[int, int]:
 
 
 def _engines_here(weights: Weights, device: str) -> list[EngineName]:
-    """Installed engines that run these weights on the device; with `auto`, each on the device it would choose."""
+    """Installed engines that run any weights on the device; with `auto`, each on the device it would choose."""
     engines: list[EngineName] = []
     for engine in get_args(EngineName):
         with suppress(EngineError):
-            # On the CPU, ONNX Runtime stands in for its other devices, and weights have to be exported first.
-            if engine != "auto" and (engine, device) != ("onnxruntime", "cpu") and choose(weights, engine, device):
+            # On the CPU, ONNX Runtime stands in for its other devices, and weights have to be exported first. The
+            # engine native is for some weights alone.
+            if (
+                engine not in ("auto", "native")
+                and (engine, device) != ("onnxruntime", "cpu")
+                and choose(weights, engine, device)
+            ):
                 engines.append(engine)
     if not engines:
         choose(weights, "auto", device)  # says why there is none

@@ -29,9 +29,9 @@ def bench(
     engine: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="openvino|torch",
+            metavar="openvino|native|torch",
             help="May be given several times, and the others are compared with the first.",
-            show_default="those that run here",
+            show_default="those that run here, but native",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, …")] = "auto",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from typing import Annotated
 
 import typer
@@ -46,9 +47,20 @@ def info(
     if torch != "not installed":
         torch += f", GPU: {torch_accelerator() or 'none'}"
     table.add_row("torch", torch)
+    table.add_row("native", _native_here())
     engine, device, reason = choose(find_weights(None, shipped_scales()[-1]))
     table.add_row("picked", f"{engine} on {device}: {reason}")
     out.print(table)
+
+
+def _native_here() -> str:
+    from bgai.engines.native_library import find_compiler
+    from bgai.errors import EngineError
+
+    try:
+        return f"on request, compiled by {find_compiler()}"
+    except EngineError as error:
+        return f"not here: {re.split('[:;]', str(error))[0]}"
 
 
 def _weights_here() -> str:

@@ -16,7 +16,7 @@ class Engine(Protocol):
     """
 
     name: str
-    """The runtime: `openvino`, `torch` or `onnxruntime`."""
+    """The runtime: `openvino`, `native`, `torch` or `onnxruntime`."""
     device: str
     """Where it runs: `cpu`, `cuda`, `cuda:1`, `mps`, `gpu`, `npu`, `dml`, `coreml`, …"""
     scale: int

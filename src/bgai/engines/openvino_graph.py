@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,8 @@ _MOST_TAPS = 13  # OpenVINO 2026.4 does not finish compiling wider depthwise fil
 
 Array = NDArray[np.float64]
 Window = tuple[int, int]
+AddBlock = Callable[[Node, int, int], Node]
+"""Adds a block to a graph, from features to features, 1 x C x H x W; given its group and its number there."""
 
 
 def build_graph(
@@ -48,6 +50,7 @@ def build_graph(
     config: NetworkConfig,
     size: Size | None = None,
     bfloat16: bool = False,
+    block: AddBlock | None = None,
 ) -> Model:
     """Build the graph that enlarges RGB in [0, 1].
 
@@ -56,16 +59,17 @@ def build_graph(
         config: The network's settings.
         size: Height and width of the images, any from 1 x 1; None for any.
         bfloat16: Whether the graph will be compiled to compute in bfloat16.
+        block: Adds the blocks; None for blocks of OpenVINO's operators. It is called group by group.
 
     Returns:
-        A model with the inputs `lr`, 1 x 3 x H x W, and those of `window_orders`, and the output `sr`, 1 x sH x sW x 3,
-        not clamped.
+        A model with the inputs `lr`, 1 x 3 x H x W, and, without `block`, those of `window_orders`, and the output
+        `sr`, 1 x sH x sW x 3, not clamped.
 
     Raises:
         KeyError: A tensor is missing.
         RuntimeError: A tensor has another shape than this network's.
     """
-    return _Builder(tensors, config, size, bfloat16).network()
+    return _Builder(tensors, config, size, bfloat16, block).network()
 
 
 @functools.lru_cache(maxsize=1)
@@ -116,11 +120,13 @@ class _Builder:
         config: NetworkConfig,
         size: Size | None,
         bfloat16: bool,
+        block: AddBlock | None = None,
     ) -> None:
         # Folding in float64 leaves one rounding, as in the network itself.
         self._tensors = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
         self._config = config
         self._size, self._bfloat16 = size, bfloat16
+        self._add_block = block
         self._inputs: list[Node] = []
         self._windowings: dict[tuple[Window, bool], _Windowing] = {}
 
@@ -132,7 +138,7 @@ class _Builder:
         fused = None
         maps: list[_Maps] = [[[] for _ in range(4)] for _ in range(self._config.blocks)]
         for index in range(self._config.groups):
-            x = self._group(x, f"groups.{index}", maps, fused)
+            x = self._group(x, index, maps, fused)
             weight = self._matrix("fuse")[:, index * C : (index + 1) * C]
             part = _pointwise(x, weight, self._bias("fuse") if fused is None else None)
             fused = part if fused is None else op.add(part, fused)
@@ -152,10 +158,14 @@ class _Builder:
         self._inputs.append(node)
         return node
 
-    def _group(self, x: Node, name: str, maps: list[_Maps], fused: Node | None) -> Node:
+    def _group(self, x: Node, group: int, maps: list[_Maps], fused: Node | None) -> Node:
+        name = f"groups.{group}"
         features = op.add(self._mixing(x, f"{name}.mixing1"), x if fused is None else _after(x, fused))
         for index, of_block in enumerate(maps):
-            features = self._block(features, f"{name}.blocks.{index}", index % 2 == 1, of_block)
+            if self._add_block:
+                features = self._add_block(features, group, index)
+            else:
+                features = self._block(features, f"{name}.blocks.{index}", index % 2 == 1, of_block)
         mixed = self._mix(op.add(features, x), f"{name}.mixing2")
         # Bypass, the last mixing block's join, the fusion of both and the residual: linear, so two matrices in all.
         weight, half = self._matrix(f"{name}.fuse"), self._config.channels // 2

@@ -10,6 +10,7 @@ from typing import get_args
 from bgai._version import __version__
 from bgai.atomic_files import make_folder
 from bgai.engines.base import Engine
+from bgai.engines.native_library import find_compiler
 from bgai.engines.onnxruntime_engine import OnnxRuntimeEngine, accelerators, has_onnxruntime
 from bgai.errors import EngineError, MissingExtraError, UsageError
 from bgai.network.config import NetworkConfig
@@ -47,7 +48,7 @@ def choose(weights: Weights, engine: EngineName = "auto", device: str = "auto") 
 
     Args:
         weights: What is to be run.
-        engine: `auto`, `openvino`, `torch` or `onnxruntime`.
+        engine: `auto`, `openvino`, `native`, `torch` or `onnxruntime`.
         device: `auto`, `cpu`; PyTorch's `cuda`, `cuda:1`, `mps`, …; OpenVINO's `gpu`, `gpu.1`, `npu`; ONNX Runtime's
             `dml`, `coreml`.
 
@@ -74,6 +75,10 @@ def choose(weights: Weights, engine: EngineName = "auto", device: str = "auto") 
             f"device {device!r}: OpenVINO runs on the CPU, gpu and npu; choose the engine torch for cuda and mps",
             parameter="engine",
         )
+    if engine == "native":
+        if device != "cpu":
+            raise EngineError(f"device {device!r}: the engine native runs on the CPU alone", parameter="device")
+        find_compiler()
     if engine == "torch" and not has_torch():
         raise MissingExtraError("torch", "the engine torch")
     if engine == "onnxruntime" and not has_onnxruntime():
@@ -85,7 +90,7 @@ def _place(engine: EngineName) -> str:
     """Where an engine that was asked for runs, unless that was asked for too."""
     if engine == "torch":
         return torch_accelerator() or "cpu"
-    if engine == "openvino":
+    if engine in ("openvino", "native"):
         return "cpu"
     here = accelerators()
     if has_onnxruntime() and not here:
@@ -135,7 +140,7 @@ def open_engine(
     on_cuda = name == "torch" and place.startswith("cuda")
     if compile and not on_cuda:
         raise EngineError(f"compilation is for the device cuda alone; {name} on {place} does without")
-    if precision == "half" and not on_cuda and (name == "torch" or weights.is_graph):
+    if precision == "half" and not on_cuda and (name in ("native", "torch") or weights.is_graph):
         what = "an ONNX graph" if weights.is_graph else f"{name} on {place}"
         raise EngineError(
             f"precision half: {what} computes in float32 alone; choose the device cuda or the engine openvino",
@@ -153,6 +158,10 @@ def open_engine(
         from bgai.engines.torch_engine import TorchEngine
 
         return TorchEngine(config, tensors, place, precision, compile)
+    if name == "native":
+        from bgai.engines.native_engine import NativeEngine
+
+        return NativeEngine(config, tensors, cache_folder() / "native")
     if place != "cpu":
         from bgai.engines.openvino_device import OpenVinoDeviceEngine
 

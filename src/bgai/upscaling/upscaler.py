@@ -47,7 +47,7 @@ class Upscaler:
         weights: None or `bgai` for those in the package, `photo` for those in the package that were trained on
             compressed and noisy pictures, `official` for the authors' (downloaded once), or a file. An array does not
             say how it was compressed, so that nothing is chosen for it as `bgai upscale` does for files.
-        engine: `auto`, `openvino`, `torch` or `onnxruntime`.
+        engine: `auto`, `openvino`, `native`, `torch` or `onnxruntime`.
         device: `auto`, `cpu`; PyTorch's `cuda`, `cuda:1`, `mps`, …; OpenVINO's `gpu`, `npu`; ONNX Runtime's
             `dml`, `coreml`.
         tile: Longest side of a tile in low-resolution pixels, halo included: a multiple of 16; 0 for the whole image

@@ -6,10 +6,12 @@
 // are zeros, 16 or 32 of them, so that a step is an odd number of cache lines: at even ones, the channels of a pixel
 // would evict one another.
 
-#include <omp.h>
-
 #include <algorithm>
+#include <condition_variable>
 #include <cstring>
+#include <exception>
+#include <mutex>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -76,12 +78,37 @@ struct Block {
     Pointwise<CHANNELS, WIDE> narrow;
 };
 
+// Where threads wait for one another, asleep: OpenMP's would keep their processors busy.
+class Barrier {
+    std::mutex mutex;
+    std::condition_variable all_are_here;
+    int missing = 0, count = 0;
+    bool phase = false;
+
+  public:
+    void open(int threads) { missing = count = threads; }
+    void wait() {
+        std::unique_lock<std::mutex> lock(mutex);
+        if (--missing == 0) {
+            missing = count;
+            phase = !phase;
+            all_are_here.notify_all();
+        } else {
+            all_are_here.wait(lock, [this, before = phase] { return phase != before; });
+        }
+    }
+};
+
+// What one thread knows of the picture.
 struct Picture {
     int height, width;  // before padding
     int H, W, step;
     float *features;        // CHANNELS: of the block's input, then with its attentions
     float *local, *joined;  // 3 LOCAL and JOINED: the inputs of the gates, and the outputs of the four attentions
+    float *memory;          // of all threads: `memory_of_thread` for each
     bool shifted, integrate, keep;
+    Barrier *barrier;
+    int thread, threads;
 };
 
 inline Vector load(const float *from) { return *reinterpret_cast<const Unaligned *>(from); }
@@ -280,21 +307,34 @@ struct Rows {
     }
 };
 
+// This thread's memory, handed out piece by piece, as zeros.
+struct Memory {
+    float *next;
+
+    explicit Memory(const Picture &picture);
+    float *take(long count) {
+        float *taken = next;
+        next += count;
+        std::memset(taken, 0, count * sizeof(float));
+        return taken;
+    }
+};
+
 // What a band holds: rows, d, step. `key` is the attention's input until the position is added.
 template <int d>
 struct Buffers {
-    int step;
-    std::vector<float> query, key, value;
+    static constexpr long size(long step) { return (BAND + 4 * REACH) * d * step + 2 * LANES; }
 
-    explicit Buffers(int step) : step(step) {
-        for (auto *each : {&query, &key, &value}) each->assign((BAND + 4 * REACH) * d * step + 2 * LANES, 0);
-    }
+    int step;
+    float *query, *key, *value;
+
+    Buffers(int step, Memory &memory)
+        : step(step), query(memory.take(size(step))), key(memory.take(size(step))), value(memory.take(size(step))) {}
     long place(int row, int channel = 0) const { return (long(row) * d + channel) * step + LANES; }
 
     // The last rows are the first ones of the next band.
     void advance() {
-        for (auto *each : {&key, &value})
-            std::copy_n(&(*each)[place(BAND)], 2 * REACH * d * step, &(*each)[place(0)]);
+        for (float *each : {key, value}) std::copy_n(each + place(BAND), 2 * REACH * d * step, each + place(0));
     }
 };
 
@@ -357,9 +397,8 @@ void attend_windows(const Attention<d> &weights, const Rows &rows, const Buffers
 struct Share {
     int begin, end;
 
-    explicit Share(long count)
-        : begin(count * omp_get_thread_num() / omp_get_num_threads()),
-          end(count * (omp_get_thread_num() + 1) / omp_get_num_threads()) {}
+    Share(long count, const Picture &picture)
+        : begin(count * picture.thread / picture.threads), end(count * (picture.thread + 1) / picture.threads) {}
 };
 
 // One attention, whose outputs begin at a channel of `joined`. `source` writes a row of its inputs.
@@ -367,32 +406,31 @@ template <int h, int w, int d, class Source>
 void attention(const Attention<d> &weights, int channel, float *maps, const Picture &picture, Source source) {
     const int step = picture.step;
     float *out = picture.joined + channel * step;
-#pragma omp parallel
-    {
-        Buffers<d> band(step);
-        std::vector<float> scratch(2 * CHANNELS * step);
-        const Share share(picture.H / BAND);
-        for (int index = share.begin; index < share.end; index++) {
-            const Rows rows(index, picture.shifted ? h / 2 : 0, picture.H);
-            if (index > share.begin) band.advance();
-            for (int row = index > share.begin ? 2 * REACH : 0; row < rows.count(); row++) {
-                float *input = &band.key[band.place(row)], *value = &band.value[band.place(row)];
-                const int of_image = rows.image(row);
-                if (of_image < 0 || of_image >= picture.H) {
-                    std::memset(value, 0, d * step * sizeof(float));
-                } else {
-                    source(of_image, input, scratch.data());
-                    convolve(weights.value, input, value, picture);
-                }
+    Memory memory(picture);
+    Buffers<d> band(step, memory);
+    float *const scratch = memory.take(2 * CHANNELS * step);
+    const Share share(picture.H / BAND, picture);
+    for (int index = share.begin; index < share.end; index++) {
+        const Rows rows(index, picture.shifted ? h / 2 : 0, picture.H);
+        if (index > share.begin) band.advance();
+        for (int row = index > share.begin ? 2 * REACH : 0; row < rows.count(); row++) {
+            float *input = &band.key[band.place(row)], *value = &band.value[band.place(row)];
+            const int of_image = rows.image(row);
+            if (of_image < 0 || of_image >= picture.H) {
+                std::memset(value, 0, d * step * sizeof(float));
+            } else {
+                source(of_image, input, scratch);
+                convolve(weights.value, input, value, picture);
             }
-            for (int row = 0; row < BAND; row++) {
-                const int buffer = rows.buffer(row);
-                convolve(weights.query, &band.key[band.place(buffer)], &band.query[band.place(buffer)], picture);
-                add_position(weights, buffer, band, out + long(rows.image(buffer)) * JOINED * step, picture);
-            }
-            attend_windows<d, h, w>(weights, rows, band, maps + long(index) * BAND * picture.W * h * w, out, picture);
         }
+        for (int row = 0; row < BAND; row++) {
+            const int buffer = rows.buffer(row);
+            convolve(weights.query, &band.key[band.place(buffer)], &band.query[band.place(buffer)], picture);
+            add_position(weights, buffer, band, out + long(rows.image(buffer)) * JOINED * step, picture);
+        }
+        attend_windows<d, h, w>(weights, rows, band, maps + long(index) * BAND * picture.W * h * w, out, picture);
     }
+    picture.barrier->wait();
 }
 
 void broadcast_attention(const Block &weights, float *maps, const Picture &picture) {
@@ -426,15 +464,13 @@ void add(const float *row, float *features, const Picture &picture) {
 
 void add_projection(const Block &weights, const Picture &picture) {
     const long step = picture.step;
-#pragma omp parallel
-    {
-        std::vector<float> projected(CHANNELS * step);
-#pragma omp for
-        for (int row = 0; row < picture.height; row++) {
-            convolve(weights.project, picture.joined + row * JOINED * step, projected.data(), picture);
-            add(projected.data(), picture.features + row * CHANNELS * step, picture);
-        }
+    float *const projected = Memory(picture).take(CHANNELS * step);
+    const Share share(picture.height, picture);
+    for (int row = share.begin; row < share.end; row++) {
+        convolve(weights.project, picture.joined + row * JOINED * step, projected, picture);
+        add(projected, picture.features + row * CHANNELS * step, picture);
     }
+    picture.barrier->wait();
 }
 
 // A row of pixels, width, CHANNELS, to CHANNELS, step.
@@ -455,13 +491,15 @@ void pack(const float *row, float *pixels, const Picture &picture) {
 
 // The latest rows of an image that is computed row by row; a row takes the place of one that no filter sees any more.
 struct Ring {
-    int channels, step, count;
-    std::vector<float> rows;
+    static constexpr long size(int channels, long step, int count) { return count * channels * step + 2 * LANES; }
 
-    Ring(int channels, int step, int count)
-        : channels(channels), step(step), count(count), rows(count * channels * step + 2 * LANES) {}
+    int channels, step, count;
+    float *rows;
+
+    Ring(int channels, int step, int count, Memory &memory)
+        : channels(channels), step(step), count(count), rows(memory.take(size(channels, step, count))) {}
     float *at(int row, int channel = 0) {
-        return &rows[(long((row + count) % count) * channels + channel) * step + LANES];
+        return rows + (long((row + count) % count) * channels + channel) * step + LANES;
     }
     void clear(int row) { std::memset(at(row), 0, channels * step * sizeof(float)); }
 };
@@ -481,62 +519,97 @@ void convolve(const Depthwise<n, h, w> &weights, Ring &from, int channel, int ro
 // The MLP and its residual, from the features to `out`.
 void mlp(const Block &weights, float *out, const Picture &picture) {
     const int step = picture.step;
-#pragma omp parallel
-    {
-        Ring wide(WIDE, step, 2 * REACH + 1), once(PART, step, 3);
-        std::vector<float> normed(CHANNELS * step), mixed(WIDE * step), narrowed(CHANNELS * step);
-        const Share share(picture.height);
-        for (int ahead = share.begin - REACH; ahead < share.end + REACH; ahead++) {
-            const int middle = ahead - 1, row = ahead - REACH;
-            const float *in = picture.features + long(row) * CHANNELS * step;
-            if (ahead >= 0 && ahead < picture.height) {
-                normalise(in + REACH * CHANNELS * step, normed.data(), picture);
-                convolve(weights.widen, normed.data(), wide.at(ahead), picture);
-                for (int c = 0; c < WIDE; c++)
-                    std::fill(wide.at(ahead, c) + picture.width, wide.at(ahead, c) + picture.W, 0.0f);
-            } else {
-                wide.clear(ahead);
-            }
-            if (middle >= 0 && middle < picture.height) {
-                convolve(weights.twice[0], wide, 3 * PART, middle, once.at(middle), picture);
-            } else {
-                once.clear(middle);
-            }
-            if (row < share.begin) continue;
-            convolve(weights.square, wide, 0, row, &mixed[0], picture);
-            convolve(weights.tall, wide, PART, row, &mixed[PART * step], picture);
-            convolve(weights.wide, wide, 2 * PART, row, &mixed[2 * PART * step], picture);
-            convolve(weights.twice[1], once, 0, row, &mixed[3 * PART * step], picture);
-            for (int i = 0; i < WIDE * step; i += LANES) store(&mixed[i], gelu(load(&mixed[i])));
-            convolve(weights.narrow, mixed.data(), narrowed.data(), picture);
-            add(in, narrowed.data(), picture);
-            pack(narrowed.data(), out + long(row) * picture.width * CHANNELS, picture);
+    Memory memory(picture);
+    Ring wide(WIDE, step, 2 * REACH + 1, memory), once(PART, step, 3, memory);
+    float *const normed = memory.take(CHANNELS * step), *const mixed = memory.take(WIDE * step);
+    float *const narrowed = memory.take(CHANNELS * step);
+    const Share share(picture.height, picture);
+    for (int ahead = share.begin - REACH; ahead < share.end + REACH; ahead++) {
+        const int middle = ahead - 1, row = ahead - REACH;
+        const float *in = picture.features + long(row) * CHANNELS * step;
+        if (ahead >= 0 && ahead < picture.height) {
+            normalise(in + REACH * CHANNELS * step, normed, picture);
+            convolve(weights.widen, normed, wide.at(ahead), picture);
+            for (int c = 0; c < WIDE; c++)
+                std::fill(wide.at(ahead, c) + picture.width, wide.at(ahead, c) + picture.W, 0.0f);
+        } else {
+            wide.clear(ahead);
         }
+        if (middle >= 0 && middle < picture.height) {
+            convolve(weights.twice[0], wide, 3 * PART, middle, once.at(middle), picture);
+        } else {
+            once.clear(middle);
+        }
+        if (row < share.begin) continue;
+        convolve(weights.square, wide, 0, row, &mixed[0], picture);
+        convolve(weights.tall, wide, PART, row, &mixed[PART * step], picture);
+        convolve(weights.wide, wide, 2 * PART, row, &mixed[2 * PART * step], picture);
+        convolve(weights.twice[1], once, 0, row, &mixed[3 * PART * step], picture);
+        for (int i = 0; i < WIDE * step; i += LANES) store(&mixed[i], gelu(load(&mixed[i])));
+        convolve(weights.narrow, mixed, narrowed, picture);
+        add(in, narrowed, picture);
+        pack(narrowed, out + long(row) * picture.width * CHANNELS, picture);
     }
+}
+
+// Numbers that a thread needs at most: those of the broadcast attention, or of the MLP.
+constexpr long thread_size(long step) {
+    const long attention = 3 * Buffers<BROADCAST>::size(step) + 2 * CHANNELS * step;
+    const long mlp = Ring::size(WIDE, step, 2 * REACH + 1) + Ring::size(PART, step, 3) + (2 * CHANNELS + WIDE) * step;
+    return std::max(attention, mlp);
+}
+
+Memory::Memory(const Picture &picture) : next(picture.memory + picture.thread * thread_size(picture.step)) {}
+
+// One thread's part of a block; where it waits, all the others do.
+void compute(const Block &weights, const float *in, float *out, float *const *maps, const Picture &picture) {
+    const Share rows(picture.height, picture);
+    for (long row = rows.begin; row < rows.end; row++)
+        unpack(in + row * picture.width * CHANNELS, picture.features + row * CHANNELS * picture.step, picture);
+    picture.barrier->wait();
+    broadcast_attention(weights, maps[0], picture);
+    local_attention<16, 4>(weights, 0, maps[1], picture);
+    local_attention<4, 16>(weights, 1, maps[2], picture);
+    local_attention<8, 8>(weights, 2, maps[3], picture);
+    add_projection(weights, picture);
+    mlp(weights, out, picture);
 }
 
 }  // namespace
 
+// How many numbers of working memory each thread needs.
+extern "C" long memory_of_thread(int step) { return thread_size(step); }
+
 // One block, from features to features, height, width, CHANNELS; both may be the same. `scratch` is H, 132, step, and
 // zero at first. The four maps are N, N for each window, in an order of their own: they are read if `integrate`, and
-// replaced by those of this block if `keep`. Unless `whole`, the block ends before its MLP.
-extern "C" void block(const float *weights, const float *in, float *out, float *scratch, float *const *maps, int height,
-                      int width, int step, bool shifted, bool integrate, bool keep, bool whole, int threads) {
-    omp_set_num_threads(threads);
-    const Block &own = *reinterpret_cast<const Block *>(weights);
+// replaced by those of this block if `keep`. Where not so many threads can be had, there are fewer.
+extern "C" void block(const float *weights, const float *in, float *out, float *scratch, float *memory,
+                      float *const *maps, int height, int width, int step, bool shifted, bool integrate, bool keep,
+                      int threads) {
+    const Block &own_weights = *reinterpret_cast<const Block *>(weights);
     const int H = (height + 15) / 16 * 16, W = (width + 15) / 16 * 16;
     float *local = scratch + long(H) * CHANNELS * step, *joined = local + long(H) * 3 * LOCAL * step;
-    const Picture picture{height, width, H, W, step, scratch, local, joined, shifted, integrate, keep};
-#pragma omp parallel for
-    for (int row = 0; row < height; row++)
-        unpack(in + long(row) * width * CHANNELS, scratch + long(row) * CHANNELS * step, picture);
-    broadcast_attention(own, maps[0], picture);
-    local_attention<16, 4>(own, 0, maps[1], picture);
-    local_attention<4, 16>(own, 1, maps[2], picture);
-    local_attention<8, 8>(own, 2, maps[3], picture);
-    add_projection(own, picture);
-    if (whole) return mlp(own, out, picture);
-#pragma omp parallel for
-    for (int row = 0; row < height; row++)
-        pack(scratch + long(row) * CHANNELS * step, out + long(row) * width * CHANNELS, picture);
+    Barrier barrier;
+    Picture picture{height, width,   H,         W,    step,     scratch, local, joined,
+                    memory, shifted, integrate, keep, &barrier, 0,       1};
+    std::mutex counting;  // held until it is known how many threads there are
+    std::vector<std::thread> others;
+    counting.lock();
+    try {
+        while (picture.threads < threads) {
+            others.emplace_back([&, thread = picture.threads] {
+                counting.lock();
+                counting.unlock();
+                Picture own = picture;
+                own.thread = thread;
+                compute(own_weights, in, out, maps, own);
+            });
+            picture.threads++;
+        }
+    } catch (const std::exception &) {  // the system gives no more threads
+    }
+    barrier.open(picture.threads);
+    counting.unlock();
+    compute(own_weights, in, out, maps, picture);
+    for (std::thread &other : others) other.join();
 }
