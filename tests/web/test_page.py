@@ -294,7 +294,7 @@ def test_a_picture_of_24_megapixels(browser: Browser, tmp_path: Path) -> None:
         assert "6000 × 4000" in page.inner_text(f"{running} .sizes")
         assert "12000 × 8000" in page.inner_text(f"{running} .sizes")
         page.click(f"{running} .compare")  # once the first rows are done
-        page.wait_for_function("document.querySelector('#after').naturalHeight > 0")
+        assert eventually(lambda: page.evaluate("document.querySelector('#after').naturalHeight"))
         assert "% done" in page.inner_text("#compare-state")
         waits = [seconds_for(f"{address}/healthz") for _ in range(50)]
         page.keyboard.press("Escape")
