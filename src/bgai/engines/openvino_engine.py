@@ -28,6 +28,8 @@ _BYTES_PER_PIXEL: Mapping[Precision, int] = {"float32": 6_600, "half": 3_500}
 _ANY_SIZE_PIXELS = 48_000
 _WORTH_COMPILING_PIXELS = 150_000
 _KEPT_GRAPHS = 4
+# Sizes that the graph for any size may have met: it keeps some megabytes for each, and is opened anew after so many.
+_MOST_SIZES = 64
 
 
 class OpenVinoEngine:
@@ -63,6 +65,7 @@ class OpenVinoEngine:
         self._cache = GraphCache(cache)
         self._requests: dict[Size | None, InferRequest] = {}
         self._last: Size | None = None
+        self._sizes: set[Size] = set()
         self._lock = threading.Lock()
 
     def prepare(self, size: Size, count: int) -> None:
@@ -74,7 +77,10 @@ class OpenVinoEngine:
         GUARD.check()
         size = tiles.shape[-2], tiles.shape[-1]
         with self._lock:
-            request = self._request(_graph_size(size, max(count, len(tiles))))
+            graph = _graph_size(size, max(count, len(tiles)))
+            if graph is None:
+                self._forget_sizes(size)
+            request = self._request(graph)
             try:
                 results = [self._enlarge(np.ascontiguousarray(tile[None]), request) for tile in tiles]
             except (RuntimeError, MemoryError) as error:
@@ -121,6 +127,14 @@ class OpenVinoEngine:
             self._release()
         self._last = size
         return self._requests[size]
+
+    def _forget_sizes(self, size: Size) -> None:
+        """Close the graph for any size if it has met too many, of which this one is none."""
+        if len(self._sizes) == _MOST_SIZES and size not in self._sizes:
+            self._requests.pop(None, None)
+            self._sizes.clear()
+            trim_heap()
+        self._sizes.add(size)
 
     def _compile(self, size: Size | None) -> InferRequest:
         key = f"{self._config} {size} {digest_of_tensors(self._tensors)} {digest_of_builder()}"
