@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bgai.benchmark.cases import usable_cpus
 from bgai.benchmark.report import head, markdown, outputs, ratios, rows, spread
 from bgai.benchmark.rounds import Comparison, Result
 from bgai.errors import MissingExtraError, UsageError
+from bgai.processors import usable_cpus
 from bgai.provenance import commit
 
 FIRST = Result("first", {"device": "cpu"}, 1.5, (1.0, 2.0, 4.0), (2.0, 4.0, 8.0), 300 * 2**20, "")

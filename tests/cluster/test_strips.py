@@ -54,7 +54,7 @@ def test_strips_are_those_of_one_process(made: list[int], tmp_path: Path, channe
         image = image[..., 0]
     expected = list(_open().strips(image, keep_clear_colours=True))
     done: list[tuple[int, int]] = []
-    upscaler = SpreadUpscaler(_open, "auto", 0, tmp_path, Pool())
+    upscaler = SpreadUpscaler(_open, 0, tmp_path, Pool())
     found = list(upscaler.strips(image, lambda *pixels: done.append(pixels), keep_clear_colours=True))
     assert len(expected) == len(found) > 2
     for ours, theirs in zip(found, expected, strict=True):
@@ -65,7 +65,7 @@ def test_strips_are_those_of_one_process(made: list[int], tmp_path: Path, channe
 
 
 def test_nothing_is_left_of_strips_that_nobody_takes(made: list[int], tmp_path: Path) -> None:
-    running = SpreadUpscaler(_open, "auto", 0, tmp_path, Pool()).strips(texture(300, 200))
+    running = SpreadUpscaler(_open, 0, tmp_path, Pool()).strips(texture(300, 200))
     next(running)
     running.close()
     assert made
@@ -78,7 +78,7 @@ def test_a_strip_that_ends_its_process(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(strips, "run_on_cluster", run)
     with pytest.raises(EngineError, match=r"strip 2 cannot be made: its process ended each time"):
-        list(SpreadUpscaler(_open, "auto", 0, tmp_path, Pool()).strips(texture(300, 200)))
+        list(SpreadUpscaler(_open, 0, tmp_path, Pool()).strips(texture(300, 200)))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -33,7 +33,7 @@ def the_file(folder: Path) -> Path:
 
 
 def test_it_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_library(tmp_path).memory_of_thread(32) > 0
+    assert load_library(tmp_path).memory_size(20, 30, 1) > 0
     native_library._load.cache_clear()
     monkeypatch.setattr(native_library, "_compile", lambda _: pytest.fail("compiled again"))
     load_library(tmp_path)
@@ -52,9 +52,9 @@ def test_a_damaged_one_is_compiled_anew(keep: int, tmp_path: Path, caplog: pytes
 
 
 def test_without_a_folder_it_is_kept_nowhere(tmp_path: Path) -> None:
-    assert load_library(None).memory_of_thread(32) > 0
+    assert load_library(None).memory_size(20, 30, 1) > 0
     (tmp_path / "file").touch()
-    assert load_library(tmp_path / "file" / "folder").memory_of_thread(32) > 0
+    assert load_library(tmp_path / "file" / "folder").memory_size(20, 30, 1) > 0
     assert the_file(tmp_path).name == "file"
 
 

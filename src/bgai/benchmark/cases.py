@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -139,13 +138,6 @@ def measure(case: Case, rounds: int = 5) -> Result:
     if result.error:
         raise EngineError(f"{name}: {result.error}")
     return result
-
-
-def usable_cpus() -> int:
-    """How many CPUs this process may use, and so the threads that engines take."""
-    process = psutil.Process()
-    # Not on macOS, which has no such thing.
-    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else os.cpu_count() or 1
 
 
 def limit_cpus(count: int) -> None:

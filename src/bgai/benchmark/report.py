@@ -16,9 +16,9 @@ import psutil
 
 from bgai import provenance
 from bgai.atomic_files import whole_or_nothing
-from bgai.benchmark.cases import usable_cpus
 from bgai.benchmark.rounds import Comparison, Result
 from bgai.errors import MissingExtraError, UsageError
+from bgai.processors import usable_cpus
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 NOTE = (

@@ -88,10 +88,6 @@ class _Enlarging:
     settings: OutputSettings
 
     @property
-    def engine(self) -> EngineName:
-        return self.opening.engine
-
-    @property
     def memory(self) -> int:
         return self.opening.memory or COMMAND_MEMORY
 
@@ -139,4 +135,4 @@ def _is_large(picture: NamedPicture) -> bool:
 
 def _spread(picture: NamedPicture, opening: Opening, pool: Pool, open: Callable[[], Upscaler]) -> Upscaler:
     assert isinstance(picture.target, Path)
-    return SpreadUpscaler(open, opening.engine, opening.memory or COMMAND_MEMORY, picture.target.parent, pool)
+    return SpreadUpscaler(open, opening.memory or COMMAND_MEMORY, picture.target.parent, pool)

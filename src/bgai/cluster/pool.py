@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 from bgai._version import __version__
 from bgai.errors import BgaiError, EngineError, MissingExtraError, UsageError
-from bgai.types import EngineName
+from bgai.processors import limit_threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -75,10 +75,6 @@ class Work(Protocol[_Item, _Result]):
     """What each worker process of a cluster does; a copy is sent to it."""
 
     @property
-    def engine(self) -> EngineName:
-        """What runs the network there."""
-
-    @property
     def memory(self) -> int:
         """Bytes that a process takes."""
 
@@ -110,7 +106,7 @@ class _Worker:
             if version != __version__:
                 raise EngineError(f"a machine of the cluster has bgai {__version__}, this one {version}")
             unpacked: Work[Any, Any] = pickle.loads(work)
-            _limit_threads(unpacked.engine, threads)
+            limit_threads(threads)
             return unpacked.open()
 
         self._do = _attempted(open_work)
@@ -129,14 +125,6 @@ def _attempted(call: Callable[[], Result]) -> Result | BgaiError:
         return error
     except Exception as error:
         return EngineError(f"a process of the cluster failed: {type(error).__name__}: {error}")
-
-
-def _limit_threads(engine: EngineName, threads: int) -> None:
-    if engine != "torch":
-        from bgai.engines.openvino_runtime import core
-
-        # OpenVINO binds threads to the first cores of a machine, which the processes there would all share.
-        core().set_property("CPU", {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False})
 
 
 def run_on_cluster(

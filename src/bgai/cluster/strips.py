@@ -12,7 +12,7 @@ import numpy as np
 from bgai.atomic_files import partial_folder, whole_or_nothing
 from bgai.cluster.pool import Pool, run_on_cluster
 from bgai.errors import EngineError
-from bgai.types import EngineName, PixelProgress
+from bgai.types import PixelProgress
 from bgai.upscaling.pixels import Image, check_image
 from bgai.upscaling.tiling import Span
 from bgai.upscaling.upscaler import Upscaler
@@ -25,15 +25,14 @@ class SpreadUpscaler(Upscaler):
 
     Args:
         open: Gives the upscaler; it plans the tiles here, and each process opens its own.
-        engine: Of each process.
         memory: Bytes that each process takes.
         folder: On a file system that all machines share, with room for the image and its result without compression.
         pool: The cluster.
     """
 
-    def __init__(self, open: Callable[[], Upscaler], engine: EngineName, memory: int, folder: Path, pool: Pool) -> None:
+    def __init__(self, open: Callable[[], Upscaler], memory: int, folder: Path, pool: Pool) -> None:
         vars(self).update(vars(open()))
-        self._open, self._engine, self._process_memory = open, engine, memory
+        self._open, self._process_memory = open, memory
         self._folder, self._pool = folder, pool
 
     def strips(
@@ -53,7 +52,7 @@ class SpreadUpscaler(Upscaler):
         plan = self.plan(image)
         with partial_folder(self._folder) as folder:
             np.save(folder / _IMAGE, image)
-            work = _Strips(self._open, self._engine, self._process_memory, folder, plan, keep_clear_colours)
+            work = _Strips(self._open, self._process_memory, folder, plan, keep_clear_colours)
             done, total = 0, image.shape[0] * image.shape[1] * self.scale**2
             (after_last or self.engine.release)()
             with closing(run_on_cluster(range(len(plan[0])), work, self._pool)) as outcomes:
@@ -85,7 +84,6 @@ class _Strips:
     """The work of each process."""
 
     open_upscaler: Callable[[], Upscaler]
-    engine: EngineName
     memory: int
     folder: Path
     plan: tuple[list[Span], list[Span]]

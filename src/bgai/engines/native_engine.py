@@ -1,30 +1,30 @@
-"""The engine `native`: OpenVINO runs the network on the CPU, but for its blocks, which a kernel compiled here runs."""
+"""The engine `native`: the whole network on the CPU by a kernel compiled for it, without any other runtime."""
 
 from __future__ import annotations
 
-import weakref
+import math
+import mmap
+import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bgai.engines.native_blocks import NativeBlocks
+from bgai.engines.base import run_error
 from bgai.engines.native_library import load_library
-from bgai.engines.openvino_engine import OpenVinoEngine
-from bgai.engines.openvino_graph import build_graph
-from bgai.engines.openvino_runtime import COMPILING, InferRequest, Model, Node, Op, op
+from bgai.engines.native_weights import pack_weights
+from bgai.errors import EngineError
+from bgai.free_memory import free_memory
 from bgai.network.config import NetworkConfig
+from bgai.processors import usable_cores
 from bgai.types import Size, Tiles
 
-_BYTES_PER_PIXEL = 5_600
+_BYTES_PER_PIXEL = 5_300
 
 
-class NativeEngine(OpenVinoEngine):
+class NativeEngine:
     """Runs tiles of any size on all cores, in float32; calls of several threads wait for each other.
-
-    Graphs with such blocks cannot be kept on disk: they are compiled at each start, in a tenth of the time of others.
 
     Args:
         config: The network's settings: the paper's.
@@ -32,85 +32,71 @@ class NativeEngine(OpenVinoEngine):
         cache: The folder where the compiled kernel is kept; None keeps it nowhere.
 
     Raises:
-        EngineError: The kernel cannot be compiled, or computes no network of these settings.
+        EngineError: The kernel cannot be had, or computes no network of these settings.
     """
 
     name = "native"
-    runtime = "the engine native"
+    device = "cpu"
+    bytes_per_pixel = _BYTES_PER_PIXEL
 
     def __init__(self, config: NetworkConfig, tensors: Mapping[str, NDArray[np.float32]], cache: Path | None) -> None:
-        super().__init__(config, tensors, None)
-        self._settings["ENABLE_CPU_PINNING"] = "NO"  # the kernel's threads would inherit that one CPU
-        self.bytes_per_pixel = _BYTES_PER_PIXEL
-        self._blocks = NativeBlocks(load_library(cache), config, tensors)
-        self._operators: list[_Block] = []
+        if config != NetworkConfig(config.scale):
+            raise EngineError(
+                "the engine native runs networks with the paper's settings alone; choose the engine openvino",
+                parameter="engine",
+            )
+        self.scale = config.scale
+        self._library = load_library(cache)
+        self._weights = pack_weights(tensors, config)
+        if self._weights.size != self._library.weights_size(config.scale):
+            raise EngineError("the engine native was compiled for other weights; install bgai again")
+        self._memory = np.empty(0, np.float32)
+        self._lock = threading.Lock()
 
-    def _compile(self, size: Size | None) -> InferRequest:
-        try:
-            return super()._compile(size)
-        finally:
-            self._cut_off()
+    def prepare(self, size: Size, count: int) -> None:
+        pass
 
-    def _build(self, size: Size | None) -> Model:
-        return build_graph(self._tensors, self._config, size, block=self._add_block)
+    def __call__(self, tiles: Tiles, count: int = 1) -> Tiles:
+        height, width = size = tiles.shape[-2], tiles.shape[-1]
+        with self._lock:
+            try:
+                results = np.empty((len(tiles), height * self.scale, width * self.scale, 3), np.float32)
+                for tile, result in zip(np.ascontiguousarray(tiles), results, strict=True):
+                    self._enlarge(tile, result)
+            except MemoryError as error:
+                raise run_error(error, "the engine native", size) from error
+        return results.transpose(0, 3, 1, 2)
 
-    def _add_block(self, features: Node, group: int, index: int) -> Node:
-        channels_last = op.transpose(features, np.array((0, 2, 3, 1)))  # as convolutions hold them
-        block = _Block(weakref.ref(self._blocks), (group, index), self._operators, [channels_last])
-        return op.transpose(block, np.array((0, 3, 1, 2)))
+    def release(self) -> None:
+        with self._lock:
+            self._memory = np.empty(0, np.float32)
 
-    def _orders(self, size: Size) -> Mapping[str, NDArray[np.int32]]:
-        return {}  # the kernel cuts the image into windows itself
+    def rest(self) -> None:
+        self.release()
 
-    def _enlarge(self, tile: Tiles, request: InferRequest) -> Tiles:
-        threads = request.get_compiled_model().get_property("INFERENCE_NUM_THREADS")
-        self._blocks.reserve((tile.shape[-2], tile.shape[-1]), threads)
-        try:
-            return super()._enlarge(tile, request)
-        finally:
-            self._cut_off()  # the graph for any size copies its operators for each new size
+    def free_memory(self) -> int:
+        return free_memory()
 
-    def _cut_off(self) -> None:
-        """Take the new operators out of their graphs: OpenVINO frees no operator of Python's, nor what is before it."""
-        with COMPILING:
-            for operator in self._operators:
-                operator.cut_off()
-            self._operators.clear()
-
-    def _release(self) -> None:
-        super()._release()
-        self._blocks.release()
+    def _enlarge(self, tile: NDArray[np.float32], result: NDArray[np.float32]) -> None:
+        height, width = tile.shape[-2:]
+        threads = usable_cores()
+        size = self._library.memory_size(height, width, threads)
+        if self._memory.size < size:
+            self._memory = np.empty(0, np.float32)  # before there is more
+            self._memory = _allocate(size)
+        arrays = (self._weights, tile, result, self._memory)
+        self._library.network(self.scale, *(array.ctypes.data for array in arrays), height, width, threads)
 
 
-class _Block(Op):  # type: ignore[misc]  # OpenVINO gives mypy no types
-    """A block as an operator of OpenVINO's: 1 x H x W x C to the same."""
+def _allocate(*shape: int) -> NDArray[np.float32]:
+    """Memory in pages of the usual size: numpy asks for huge ones, which cost a third of a picture's time here.
 
-    def __init__(
-        self,
-        blocks: weakref.ref[NativeBlocks],
-        place: tuple[int, int],
-        operators: list[_Block],
-        inputs: list[Node],
-    ) -> None:
-        self._blocks, self._place, self._operators = blocks, place, operators
-        super().__init__(self, inputs)
-        operators.append(self)
-
-    def cut_off(self) -> None:
-        """Forget the graph that this operator was built into; the compiled graph has no need of it."""
-        self.set_arguments([op.parameter(self.get_input_partial_shape(0), np.float32).output(0)])
-
-    def validate_and_infer_types(self) -> None:
-        self.set_output_type(0, self.get_input_element_type(0), self.get_input_partial_shape(0))
-
-    def clone_with_new_inputs(self, inputs: list[Node]) -> _Block:
-        return _Block(self._blocks, self._place, self._operators, inputs)
-
-    def has_evaluate(self) -> bool:
-        return True
-
-    def evaluate(self, outputs: list[Any], inputs: list[Any]) -> bool:
-        blocks = self._blocks()
-        if blocks:
-            blocks.compute(inputs[0].data, outputs[0].data, *self._place)
-        return blocks is not None
+    Raises:
+        MemoryError: There is not enough.
+    """
+    size = math.prod(shape) * np.dtype(np.float32).itemsize
+    try:
+        pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (OSError, OverflowError) as error:
+        raise MemoryError(f"{size} bytes cannot be had") from error
+    return np.frombuffer(pages, np.float32).reshape(shape)

@@ -23,7 +23,7 @@ from pathlib import Path
 from bgai.atomic_files import make_folder, whole_or_nothing
 from bgai.errors import EngineError
 
-SOURCE = Path(__file__).with_name("fused_block.cpp")
+SOURCE = Path(__file__).with_name("network.cpp")
 # The kernel rounds by adding a large number, so sums must stay in their order: no -ffast-math.
 FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-pthread", "-shared", "-fPIC"),
@@ -146,8 +146,9 @@ def _open(file: Path) -> ctypes.CDLL:
         library = ctypes.CDLL(str(file))
     except OSError as error:
         raise EngineError(f"{file}: the engine native cannot be loaded: {error}; {_OTHERWISE}") from error
-    library.block.argtypes = [ctypes.c_void_p] * 6 + [ctypes.c_int] * 3 + [ctypes.c_bool] * 3 + [ctypes.c_int]
-    library.block.restype = None
-    library.memory_of_thread.argtypes = [ctypes.c_int]
-    library.memory_of_thread.restype = ctypes.c_long
+    library.network.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 4, *[ctypes.c_int] * 3]
+    library.network.restype = None
+    library.memory_size.argtypes = [ctypes.c_int] * 3
+    library.memory_size.restype = library.weights_size.restype = ctypes.c_long
+    library.weights_size.argtypes = [ctypes.c_int]
     return library

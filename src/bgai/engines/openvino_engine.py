@@ -15,7 +15,7 @@ from bgai.engines import openvino_graph
 from bgai.engines.base import run_error
 from bgai.engines.graph_cache import GraphCache, trim_heap
 from bgai.engines.openvino_graph import build_graph, window_orders
-from bgai.engines.openvino_runtime import GUARD, SETTINGS, InferRequest, Model, Tensor, core
+from bgai.engines.openvino_runtime import GUARD, SETTINGS, InferRequest, Tensor, core
 from bgai.errors import EngineError
 from bgai.free_memory import free_memory
 from bgai.network.config import NetworkConfig
@@ -37,8 +37,6 @@ class OpenVinoEngine:
 
     name = "openvino"
     device = "cpu"
-    runtime = "OpenVINO"
-    """What errors call it."""
 
     def __init__(
         self,
@@ -84,7 +82,7 @@ class OpenVinoEngine:
             try:
                 results = [self._enlarge(np.ascontiguousarray(tile[None]), request) for tile in tiles]
             except (RuntimeError, MemoryError) as error:
-                raise run_error(error, self.runtime, size) from error
+                raise run_error(error, "OpenVINO", size) from error
         return results[0] if len(results) == 1 else np.concatenate(results)
 
     def release(self) -> None:
@@ -106,7 +104,7 @@ class OpenVinoEngine:
 
     def _enlarge(self, tile: Tiles, request: InferRequest) -> Tiles:
         height, width = size = tile.shape[-2], tile.shape[-1]
-        inputs = {"lr": tile, **self._orders(size)}
+        inputs = {"lr": tile, **window_orders(self._config, size)}
         result = np.empty((1, height * self.scale, width * self.scale, 3), np.float32)
         request.set_output_tensor(Tensor(result, shared_memory=True))
         request.infer(inputs, share_inputs=True, share_outputs=True)
@@ -122,7 +120,7 @@ class OpenVinoEngine:
             try:
                 self._requests[size] = self._compile(size)
             except (RuntimeError, MemoryError) as error:
-                raise run_error(error, self.runtime, size) from error
+                raise run_error(error, "OpenVINO", size) from error
         if self._last != size:
             self._release()
         self._last = size
@@ -138,14 +136,10 @@ class OpenVinoEngine:
 
     def _compile(self, size: Size | None) -> InferRequest:
         key = f"{self._config} {size} {digest_of_tensors(self._tensors)} {digest_of_builder()}"
-        return self._cache.compile(lambda: self._build(size), key, self._settings).create_infer_request()
-
-    def _build(self, size: Size | None) -> Model:
-        return build_graph(self._tensors, self._config, size, self._half)
-
-    def _orders(self, size: Size) -> Mapping[str, NDArray[np.int32]]:
-        """The inputs of a graph beside the image."""
-        return window_orders(self._config, size)
+        compiled = self._cache.compile(
+            lambda: build_graph(self._tensors, self._config, size, self._half), key, self._settings
+        )
+        return compiled.create_infer_request()
 
     def _release(self) -> None:
         if self._last in self._requests:

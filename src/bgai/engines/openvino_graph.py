@@ -19,17 +19,16 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from bgai.engines.openvino_runtime import Model, Node, PartialShape, op
-from bgai.network.config import NetworkConfig
+from bgai.network.config import MEAN_RGB, NetworkConfig
 from bgai.types import Size
 
-MEAN = np.array((0.4488, 0.4371, 0.4040)).reshape(1, 3, 1, 1)  # DIV2K's mean RGB
 EPSILON = 1e-5  # of the layer normalisation
 # What a step that is taken in parts yields at a time, at least. Smaller parts save no more memory than their own nodes
 # take, 25 KB each.
@@ -41,8 +40,6 @@ _MOST_TAPS = 13  # OpenVINO 2026.4 does not finish compiling wider depthwise fil
 
 Array = NDArray[np.float64]
 Window = tuple[int, int]
-AddBlock = Callable[[Node, int, int], Node]
-"""Adds a block to a graph, from features to features, 1 x C x H x W; given its group and its number there."""
 
 
 def build_graph(
@@ -50,7 +47,6 @@ def build_graph(
     config: NetworkConfig,
     size: Size | None = None,
     bfloat16: bool = False,
-    block: AddBlock | None = None,
 ) -> Model:
     """Build the graph that enlarges RGB in [0, 1].
 
@@ -59,17 +55,16 @@ def build_graph(
         config: The network's settings.
         size: Height and width of the images, any from 1 x 1; None for any.
         bfloat16: Whether the graph will be compiled to compute in bfloat16.
-        block: Adds the blocks; None for blocks of OpenVINO's operators. It is called group by group.
 
     Returns:
-        A model with the inputs `lr`, 1 x 3 x H x W, and, without `block`, those of `window_orders`, and the output
-        `sr`, 1 x sH x sW x 3, not clamped.
+        A model with the inputs `lr`, 1 x 3 x H x W, and those of `window_orders`, and the output `sr`, 1 x sH x sW x 3,
+        not clamped.
 
     Raises:
         KeyError: A tensor is missing.
         RuntimeError: A tensor has another shape than this network's.
     """
-    return _Builder(tensors, config, size, bfloat16, block).network()
+    return _Builder(tensors, config, size, bfloat16).network()
 
 
 @functools.lru_cache(maxsize=1)
@@ -120,25 +115,23 @@ class _Builder:
         config: NetworkConfig,
         size: Size | None,
         bfloat16: bool,
-        block: AddBlock | None = None,
     ) -> None:
         # Folding in float64 leaves one rounding, as in the network itself.
         self._tensors = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
         self._config = config
         self._size, self._bfloat16 = size, bfloat16
-        self._add_block = block
         self._inputs: list[Node] = []
         self._windowings: dict[tuple[Window, bool], _Windowing] = {}
 
     def network(self) -> Model:
         C = self._config.channels
         lr = self._input("lr", (1, 3, *(self._size or (-1, -1))), np.float32)
-        centred = op.subtract(lr, _constant(MEAN))
+        centred = op.subtract(lr, _constant(np.array(MEAN_RGB).reshape(1, 3, 1, 1)))
         x = self._convolve(centred, "shallow")
         fused = None
         maps: list[_Maps] = [[[] for _ in range(4)] for _ in range(self._config.blocks)]
         for index in range(self._config.groups):
-            x = self._group(x, index, maps, fused)
+            x = self._group(x, f"groups.{index}", maps, fused)
             weight = self._matrix("fuse")[:, index * C : (index + 1) * C]
             part = _pointwise(x, weight, self._bias("fuse") if fused is None else None)
             fused = part if fused is None else op.add(part, fused)
@@ -146,7 +139,7 @@ class _Builder:
         shallow = self._convolve(centred, "shallow", -1)
         deep = op.subtract(self._mixing(fused, "refine"), shallow)
         scale = self._config.scale
-        bias = self._bias("head") + MEAN.repeat(scale**2)
+        bias = self._bias("head") + np.repeat(MEAN_RGB, scale**2)
         sr = op.depth_to_space(_convolution(deep, self._tensors["head.weight"], bias), "depth_first", scale)
         sr = op.transpose(sr, _shape(0, 2, 3, 1))  # as it lies there, and as pictures are kept
         sr.output(0).set_names({"sr"})
@@ -158,14 +151,10 @@ class _Builder:
         self._inputs.append(node)
         return node
 
-    def _group(self, x: Node, group: int, maps: list[_Maps], fused: Node | None) -> Node:
-        name = f"groups.{group}"
+    def _group(self, x: Node, name: str, maps: list[_Maps], fused: Node | None) -> Node:
         features = op.add(self._mixing(x, f"{name}.mixing1"), x if fused is None else _after(x, fused))
         for index, of_block in enumerate(maps):
-            if self._add_block:
-                features = self._add_block(features, group, index)
-            else:
-                features = self._block(features, f"{name}.blocks.{index}", index % 2 == 1, of_block)
+            features = self._block(features, f"{name}.blocks.{index}", index % 2 == 1, of_block)
         mixed = self._mix(op.add(features, x), f"{name}.mixing2")
         # Bypass, the last mixing block's join, the fusion of both and the residual: linear, so two matrices in all.
         weight, half = self._matrix(f"{name}.fuse"), self._config.channels // 2

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bgai.engines.base import ProcessGuard
+from bgai.processors import thread_limit
 
 __all__ = [
     "COMPILING",
@@ -82,7 +83,11 @@ def core() -> Core:
 @functools.cache
 def _made_core() -> Core:
     """Never freed: with it OpenVINO would free memory that the handling of signals uses."""
-    return Core()
+    made = Core()
+    if threads := thread_limit():
+        # OpenVINO binds threads to the first cores of a machine, which all processes there would share.
+        made.set_property("CPU", {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False})
+    return made
 
 
 def read_graph(onnx: Path) -> Model:

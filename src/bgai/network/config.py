@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from bgai.errors import UsageError
 
 SCALES = (2, 3, 4)
+MEAN_RGB = (0.4488, 0.4371, 0.4040)
+"""Of DIV2K; the network works on what differs from it."""
 GRID = 16
 """Pixels: the network pads to multiples of it, so tiles begin at them and halos are multiples of half of it."""
 _MOST = {

@@ -1,10 +1,9 @@
-// One block of the network: its attentions in bands of 16 rows, and its MLP row by row.
+// The network, for one picture: in bands of 16 rows the attentions, and all else row by row.
 //
 // Scores and attention maps of a window stay in the cache; only maps that the next group integrates are written.
-// Dimensions as in `bgai.network.model`. Within the block, an image is H, channels, step: each row holds its channels
-// one after another, so that vectors run along rows. H and W are multiples of 16. Between the rows of a channel there
-// are zeros, 16 or 32 of them, so that a step is an odd number of cache lines: at even ones, the channels of a pixel
-// would evict one another.
+// Dimensions as in `bgai.network.model`. An image is H, channels, step: each row holds its channels one after another, so
+// that vectors run along rows. H and W are multiples of 16. Between the rows of a channel there are zeros, 16 or 32 of
+// them, so that a step is an odd number of cache lines: at even ones, the channels of a pixel would evict one another.
 
 #include <algorithm>
 #include <condition_variable>
@@ -17,14 +16,19 @@
 
 namespace {
 
-constexpr int CHANNELS = 52, BROADCAST = 20, LOCAL = 10, JOINED = BROADCAST + 3 * LOCAL;
+constexpr int GROUPS = 4, BLOCKS = 2, CHANNELS = 52, BROADCAST = 20, LOCAL = 10, JOINED = BROADCAST + 3 * LOCAL;
+constexpr int SLICE = CHANNELS / 4;                  // of a mixing block
 constexpr int WIDE = 2 * CHANNELS, PART = WIDE / 4;  // of the MLP
 constexpr int BAND = 16;                             // rows; a multiple of the height of every window
-constexpr int REACH = 2;                             // rows and columns that the largest filters see on either side
+constexpr int REACH = 2;                             // rows and columns that a block's filters see on either side
+constexpr int FAR = 7;                               // and those of a mixing block
+constexpr int MARGIN = 16;                           // zeros before the first row of an image
 #if defined(__AVX512F__)
 constexpr int LANES = 16, REGISTERS = 32;            // of a vector, and how many there are
 #elif defined(__AVX__)
 constexpr int LANES = 8, REGISTERS = 16;
+#elif defined(__aarch64__)
+constexpr int LANES = 4, REGISTERS = 32;
 #else
 constexpr int LANES = 4, REGISTERS = 16;
 #endif
@@ -35,15 +39,26 @@ typedef float Vector __attribute__((vector_size(4 * LANES)));
 typedef int Integers __attribute__((vector_size(4 * LANES)));
 typedef float Unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
-// The weights of a block, in the order in which Python packs them.
-template <int OUT, int IN>
-struct Pointwise {
-    float weight[OUT][IN], bias[OUT];
+// The weights, in the order in which Python packs them.
+template <int OUT, int IN, int SIDE>
+struct Convolution {
+    float weight[OUT][IN][SIDE][SIDE], bias[OUT];
 };
+
+template <int OUT, int IN>
+using Pointwise = Convolution<OUT, IN, 1>;
 
 template <int CHANNELS, int HEIGHT, int WIDTH>
 struct Depthwise {
     float weight[CHANNELS][HEIGHT][WIDTH], bias[CHANNELS];
+};
+
+// Up to its last convolution.
+struct Mixing {
+    Pointwise<SLICE, CHANNELS> same, vertical, horizontal, near;
+    Depthwise<SLICE, 2 * FAR + 1, 1> tall;
+    Depthwise<SLICE, 1, 2 * FAR + 1> wide;
+    Depthwise<SLICE, 3, 3> twice[2];
 };
 
 template <int d>
@@ -78,6 +93,25 @@ struct Block {
     Pointwise<CHANNELS, WIDE> narrow;
 };
 
+struct Group {
+    Mixing enter;
+    Pointwise<CHANNELS, CHANNELS> join;
+    Block blocks[BLOCKS];
+    Mixing leave;
+    Pointwise<CHANNELS, 2 * CHANNELS> fuse;  // of what is mixed, and of the group's input with its residual
+    Pointwise<CHANNELS, CHANNELS> collect;   // this group's part of the fusion of all
+};
+
+template <int SCALE>
+struct Network {
+    float mean[3];
+    Convolution<CHANNELS, 3, 3> shallow;
+    Group groups[GROUPS];
+    Mixing refine;
+    Pointwise<CHANNELS, CHANNELS> join;
+    Convolution<3 * SCALE * SCALE, CHANNELS, 3> head;
+};
+
 // Where threads wait for one another, asleep: OpenMP's would keep their processors busy.
 class Barrier {
     std::mutex mutex;
@@ -99,16 +133,32 @@ class Barrier {
     }
 };
 
+// The images that the network works in.
+enum Image { LR, FUSED, FIRST, SECOND, THIRD, GATED, ATTENDED, IMAGES };
+constexpr int CHANNELS_OF[IMAGES] = {3, CHANNELS, CHANNELS, CHANNELS, CHANNELS, 3 * LOCAL, JOINED};
+
+// How many numbers a pixel takes in the map of each of a block's attentions.
+constexpr int MAPS[4] = {16 * 16, 16 * 4, 4 * 16, 8 * 8};
+
 // What one thread knows of the picture.
 struct Picture {
     int height, width;  // before padding
     int H, W, step;
-    float *features;        // CHANNELS: of the block's input, then with its attentions
-    float *local, *joined;  // 3 LOCAL and JOINED: the inputs of the gates, and the outputs of the four attentions
-    float *memory;          // of all threads: `memory_of_thread` for each
-    bool shifted, integrate, keep;
-    Barrier *barrier;
     int thread, threads;
+    Barrier *barrier;
+    float *images[IMAGES], *maps[BLOCKS][4];
+    float *memory;                  // of this thread
+    bool shifted, integrate, keep;  // in the block that is computed
+
+    Picture(int height, int width)
+        : height(height), width(width), H((height + BAND - 1) / BAND * BAND), W((width + 15) / 16 * 16),
+          step(16 * ((W / 16 + 1) | 1)) {}
+    long size(int image) const { return long(H + 2) * CHANNELS_OF[image] * step + 2 * MARGIN; }
+    // Rows -1 and `height` are zero, as are those up to H.
+    float *at(int image, int row, int channel = 0) const {
+        return images[image] + MARGIN + (long(row + 1) * CHANNELS_OF[image] + channel) * step;
+    }
+    bool has(int row) const { return row >= 0 && row < height; }
 };
 
 inline Vector load(const float *from) { return *reinterpret_cast<const Unaligned *>(from); }
@@ -144,44 +194,67 @@ inline Vector gelu(Vector x) {
     return x * (x > 0 ? 1.0f - tail : tail);
 }
 
-// `ROWS` outputs of a 1 x 1 convolution, for `VECTORS` vectors of pixels.
-template <int ROWS, int VECTORS, int IN>
-void convolve_part(const float (*weight)[IN], const float *bias, const float *in, float *out, long step) {
+// `ROWS` outputs of a convolution, for `VECTORS` vectors of pixels; `in` is where the first filter's corner lies.
+template <int ROWS, int VECTORS, int IN, int SIDE>
+void convolve_part(const float (*weight)[IN][SIDE][SIDE], const float *bias, const float *in, float *out, long step) {
     Vector sum[ROWS][VECTORS];
 #pragma GCC unroll 13
     for (int row = 0; row < ROWS; row++)
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++) sum[row][v] = all(bias[row]);
     for (int k = 0; k < IN; k++)
+        for (int y = 0; y < SIDE; y++)
+            for (int x = 0; x < SIDE; x++)
 #pragma GCC unroll 13
-        for (int row = 0; row < ROWS; row++)
+                for (int row = 0; row < ROWS; row++)
 #pragma GCC unroll 2
-            for (int v = 0; v < VECTORS; v++) sum[row][v] += load(in + k * step + v * LANES) * weight[row][k];
+                    for (int v = 0; v < VECTORS; v++)
+                        sum[row][v] += load(in + (y * IN + k) * step + x + v * LANES) * weight[row][k][y][x];
 #pragma GCC unroll 13
     for (int row = 0; row < ROWS; row++)
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; v++) store(out + row * step + v * LANES, sum[row][v]);
 }
 
-// A 1 x 1 convolution of a row of pixels.
-template <int OUT, int IN>
-void convolve(const Pointwise<OUT, IN> &weights, const float *in, float *out, const Picture &picture) {
-    constexpr int ROWS = REGISTERS < 32 ? (OUT % 4 ? 5 : 4) : (OUT % 13 ? 10 : 13);
+// How many outputs are computed together: a part of all of them that leaves registers for the inputs.
+constexpr int rows_of(int outputs) {
+    int rows = REGISTERS < 32 ? 6 : 13;
+    while (outputs % rows) rows--;
+    return rows;
+}
+
+// A convolution of a row of pixels; the rows above and below lie before and behind it.
+template <int OUT, int IN, int SIDE>
+void convolve(const Convolution<OUT, IN, SIDE> &weights, const float *in, float *out, const Picture &picture) {
+    constexpr int ROWS = rows_of(OUT) > 1 ? rows_of(OUT) : OUT, VECTORS = rows_of(OUT) > 1 ? 2 : 1;
     const long step = picture.step;
-    for (int column = 0; column < picture.W; column += 2 * LANES) {
-        const auto part = picture.W - column > LANES ? convolve_part<ROWS, 2, IN> : convolve_part<ROWS, 1, IN>;
+    in -= SIDE / 2 * (IN * step + 1);
+    for (int column = 0; column < picture.W; column += VECTORS * LANES) {
+        const bool last = picture.W - column < VECTORS * LANES;
+        const auto part = last ? convolve_part<ROWS, 1, IN, SIDE> : convolve_part<ROWS, VECTORS, IN, SIDE>;
         for (int row = 0; row < OUT; row += ROWS)
             part(weights.weight + row, weights.bias + row, in + column, out + row * step + column, step);
     }
+}
+
+// Sets to zero what lies beyond the picture in a row of channels.
+void crop(float *row, int channels, const Picture &picture) {
+    for (int c = 0; c < channels; c++, row += picture.step) std::fill(row + picture.width, row + picture.W, 0.0f);
+}
+
+// Adds to a row of features; what lies beyond the picture stays zero.
+void add(const float *row, float *features, const Picture &picture) {
+    for (int c = 0; c < CHANNELS; c++, row += picture.step, features += picture.step)
+        for (int i = 0; i < picture.width; i++) features[i] += row[i];
 }
 
 // One channel of a depthwise convolution, at a column of the `h` rows that it sees.
 template <int h, int w>
 inline Vector convolve(const float (&weight)[h][w], float bias, const float *const (&rows)[h], int column) {
     Vector sum = all(bias);
-#pragma GCC unroll 5
+#pragma GCC unroll 15
     for (int y = 0; y < h; y++)
-#pragma GCC unroll 5
+#pragma GCC unroll 15
         for (int x = 0; x < w; x++) sum += load(rows[y] + column + x - w / 2) * weight[y][x];
     return sum;
 }
@@ -370,9 +443,9 @@ inline void each_run(int left, int W, Move move) {
         }
 }
 
-// Adds the attended values of a band to its rows of `out`, which is of JOINED channels.
+// Adds the attended values of a band to its rows of the four attentions' outputs, from a channel on.
 template <int d, int h, int w>
-void attend_windows(const Attention<d> &weights, const Rows &rows, const Buffers<d> &band, float *maps, float *out,
+void attend_windows(const Attention<d> &weights, const Rows &rows, const Buffers<d> &band, float *maps, int channel,
                     const Picture &picture) {
     constexpr int N = h * w;
     Window<d, N> window;
@@ -387,7 +460,7 @@ void attend_windows(const Attention<d> &weights, const Rows &rows, const Buffers
             });
             attend<d, N>(window, maps, weights.temperature, picture);
             each_run<d, h, w>(left, picture.W, [&](int c, int y, int x, int from, auto length) {
-                float *to = out + (long(rows.image(rows.buffer(top + y))) * JOINED + c) * picture.step + x;
+                float *to = picture.at(ATTENDED, rows.image(rows.buffer(top + y)), channel + c) + x;
                 for (int i = 0; i < length; i++) to[i] += window.out[from + i];
             });
         }
@@ -401,11 +474,10 @@ struct Share {
         : begin(count * picture.thread / picture.threads), end(count * (picture.thread + 1) / picture.threads) {}
 };
 
-// One attention, whose outputs begin at a channel of `joined`. `source` writes a row of its inputs.
+// One attention, whose outputs begin at a channel. `source` writes a row of its inputs.
 template <int h, int w, int d, class Source>
 void attention(const Attention<d> &weights, int channel, float *maps, const Picture &picture, Source source) {
     const int step = picture.step;
-    float *out = picture.joined + channel * step;
     Memory memory(picture);
     Buffers<d> band(step, memory);
     float *const scratch = memory.take(2 * CHANNELS * step);
@@ -426,72 +498,47 @@ void attention(const Attention<d> &weights, int channel, float *maps, const Pict
         for (int row = 0; row < BAND; row++) {
             const int buffer = rows.buffer(row);
             convolve(weights.query, &band.key[band.place(buffer)], &band.query[band.place(buffer)], picture);
-            add_position(weights, buffer, band, out + long(rows.image(buffer)) * JOINED * step, picture);
+            add_position(weights, buffer, band, picture.at(ATTENDED, rows.image(buffer), channel), picture);
         }
-        attend_windows<d, h, w>(weights, rows, band, maps + long(index) * BAND * picture.W * h * w, out, picture);
+        attend_windows<d, h, w>(weights, rows, band, maps + long(index) * BAND * picture.W * h * w, channel, picture);
     }
     picture.barrier->wait();
 }
 
-void broadcast_attention(const Block &weights, float *maps, const Picture &picture) {
-    const long step = picture.step;
+void broadcast_attention(const Block &weights, int features, const Picture &picture, float *maps) {
     attention<16, 16>(weights.broadcast, 0, maps, picture, [&](int row, float *out, float *normed) {
-        normalise(picture.features + row * CHANNELS * step, normed, picture);
+        normalise(picture.at(features, row), normed, picture);
         convolve(weights.router, normed, out, picture);
-        convolve(weights.local, normed, picture.local + row * 3 * LOCAL * step, picture);
+        convolve(weights.local, normed, picture.at(GATED, row), picture);
     });
 }
 
 template <int h, int w>
-void local_attention(const Block &weights, int index, float *maps, const Picture &picture) {
-    const long step = picture.step;
-    const int channel = BROADCAST + index * LOCAL;
+void local_attention(const Block &weights, int index, const Picture &picture, float *maps) {
+    const int step = picture.step, channel = BROADCAST + index * LOCAL;
     const auto &[gate, own] = weights.locals[index];
     attention<h, w>(own, channel, maps, picture, [&, &gate = gate](int row, float *out, float *both) {
-        const float *local = picture.local + (row * 3 + index) * LOCAL * step;
-        const float *broadcast = picture.joined + row * JOINED * step, *carried = broadcast + (channel - LOCAL) * step;
+        const float *local = picture.at(GATED, row, index * LOCAL);
+        const float *broadcast = picture.at(ATTENDED, row), *carried = picture.at(ATTENDED, row, channel - LOCAL);
         for (int i = 0; i < LOCAL * step; i++) both[i] = index ? local[i] + carried[i] : local[i];
         std::copy_n(broadcast, BROADCAST * step, both + LOCAL * step);
         apply(gate, both, both + CHANNELS * step, out, picture);
     });
 }
 
-// Adds to a row of the features; what lies beyond the picture stays zero.
-void add(const float *row, float *features, const Picture &picture) {
-    for (int c = 0; c < CHANNELS; c++, row += picture.step, features += picture.step)
-        for (int i = 0; i < picture.width; i++) features[i] += row[i];
-}
-
-void add_projection(const Block &weights, const Picture &picture) {
-    const long step = picture.step;
-    float *const projected = Memory(picture).take(CHANNELS * step);
+void add_projection(const Block &weights, int features, const Picture &picture) {
+    float *const projected = Memory(picture).take(CHANNELS * picture.step);
     const Share share(picture.height, picture);
     for (int row = share.begin; row < share.end; row++) {
-        convolve(weights.project, picture.joined + row * JOINED * step, projected, picture);
-        add(projected, picture.features + row * CHANNELS * step, picture);
+        convolve(weights.project, picture.at(ATTENDED, row), projected, picture);
+        add(projected, picture.at(features, row), picture);
     }
     picture.barrier->wait();
 }
 
-// A row of pixels, width, CHANNELS, to CHANNELS, step.
-void unpack(const float *pixels, float *row, const Picture &picture) {
-    for (int first = 0; first < picture.width; first += LANES)
-        for (int c = 0; c < CHANNELS; c++)
-            for (int i = first; i < std::min(first + LANES, picture.width); i++)
-                row[c * picture.step + i] = pixels[i * CHANNELS + c];
-}
-
-// And back.
-void pack(const float *row, float *pixels, const Picture &picture) {
-    for (int first = 0; first < picture.width; first += LANES)
-        for (int c = 0; c < CHANNELS; c++)
-            for (int i = first; i < std::min(first + LANES, picture.width); i++)
-                pixels[i * CHANNELS + c] = row[c * picture.step + i];
-}
-
 // The latest rows of an image that is computed row by row; a row takes the place of one that no filter sees any more.
 struct Ring {
-    static constexpr long size(int channels, long step, int count) { return count * channels * step + 2 * LANES; }
+    static constexpr long size(int channels, long step, int count) { return count * channels * step + 2 * MARGIN; }
 
     int channels, step, count;
     float *rows;
@@ -499,7 +546,7 @@ struct Ring {
     Ring(int channels, int step, int count, Memory &memory)
         : channels(channels), step(step), count(count), rows(memory.take(size(channels, step, count))) {}
     float *at(int row, int channel = 0) {
-        return rows + (long((row + count) % count) * channels + channel) * step + LANES;
+        return rows + (long((row + count) % count) * channels + channel) * step + MARGIN;
     }
     void clear(int row) { std::memset(at(row), 0, channels * step * sizeof(float)); }
 };
@@ -516,26 +563,26 @@ void convolve(const Depthwise<n, h, w> &weights, Ring &from, int channel, int ro
     }
 }
 
-// The MLP and its residual, from the features to `out`.
-void mlp(const Block &weights, float *out, const Picture &picture) {
+// A row of a 1 x 1 convolution for filters that see other rows too: zeros beyond the picture.
+template <int OUT>
+void spread(const Pointwise<OUT, CHANNELS> &weights, const float *in, int row, Ring &ring, const Picture &picture) {
+    if (!picture.has(row)) return ring.clear(row);
+    convolve(weights, in, ring.at(row), picture);
+    crop(ring.at(row), OUT, picture);
+}
+
+// The MLP with its residual, and the group's input added after the last block.
+void mlp(const Block &weights, int features, int out, int residual, const Picture &picture) {
     const int step = picture.step;
     Memory memory(picture);
     Ring wide(WIDE, step, 2 * REACH + 1, memory), once(PART, step, 3, memory);
     float *const normed = memory.take(CHANNELS * step), *const mixed = memory.take(WIDE * step);
-    float *const narrowed = memory.take(CHANNELS * step);
     const Share share(picture.height, picture);
-    for (int ahead = share.begin - REACH; ahead < share.end + REACH; ahead++) {
-        const int middle = ahead - 1, row = ahead - REACH;
-        const float *in = picture.features + long(row) * CHANNELS * step;
-        if (ahead >= 0 && ahead < picture.height) {
-            normalise(in + REACH * CHANNELS * step, normed, picture);
-            convolve(weights.widen, normed, wide.at(ahead), picture);
-            for (int c = 0; c < WIDE; c++)
-                std::fill(wide.at(ahead, c) + picture.width, wide.at(ahead, c) + picture.W, 0.0f);
-        } else {
-            wide.clear(ahead);
-        }
-        if (middle >= 0 && middle < picture.height) {
+    for (int row = share.begin - 2 * REACH; row < share.end; row++) {
+        const int middle = row + 1, ahead = row + REACH;
+        if (picture.has(ahead)) normalise(picture.at(features, ahead), normed, picture);
+        spread(weights.widen, normed, ahead, wide, picture);
+        if (picture.has(middle)) {
             convolve(weights.twice[0], wide, 3 * PART, middle, once.at(middle), picture);
         } else {
             once.clear(middle);
@@ -546,52 +593,163 @@ void mlp(const Block &weights, float *out, const Picture &picture) {
         convolve(weights.wide, wide, 2 * PART, row, &mixed[2 * PART * step], picture);
         convolve(weights.twice[1], once, 0, row, &mixed[3 * PART * step], picture);
         for (int i = 0; i < WIDE * step; i += LANES) store(&mixed[i], gelu(load(&mixed[i])));
-        convolve(weights.narrow, mixed, narrowed, picture);
-        add(in, narrowed, picture);
-        pack(narrowed, out + long(row) * picture.width * CHANNELS, picture);
+        convolve(weights.narrow, mixed, picture.at(out, row), picture);
+        add(picture.at(features, row), picture.at(out, row), picture);
+        if (residual != features) add(picture.at(residual, row), picture.at(out, row), picture);
+        crop(picture.at(out, row), CHANNELS, picture);
+    }
+    picture.barrier->wait();
+}
+
+// A mixing block up to its last convolution; `finish` takes a row of its results, with room for another row behind it.
+template <class Finish>
+void mix(const Mixing &weights, int image, const Picture &picture, Finish finish) {
+    const int step = picture.step;
+    Memory memory(picture);
+    Ring tall(SLICE, step, 2 * FAR + 1, memory), wide(SLICE, step, 1, memory);
+    Ring near(SLICE, step, 3, memory), once(SLICE, step, 3, memory);
+    float *const mixed = memory.take(2 * CHANNELS * step);
+    const Share share(picture.height, picture);
+    for (int row = share.begin - 2 * FAR; row < share.end; row++) {
+        const int middle = row + 1, ahead = row + 2;
+        spread(weights.vertical, picture.at(image, row + FAR), row + FAR, tall, picture);
+        if (ahead >= share.begin - 2) spread(weights.near, picture.at(image, ahead), ahead, near, picture);
+        if (middle >= share.begin - 1) {
+            if (picture.has(middle)) {
+                convolve(weights.twice[0], near, 0, middle, once.at(middle), picture);
+            } else {
+                once.clear(middle);
+            }
+        }
+        if (row < share.begin) continue;
+        const float *in = picture.at(image, row);
+        convolve(weights.same, in, &mixed[0], picture);
+        convolve(weights.tall, tall, 0, row, &mixed[SLICE * step], picture);
+        spread(weights.horizontal, in, row, wide, picture);
+        convolve(weights.wide, wide, 0, row, &mixed[2 * SLICE * step], picture);
+        convolve(weights.twice[1], once, 0, row, &mixed[3 * SLICE * step], picture);
+        for (int i = 0; i < CHANNELS * step; i += LANES) store(&mixed[i], gelu(load(&mixed[i]) + load(in + i)));
+        finish(row, mixed);
+    }
+    picture.barrier->wait();
+}
+
+// From the group's input to its output; `other` is used between.
+void group(const Group &weights, int input, int other, int output, bool first, Picture &picture) {
+    mix(weights.enter, input, picture, [&](int row, const float *mixed) {
+        float *out = picture.at(other, row);
+        convolve(weights.join, mixed, out, picture);
+        add(picture.at(input, row), out, picture);
+        crop(out, CHANNELS, picture);
+    });
+    for (int index = 0; index < BLOCKS; index++) {
+        const Block &block = weights.blocks[index];
+        float *const *maps = picture.maps[index];
+        picture.shifted = index % 2;
+        broadcast_attention(block, other, picture, maps[0]);
+        local_attention<16, 4>(block, 0, picture, maps[1]);
+        local_attention<4, 16>(block, 1, picture, maps[2]);
+        local_attention<8, 8>(block, 2, picture, maps[3]);
+        add_projection(block, other, picture);
+        mlp(block, other, output, index == BLOCKS - 1 ? input : other, picture);
+        std::swap(other, output);
+    }
+    static_assert(BLOCKS % 2 == 0, "the images have changed places an even number of times");
+    mix(weights.leave, other, picture, [&](int row, float *mixed) {
+        const int step = picture.step;
+        std::copy_n(picture.at(input, row), CHANNELS * step, mixed + CHANNELS * step);
+        convolve(weights.fuse, mixed, picture.at(output, row), picture);
+        crop(picture.at(output, row), CHANNELS, picture);
+        convolve(weights.collect, picture.at(output, row), mixed, picture);
+        if (first) std::fill_n(picture.at(FUSED, row), CHANNELS * step, 0.0f);
+        add(mixed, picture.at(FUSED, row), picture);
+    });
+}
+
+// Numbers that a thread needs at most: those of the broadcast attention, of the MLP, or of a mixing block and the head.
+constexpr long thread_size(long step) {
+    const long attention = 3 * Buffers<BROADCAST>::size(step) + 2 * CHANNELS * step;
+    const long mlp = Ring::size(WIDE, step, 2 * REACH + 1) + Ring::size(PART, step, 3) + (CHANNELS + WIDE) * step;
+    const long mixing = Ring::size(SLICE, step, 2 * FAR + 8) + 8 * MARGIN + 2 * CHANNELS * step;
+    return std::max({attention, mlp, mixing});
+}
+
+Memory::Memory(const Picture &picture) : next(picture.memory) {}
+
+// Zeros around the picture in all images.
+void clear(const Picture &picture) {
+    const Share share(picture.H + 2, picture);
+    for (int image = 0; image < IMAGES; image++) {
+        for (int row = share.begin - 1; row < share.end - 1; row++)
+            for (int c = 0; c < CHANNELS_OF[image]; c++) {
+                float *channel = picture.at(image, row, c);
+                std::fill(channel + (picture.has(row) ? picture.width : 0), channel + picture.step, 0.0f);
+            }
+        if (picture.thread == 0) std::fill_n(picture.images[image], MARGIN, 0.0f);
     }
 }
 
-// Numbers that a thread needs at most: those of the broadcast attention, or of the MLP.
-constexpr long thread_size(long step) {
-    const long attention = 3 * Buffers<BROADCAST>::size(step) + 2 * CHANNELS * step;
-    const long mlp = Ring::size(WIDE, step, 2 * REACH + 1) + Ring::size(PART, step, 3) + (2 * CHANNELS + WIDE) * step;
-    return std::max(attention, mlp);
+// A row of pixels of the enlarged picture, whose colours are SCALE x SCALE channels each.
+template <int SCALE>
+void shuffle(const float *row, float *out, const Picture &picture) {
+    for (int y = 0; y < SCALE; y++)
+        for (int i = 0; i < picture.width; i++)
+            for (int x = 0; x < SCALE; x++)
+                for (int c = 0; c < 3; c++) *out++ = row[((c * SCALE + y) * SCALE + x) * long(picture.step) + i];
 }
 
-Memory::Memory(const Picture &picture) : next(picture.memory + picture.thread * thread_size(picture.step)) {}
-
-// One thread's part of a block; where it waits, all the others do.
-void compute(const Block &weights, const float *in, float *out, float *const *maps, const Picture &picture) {
+// One thread's part of the network; where it waits, all the others do.
+template <int SCALE>
+void compute(const Network<SCALE> &weights, const float *lr, float *sr, Picture picture) {
+    const long height = picture.height, width = picture.width;
     const Share rows(picture.height, picture);
-    for (long row = rows.begin; row < rows.end; row++)
-        unpack(in + row * picture.width * CHANNELS, picture.features + row * CHANNELS * picture.step, picture);
+    clear(picture);
+    for (int row = rows.begin; row < rows.end; row++)
+        for (int c = 0; c < 3; c++) {
+            const float *from = lr + (c * height + row) * width, mean = weights.mean[c];
+            std::transform(from, from + width, picture.at(LR, row, c), [&](float x) { return x - mean; });
+        }
     picture.barrier->wait();
-    broadcast_attention(weights, maps[0], picture);
-    local_attention<16, 4>(weights, 0, maps[1], picture);
-    local_attention<4, 16>(weights, 1, maps[2], picture);
-    local_attention<8, 8>(weights, 2, maps[3], picture);
-    add_projection(weights, picture);
-    mlp(weights, out, picture);
+    const auto shallow = [&](int row, float *out) { convolve(weights.shallow, picture.at(LR, row), out, picture); };
+    int input = FIRST, output = THIRD;
+    for (int row = rows.begin; row < rows.end; row++) {
+        shallow(row, picture.at(input, row));
+        crop(picture.at(input, row), CHANNELS, picture);
+    }
+    picture.barrier->wait();
+    for (int index = 0; index < GROUPS; index++) {
+        picture.integrate = index > 0;
+        picture.keep = index < GROUPS - 1;
+        group(weights.groups[index], input, SECOND, output, index == 0, picture);
+        std::swap(input, output);
+    }
+    mix(weights.refine, FUSED, picture, [&](int row, float *mixed) {
+        float *out = picture.at(SECOND, row);
+        convolve(weights.join, mixed, out, picture);
+        shallow(row, mixed);
+        add(mixed, out, picture);
+        crop(out, CHANNELS, picture);
+    });
+    float *const colours = Memory(picture).take(3 * SCALE * SCALE * picture.step);
+    for (int row = rows.begin; row < rows.end; row++) {
+        convolve(weights.head, picture.at(SECOND, row), colours, picture);
+        shuffle<SCALE>(colours, sr + row * width * (3 * SCALE * SCALE), picture);
+    }
 }
 
-}  // namespace
-
-// How many numbers of working memory each thread needs.
-extern "C" long memory_of_thread(int step) { return thread_size(step); }
-
-// One block, from features to features, height, width, CHANNELS; both may be the same. `scratch` is H, 132, step, and
-// zero at first. The four maps are N, N for each window, in an order of their own: they are read if `integrate`, and
-// replaced by those of this block if `keep`. Where not so many threads can be had, there are fewer.
-extern "C" void block(const float *weights, const float *in, float *out, float *scratch, float *memory,
-                      float *const *maps, int height, int width, int step, bool shifted, bool integrate, bool keep,
-                      int threads) {
-    const Block &own_weights = *reinterpret_cast<const Block *>(weights);
-    const int H = (height + 15) / 16 * 16, W = (width + 15) / 16 * 16;
-    float *local = scratch + long(H) * CHANNELS * step, *joined = local + long(H) * 3 * LOCAL * step;
+// As many threads as are asked for and can be had.
+template <int SCALE>
+void run(const float *weights, const float *lr, float *sr, Picture picture, float *memory, int threads) {
+    const auto &own_weights = *reinterpret_cast<const Network<SCALE> *>(weights);
+    const auto start = [&](int thread) {
+        Picture own = picture;
+        own.thread = thread;
+        own.memory = memory + thread * thread_size(picture.step);
+        compute(own_weights, lr, sr, own);
+    };
     Barrier barrier;
-    Picture picture{height, width,   H,         W,    step,     scratch, local, joined,
-                    memory, shifted, integrate, keep, &barrier, 0,       1};
+    picture.barrier = &barrier;
+    picture.threads = 1;
     std::mutex counting;  // held until it is known how many threads there are
     std::vector<std::thread> others;
     counting.lock();
@@ -600,9 +758,7 @@ extern "C" void block(const float *weights, const float *in, float *out, float *
             others.emplace_back([&, thread = picture.threads] {
                 counting.lock();
                 counting.unlock();
-                Picture own = picture;
-                own.thread = thread;
-                compute(own_weights, in, out, maps, own);
+                start(thread);
             });
             picture.threads++;
         }
@@ -610,6 +766,36 @@ extern "C" void block(const float *weights, const float *in, float *out, float *
     }
     barrier.open(picture.threads);
     counting.unlock();
-    compute(own_weights, in, out, maps, picture);
+    start(0);
     for (std::thread &other : others) other.join();
+}
+
+// More would have no band.
+int useful(int threads, const Picture &picture) { return std::min(threads, picture.H / BAND); }
+
+}  // namespace
+
+// How many numbers of working memory a picture needs.
+extern "C" long memory_size(int height, int width, int threads) {
+    const Picture picture(height, width);
+    long size = useful(threads, picture) * thread_size(picture.step);
+    for (int image = 0; image < IMAGES; image++) size += picture.size(image);
+    for (int numbers : MAPS) size += long(BLOCKS) * picture.H * picture.W * numbers;
+    return size;
+}
+
+// How many numbers the weights are.
+extern "C" long weights_size(int scale) {
+    return (scale == 2 ? sizeof(Network<2>) : scale == 3 ? sizeof(Network<3>) : sizeof(Network<4>)) / sizeof(float);
+}
+
+// Enlarges a picture, 3, height, width, to `sr`, scale * height, scale * width, 3. The memory may hold anything.
+extern "C" void network(int scale, const float *weights, const float *lr, float *sr, float *memory, int height,
+                        int width, int threads) {
+    Picture picture(height, width);
+    for (int image = 0; image < IMAGES; memory += picture.size(image++)) picture.images[image] = memory;
+    for (auto &maps : picture.maps)
+        for (int i = 0; i < 4; memory += long(picture.H) * picture.W * MAPS[i++]) maps[i] = memory;
+    const auto run_scale = scale == 2 ? run<2> : scale == 3 ? run<3> : run<4>;
+    run_scale(weights, lr, sr, picture, memory, useful(threads, picture));
 }
