@@ -9,16 +9,17 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
-from support import NEEDS_COMPILER
+from support import NEEDS_COMPILER, texture
 
 from bgai.engines import native_engine
 from bgai.engines.native_engine import NativeEngine
 from bgai.engines.native_library import load_library
+from bgai.engines.selection import PRECISIONS
 from bgai.errors import EngineError
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
 from bgai.processors import limit_threads, thread_limit
-from bgai.types import Size, Tiles
+from bgai.types import Precision, Size, Tiles
 from bgai.weights.checkpoint import load_network
 from bgai.weights.reading import read_weights
 from bgai.weights.sources import cache_folder, find_weights
@@ -33,8 +34,8 @@ def _as_many_threads_as_before() -> Iterator[None]:
     limit_threads(before)
 
 
-def engine(scale: int = 4) -> NativeEngine:
-    return NativeEngine(*read_weights(find_weights(None, scale).file), cache_folder() / "native")
+def engine(scale: int = 4, precision: Precision = "float32") -> NativeEngine:
+    return NativeEngine(*read_weights(find_weights(None, scale).file), cache_folder() / "native", precision)
 
 
 def noise(*size: int) -> Tiles:
@@ -49,6 +50,15 @@ def test_it_agrees_with_the_network(scale: int) -> None:
         with torch.inference_mode():
             expected = network(torch.from_numpy(tiles)).numpy()
         np.testing.assert_allclose(running(tiles), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_half_precision_is_within_one_level(scale: int) -> None:
+    tiles = texture(120, 150)[None].transpose(0, 3, 1, 2) / np.float32(255)
+    exact, half = (np.rint(255 * engine(scale, precision)(tiles).clip(0, 1)) for precision in PRECISIONS)
+    differing = np.abs(half - exact)
+    assert differing.max() == 1
+    assert np.count_nonzero(differing) < 5e-4 * exact.size
 
 
 @pytest.mark.parametrize("size", [(100, 130), (20, 300), (33, 31)])
@@ -69,7 +79,7 @@ def test_what_the_memory_held_makes_no_difference() -> None:
     running(noise(70, 70))
     for rubbish in (np.nan, 1e30, -1.0):
         for size, result in zip(sizes, expected, strict=True):
-            running._memory[:] = rubbish
+            running._memory.view(np.float32)[:] = rubbish
             np.testing.assert_array_equal(running(noise(*size)), result)
 
 
@@ -86,11 +96,13 @@ def test_memory_is_kept_for_the_next_tile_and_released() -> None:
 
 
 @pytest.mark.parametrize("size", [(256, 256), (512, 700), (96, 1080)])
-def test_a_pixel_takes_as_much_memory_as_it_says(size: Size) -> None:
-    running = engine()
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_pixel_takes_as_much_memory_as_it_says(precision: Precision, size: Size) -> None:
+    running = engine(precision=precision)
     height, width = size
-    numbers = running._library.memory_size(height, width, 2) + height * width * 3 * (running.scale**2 + 1)
-    assert 0.9 < 4 * numbers / (height * width) / running.bytes_per_pixel < 1
+    of_pictures = 4 * height * width * 3 * (running.scale**2 + 1)
+    taken = running._library.memory_size(height, width, precision == "half", 2) + of_pictures
+    assert 0.9 < taken / (height * width) / running.bytes_per_pixel < 1
 
 
 def test_several_tiles_at_once() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import mmap
 import threading
 from collections.abc import Mapping
@@ -18,18 +17,22 @@ from bgai.errors import EngineError
 from bgai.free_memory import free_memory
 from bgai.network.config import NetworkConfig
 from bgai.processors import usable_cores
-from bgai.types import Size, Tiles
+from bgai.types import Precision, Size, Tiles
 
-_BYTES_PER_PIXEL = 5_300
+_NONE = np.empty(0, np.uint8)
+_BYTES_PER_PIXEL: Mapping[Precision, int] = {"float32": 5_300, "half": 3_500}
 
 
 class NativeEngine:
     """Runs tiles of any size on all cores, in float32; calls of several threads wait for each other.
 
+    In half precision, attention maps wait for the next group in float16; all that is computed is computed in float32.
+
     Args:
         config: The network's settings: the paper's.
         tensors: Its weights.
         cache: The folder where the compiled kernel is kept; None keeps it nowhere.
+        precision: `float32` or `half`.
 
     Raises:
         EngineError: The kernel cannot be had, or computes no network of these settings.
@@ -37,20 +40,27 @@ class NativeEngine:
 
     name = "native"
     device = "cpu"
-    bytes_per_pixel = _BYTES_PER_PIXEL
 
-    def __init__(self, config: NetworkConfig, tensors: Mapping[str, NDArray[np.float32]], cache: Path | None) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        tensors: Mapping[str, NDArray[np.float32]],
+        cache: Path | None,
+        precision: Precision = "float32",
+    ) -> None:
         if config != NetworkConfig(config.scale):
             raise EngineError(
                 "the engine native runs networks with the paper's settings alone; choose the engine openvino",
                 parameter="engine",
             )
         self.scale = config.scale
+        self.bytes_per_pixel = _BYTES_PER_PIXEL[precision]
+        self._half = precision == "half"
         self._library = load_library(cache)
         self._weights = pack_weights(tensors, config)
         if self._weights.size != self._library.weights_size(config.scale):
             raise EngineError("the engine native was compiled for other weights; install bgai again")
-        self._memory = np.empty(0, np.float32)
+        self._memory = _NONE
         self._lock = threading.Lock()
 
     def prepare(self, size: Size, count: int) -> None:
@@ -69,7 +79,7 @@ class NativeEngine:
 
     def release(self) -> None:
         with self._lock:
-            self._memory = np.empty(0, np.float32)
+            self._memory = _NONE
 
     def rest(self) -> None:
         self.release()
@@ -80,23 +90,22 @@ class NativeEngine:
     def _enlarge(self, tile: NDArray[np.float32], result: NDArray[np.float32]) -> None:
         height, width = tile.shape[-2:]
         threads = usable_cores()
-        size = self._library.memory_size(height, width, threads)
+        size = self._library.memory_size(height, width, self._half, threads)
         if self._memory.size < size:
-            self._memory = np.empty(0, np.float32)  # before there is more
+            self._memory = _NONE  # before there is more
             self._memory = _allocate(size)
-        arrays = (self._weights, tile, result, self._memory)
-        self._library.network(self.scale, *(array.ctypes.data for array in arrays), height, width, threads)
+        arrays = (array.ctypes.data for array in (self._weights, tile, result, self._memory))
+        self._library.network(self.scale, *arrays, height, width, self._half, threads)
 
 
-def _allocate(*shape: int) -> NDArray[np.float32]:
-    """Memory in pages of the usual size: numpy asks for huge ones, which cost a third of a picture's time here.
+def _allocate(size: int) -> NDArray[np.uint8]:
+    """Bytes in pages of the usual size: numpy asks for huge ones, which cost a third of a picture's time here.
 
     Raises:
-        MemoryError: There is not enough.
+        MemoryError: There are not so many.
     """
-    size = math.prod(shape) * np.dtype(np.float32).itemsize
     try:
         pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except (OSError, OverflowError) as error:
         raise MemoryError(f"{size} bytes cannot be had") from error
-    return np.frombuffer(pages, np.float32).reshape(shape)
+    return np.frombuffer(pages, np.uint8, size)

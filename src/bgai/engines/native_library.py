@@ -146,9 +146,9 @@ def _open(file: Path) -> ctypes.CDLL:
         library = ctypes.CDLL(str(file))
     except OSError as error:
         raise EngineError(f"{file}: the engine native cannot be loaded: {error}; {_OTHERWISE}") from error
-    library.network.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 4, *[ctypes.c_int] * 3]
+    library.network.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 4, *[ctypes.c_int] * 2, ctypes.c_bool, ctypes.c_int]
     library.network.restype = None
-    library.memory_size.argtypes = [ctypes.c_int] * 3
+    library.memory_size.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_bool, ctypes.c_int]
     library.memory_size.restype = library.weights_size.restype = ctypes.c_long
     library.weights_size.argtypes = [ctypes.c_int]
     return library

@@ -1,9 +1,9 @@
 // The network, for one picture: in bands of 16 rows the attentions, and all else row by row.
 //
 // Scores and attention maps of a window stay in the cache; only maps that the next group integrates are written.
-// Dimensions as in `bgai.network.model`. An image is H, channels, step: each row holds its channels one after another, so
-// that vectors run along rows. H and W are multiples of 16. Between the rows of a channel there are zeros, 16 or 32 of
-// them, so that a step is an odd number of cache lines: at even ones, the channels of a pixel would evict one another.
+// Dimensions as in `bgai.network.model`. An image is H, channels, step: a row holds its channels one after another, so that
+// vectors run along rows. H and W are multiples of 16. Between the rows of a channel there are zeros, 16 or 32 of them,
+// so that a step is an odd number of cache lines: at even ones, the channels of a pixel would evict one another.
 
 #include <algorithm>
 #include <condition_variable>
@@ -13,6 +13,12 @@
 #include <thread>
 #include <type_traits>
 #include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#else
+#include <arm_neon.h>
+#endif
 
 namespace {
 
@@ -25,17 +31,18 @@ constexpr int FAR = 7;                               // and those of a mixing bl
 constexpr int MARGIN = 16;                           // zeros before the first row of an image
 #if defined(__AVX512F__)
 constexpr int LANES = 16, REGISTERS = 32;            // of a vector, and how many there are
-#elif defined(__AVX__)
+#elif defined(__AVX2__) && defined(__F16C__)
 constexpr int LANES = 8, REGISTERS = 16;
 #elif defined(__aarch64__)
 constexpr int LANES = 4, REGISTERS = 32;
 #else
-constexpr int LANES = 4, REGISTERS = 16;
+#error "expected the instructions of x86-64-v3, x86-64-v4 or aarch64"
 #endif
 constexpr int QUERIES = 2 * LANES;                   // of a window, that are computed together
 constexpr float LOG2E = 1.4426950408889634f;
 
 typedef float Vector __attribute__((vector_size(4 * LANES)));
+typedef unsigned short Half;  // the bits of a float16
 typedef int Integers __attribute__((vector_size(4 * LANES)));
 typedef float Unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
@@ -146,23 +153,36 @@ struct Picture {
     int H, W, step;
     int thread, threads;
     Barrier *barrier;
-    float *images[IMAGES], *maps[BLOCKS][4];
+    float *images[IMAGES];
+    bool half;                      // whether the maps hold float16
+    char *maps[BLOCKS][4];
     float *memory;                  // of this thread
     bool shifted, integrate, keep;  // in the block that is computed
 
-    Picture(int height, int width)
+    Picture(int height, int width, bool half)
         : height(height), width(width), H((height + BAND - 1) / BAND * BAND), W((width + 15) / 16 * 16),
-          step(16 * ((W / 16 + 1) | 1)) {}
+          step(16 * ((W / 16 + 1) | 1)), half(half) {}
     long size(int image) const { return long(H + 2) * CHANNELS_OF[image] * step + 2 * MARGIN; }
     // Rows -1 and `height` are zero, as are those up to H.
     float *at(int image, int row, int channel = 0) const {
         return images[image] + MARGIN + (long(row + 1) * CHANNELS_OF[image] + channel) * step;
     }
+    long bytes(long numbers) const { return numbers * (half ? sizeof(Half) : sizeof(float)); }  // of a map
     bool has(int row) const { return row >= 0 && row < height; }
 };
 
 inline Vector load(const float *from) { return *reinterpret_cast<const Unaligned *>(from); }
 inline void store(float *to, Vector x) { *reinterpret_cast<Unaligned *>(to) = x; }
+#if defined(__AVX512F__)
+inline Vector load(const Half *from) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)); }
+inline void store(Half *to, Vector x) { _mm256_storeu_si256((__m256i *)to, _mm512_cvtps_ph(x, 0)); }
+#elif defined(__x86_64__)
+inline Vector load(const Half *from) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)); }
+inline void store(Half *to, Vector x) { _mm_storeu_si128((__m128i *)to, _mm256_cvtps_ph(x, 0)); }
+#else
+inline Vector load(const Half *from) { return vcvt_f32_f16(vld1_f16((const __fp16 *)from)); }
+inline void store(Half *to, Vector x) { vst1_f16((__fp16 *)to, vcvt_f16_f32(x)); }
+#endif
 inline Vector all(float x) { return x - Vector{}; }
 inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
 inline Vector smaller(Vector a, Vector b) { return a < b ? a : b; }
@@ -295,8 +315,8 @@ void apply(const Gate &weights, float *both, float *gates, float *out, const Pic
 
 // Scores of QUERIES queries and all keys, as N, QUERIES, and the largest of each query. Meanwhile the processor fetches
 // the map, which is too large to be in a cache.
-template <int d, int N>
-void score(const float *query, const float *key, const float *map, float *scores, Vector (&largest)[2]) {
+template <int d, int N, class Number>
+void score(const float *query, const float *key, const Number *map, float *scores, Vector (&largest)[2]) {
     constexpr int KEYS = REGISTERS / 4;
     largest[0] = largest[1] = all(-1e30f);
     for (int j = 0; j < N; j += KEYS) {
@@ -342,8 +362,8 @@ struct Window {
 
 // `map` holds the map of the group before, if it is integrated, and takes this one, if it is kept. Not inlined, because
 // the caller leaves too few registers.
-template <int d, int N>
-__attribute__((noinline)) void attend(Window<d, N> &window, float *map, float temperature, const Picture &picture) {
+template <int d, int N, class Number>
+__attribute__((noinline)) void attend(Window<d, N> &window, Number *map, float temperature, const Picture &picture) {
     alignas(64) float scores[N * QUERIES];
     for (int first = 0; first < N; first += QUERIES, map += N * QUERIES) {
         Vector largest[2], sum[2] = {};
@@ -355,15 +375,15 @@ __attribute__((noinline)) void attend(Window<d, N> &window, float *map, float te
                 sum[v] += power;
             }
         const Vector inverse[2] = {1.0f / sum[0], 1.0f / sum[1]};
-        float *weights = picture.keep ? map : scores;
         for (int i = 0; i < N * QUERIES; i += QUERIES)
             for (int v = 0; v < 2; v++) {
                 Vector weight = load(scores + i + v * LANES) * inverse[v];
                 if (picture.integrate) weight += temperature * load(map + i + v * LANES);
-                store(weights + i + v * LANES, weight);
+                store(scores + i + v * LANES, weight);
+                if (picture.keep) store(map + i + v * LANES, weight);
             }
         constexpr int PART = REGISTERS < 32 ? 5 : 10;
-        for (int c = 0; c < d; c += PART) weigh<PART, N>(weights, window.value + c * N, window.out + c * N + first);
+        for (int c = 0; c < d; c += PART) weigh<PART, N>(scores, window.value + c * N, window.out + c * N + first);
     }
 }
 
@@ -445,12 +465,12 @@ inline void each_run(int left, int W, Move move) {
 
 // Adds the attended values of a band to its rows of the four attentions' outputs, from a channel on.
 template <int d, int h, int w>
-void attend_windows(const Attention<d> &weights, const Rows &rows, const Buffers<d> &band, float *maps, int channel,
+void attend_windows(const Attention<d> &weights, const Rows &rows, const Buffers<d> &band, char *maps, int channel,
                     const Picture &picture) {
     constexpr int N = h * w;
     Window<d, N> window;
     for (int top = 0; top < BAND; top += h)
-        for (int column = 0; column < picture.W; column += w, maps += N * N) {
+        for (int column = 0; column < picture.W; column += w, maps += picture.bytes(N * N)) {
             const int left = column + (picture.shifted ? w / 2 : 0);
             each_run<d, h, w>(left, picture.W, [&](int c, int y, int x, int to, auto length) {
                 const long from = band.place(rows.buffer(top + y), c) + x;
@@ -458,7 +478,11 @@ void attend_windows(const Attention<d> &weights, const Rows &rows, const Buffers
                 std::memcpy(window.key + to, &band.key[from], sizeof(float) * length);
                 std::memcpy(window.value + to, &band.value[from], sizeof(float) * length);
             });
-            attend<d, N>(window, maps, weights.temperature, picture);
+            if (picture.half) {
+                attend(window, reinterpret_cast<Half *>(maps), weights.temperature, picture);
+            } else {
+                attend(window, reinterpret_cast<float *>(maps), weights.temperature, picture);
+            }
             each_run<d, h, w>(left, picture.W, [&](int c, int y, int x, int from, auto length) {
                 float *to = picture.at(ATTENDED, rows.image(rows.buffer(top + y)), channel + c) + x;
                 for (int i = 0; i < length; i++) to[i] += window.out[from + i];
@@ -476,7 +500,7 @@ struct Share {
 
 // One attention, whose outputs begin at a channel. `source` writes a row of its inputs.
 template <int h, int w, int d, class Source>
-void attention(const Attention<d> &weights, int channel, float *maps, const Picture &picture, Source source) {
+void attention(const Attention<d> &weights, int channel, char *maps, const Picture &picture, Source source) {
     const int step = picture.step;
     Memory memory(picture);
     Buffers<d> band(step, memory);
@@ -500,12 +524,13 @@ void attention(const Attention<d> &weights, int channel, float *maps, const Pict
             convolve(weights.query, &band.key[band.place(buffer)], &band.query[band.place(buffer)], picture);
             add_position(weights, buffer, band, picture.at(ATTENDED, rows.image(buffer), channel), picture);
         }
-        attend_windows<d, h, w>(weights, rows, band, maps + long(index) * BAND * picture.W * h * w, channel, picture);
+        char *const own_maps = maps + picture.bytes(long(index) * BAND * picture.W * h * w);
+        attend_windows<d, h, w>(weights, rows, band, own_maps, channel, picture);
     }
     picture.barrier->wait();
 }
 
-void broadcast_attention(const Block &weights, int features, const Picture &picture, float *maps) {
+void broadcast_attention(const Block &weights, int features, const Picture &picture, char *maps) {
     attention<16, 16>(weights.broadcast, 0, maps, picture, [&](int row, float *out, float *normed) {
         normalise(picture.at(features, row), normed, picture);
         convolve(weights.router, normed, out, picture);
@@ -514,7 +539,7 @@ void broadcast_attention(const Block &weights, int features, const Picture &pict
 }
 
 template <int h, int w>
-void local_attention(const Block &weights, int index, const Picture &picture, float *maps) {
+void local_attention(const Block &weights, int index, const Picture &picture, char *maps) {
     const int step = picture.step, channel = BROADCAST + index * LOCAL;
     const auto &[gate, own] = weights.locals[index];
     attention<h, w>(own, channel, maps, picture, [&, &gate = gate](int row, float *out, float *both) {
@@ -644,7 +669,7 @@ void group(const Group &weights, int input, int other, int output, bool first, P
     });
     for (int index = 0; index < BLOCKS; index++) {
         const Block &block = weights.blocks[index];
-        float *const *maps = picture.maps[index];
+        char *const *maps = picture.maps[index];
         picture.shifted = index % 2;
         broadcast_attention(block, other, picture, maps[0]);
         local_attention<16, 4>(block, 0, picture, maps[1]);
@@ -775,13 +800,14 @@ int useful(int threads, const Picture &picture) { return std::min(threads, pictu
 
 }  // namespace
 
-// How many numbers of working memory a picture needs.
-extern "C" long memory_size(int height, int width, int threads) {
-    const Picture picture(height, width);
-    long size = useful(threads, picture) * thread_size(picture.step);
-    for (int image = 0; image < IMAGES; image++) size += picture.size(image);
-    for (int numbers : MAPS) size += long(BLOCKS) * picture.H * picture.W * numbers;
-    return size;
+// How many bytes of working memory a picture needs.
+extern "C" long memory_size(int height, int width, bool half, int threads) {
+    const Picture picture(height, width, half);
+    long numbers = useful(threads, picture) * thread_size(picture.step);
+    for (int image = 0; image < IMAGES; image++) numbers += picture.size(image);
+    long of_maps = 0;
+    for (int each : MAPS) of_maps += long(BLOCKS) * picture.H * picture.W * each;
+    return numbers * sizeof(float) + picture.bytes(of_maps);
 }
 
 // How many numbers the weights are.
@@ -789,13 +815,18 @@ extern "C" long weights_size(int scale) {
     return (scale == 2 ? sizeof(Network<2>) : scale == 3 ? sizeof(Network<3>) : sizeof(Network<4>)) / sizeof(float);
 }
 
-// Enlarges a picture, 3, height, width, to `sr`, scale * height, scale * width, 3. The memory may hold anything.
+// Enlarges a picture, 3, height, width, to `sr`, scale * height, scale * width, 3. The memory may hold anything; maps are
+// kept there in float16 if `half`.
 extern "C" void network(int scale, const float *weights, const float *lr, float *sr, float *memory, int height,
-                        int width, int threads) {
-    Picture picture(height, width);
+                        int width, bool half, int threads) {
+    Picture picture(height, width, half);
+    threads = useful(threads, picture);
+    float *const of_threads = memory;
+    memory += threads * thread_size(picture.step);
     for (int image = 0; image < IMAGES; memory += picture.size(image++)) picture.images[image] = memory;
+    char *next = reinterpret_cast<char *>(memory);
     for (auto &maps : picture.maps)
-        for (int i = 0; i < 4; memory += long(picture.H) * picture.W * MAPS[i++]) maps[i] = memory;
+        for (int i = 0; i < 4; next += picture.bytes(long(picture.H) * picture.W * MAPS[i++])) maps[i] = next;
     const auto run_scale = scale == 2 ? run<2> : scale == 3 ? run<3> : run<4>;
-    run_scale(weights, lr, sr, picture, memory, useful(threads, picture));
+    run_scale(weights, lr, sr, picture, of_threads, threads);
 }
