@@ -54,7 +54,7 @@ def test_it_agrees_with_the_network(scale: int) -> None:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_half_precision_is_within_one_level(scale: int) -> None:
-    tiles = texture(120, 150)[None].transpose(0, 3, 1, 2) / np.float32(255)
+    tiles: Tiles = (texture(120, 150)[None].transpose(0, 3, 1, 2) / 255).astype(np.float32)
     exact, half = (np.rint(255 * engine(scale, precision)(tiles).clip(0, 1)) for precision in PRECISIONS)
     differing = np.abs(half - exact)
     assert differing.max() == 1

@@ -1,7 +1,7 @@
 // The network, for one picture: in bands of 16 rows the attentions, and all else row by row.
 //
 // Scores and attention maps of a window stay in the cache; only maps that the next group integrates are written.
-// Dimensions as in `bgai.network.model`. An image is H, channels, step: a row holds its channels one after another, so that
+// Dimensions as in `bgai.network.model`. An image is H, channels, step: a row holds one channel after another, so that
 // vectors run along rows. H and W are multiples of 16. Between the rows of a channel there are zeros, 16 or 32 of them,
 // so that a step is an odd number of cache lines: at even ones, the channels of a pixel would evict one another.
 
@@ -279,22 +279,38 @@ inline Vector convolve(const float (&weight)[h][w], float bias, const float *con
     return sum;
 }
 
+// Layer normalisation over the channels, for `VECTORS` vectors of pixels.
+template <int VECTORS>
+void normalise_part(const float *in, float *out, long step) {
+    Vector mean[VECTORS] = {}, inverse[VECTORS] = {};
+    for (int c = 0; c < CHANNELS; c++)
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++) mean[v] += load(in + c * step + v * LANES);
+    for (int v = 0; v < VECTORS; v++) mean[v] *= 1.0f / CHANNELS;
+    for (int c = 0; c < CHANNELS; c++)
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++) {
+            const Vector centred = load(in + c * step + v * LANES) - mean[v];
+            inverse[v] += centred * centred;
+        }
+    for (Vector &each : inverse) {
+        each = each * (1.0f / CHANNELS) + 1e-5f;
+        for (int i = 0; i < LANES; i++) each[i] = 1.0f / __builtin_sqrtf(each[i]);
+    }
+    for (int c = 0; c < CHANNELS; c++)
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++) {
+            const long place = c * step + v * LANES;
+            store(out + place, (load(in + place) - mean[v]) * inverse[v]);
+        }
+}
+
 // Layer normalisation over the channels, without its scale and bias, which are part of the next convolution.
 void normalise(const float *in, float *out, const Picture &picture) {
-    const long step = picture.step;
-    for (int column = 0; column < picture.W; column += LANES) {
-        Vector sum{}, squares{};
-        for (int c = 0; c < CHANNELS; c++) sum += load(in + c * step + column);
-        const Vector mean = sum * (1.0f / CHANNELS);
-        for (int c = 0; c < CHANNELS; c++) {
-            const Vector centred = load(in + c * step + column) - mean;
-            squares += centred * centred;
-        }
-        float inverse[LANES];
-        store(inverse, squares * (1.0f / CHANNELS) + 1e-5f);
-        for (float &each : inverse) each = 1.0f / __builtin_sqrtf(each);
-        for (int c = 0; c < CHANNELS; c++)
-            store(out + c * step + column, (load(in + c * step + column) - mean) * load(inverse));
+    for (int column = 0; column < picture.W;) {
+        const bool many = picture.W - column >= 4 * LANES;
+        (many ? normalise_part<4> : normalise_part<1>)(in + column, out + column, picture.step);
+        column += many ? 4 * LANES : LANES;
     }
 }
 
@@ -815,8 +831,8 @@ extern "C" long weights_size(int scale) {
     return (scale == 2 ? sizeof(Network<2>) : scale == 3 ? sizeof(Network<3>) : sizeof(Network<4>)) / sizeof(float);
 }
 
-// Enlarges a picture, 3, height, width, to `sr`, scale * height, scale * width, 3. The memory may hold anything; maps are
-// kept there in float16 if `half`.
+// Enlarges a picture, 3, height, width, to `sr`, scale * height, scale * width, 3. The memory may hold anything; maps
+// are kept there in float16 if `half`.
 extern "C" void network(int scale, const float *weights, const float *lr, float *sr, float *memory, int height,
                         int width, bool half, int threads) {
     Picture picture(height, width, half);
