@@ -32,7 +32,7 @@ from bgai.weights.checkpoint import load_network
 from bgai.weights.sources import Weights, find_weights
 
 SCALE = 4
-AUTHORS, PRODUCT = "authors", "matrix product"
+HALF, AUTHORS, PRODUCT = "native, half", "authors", "matrix product"
 
 Array = np.ndarray[Any, Any]
 
@@ -41,7 +41,7 @@ def main() -> None:
     options = parse()
     if options.network:
         return serve(lambda: begin(options))
-    names = ["openvino", "torch", *([AUTHORS] if options.authors else []), PRODUCT]
+    names = ["native", HALF, "openvino", "torch", *([AUTHORS] if options.authors else []), PRODUCT]
     settings = {"weights": Path(options.weights).name, "rounds": options.rounds, "warm_ups": WARM_UPS}
     large = options.size * SCALE
     title = f"{options.size} x {options.size} to {large} x {large}"
@@ -82,7 +82,8 @@ def begin(options: argparse.Namespace) -> tuple[Run, Facts]:
 
 
 def ours(weights: Weights, options: argparse.Namespace) -> Callable[[Array], Array]:
-    engine = open_engine(weights, options.network, "cpu")
+    half = options.network == HALF
+    engine = open_engine(weights, "native" if half else options.network, "cpu", "half" if half else "float32")
     engine.prepare((options.size, options.size), 1)
     return engine
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgai.benchmark.worker import Facts, Run, serve
-from bgai.types import RgbImage
+from bgai.types import EngineName, RgbImage
 
 SCALE = 4
 
@@ -188,11 +188,11 @@ def on_images(run: Callable[[Planes], Planes], white: float) -> Enlarge:
     return enlarge
 
 
-def ours(weights: str) -> Open:
+def ours(weights: str, engine: EngineName) -> Open:
     def open_upscaler(clones: Path, pictures: Sequence[RgbImage]) -> Enlarge:
         from bgai.upscaling.upscaler import Upscaler
 
-        return Upscaler(SCALE, weights, device="cpu").upscale
+        return Upscaler(SCALE, weights, engine, device="cpu").upscale
 
     return open_upscaler
 
@@ -325,8 +325,8 @@ NETWORKS = {
 }
 CONVERTED = ", OpenVINO"
 PEERS = {
-    "bgai": Peer(ours("bgai")),
-    "bgai, authors' weights": Peer(ours("official")),
+    "bgai": Peer(ours("bgai", "native")),
+    "bgai, authors' weights": Peer(ours("official", "native")),
     "authors' network": Peer(authors),
     "bicubic": Peer(interpolated("INTER_CUBIC")),
     "Lanczos": Peer(interpolated("INTER_LANCZOS4")),
@@ -337,6 +337,7 @@ PEERS = {
         name + CONVERTED: Peer(by_openvino(network), network.trained_on, network.published)
         for name, network in NETWORKS.items()
     },
+    f"bgai{CONVERTED}": Peer(ours("bgai", "openvino")),
 }
 
 

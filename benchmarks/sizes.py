@@ -1,6 +1,7 @@
 """What a low-resolution pixel costs in pictures of several sizes, cut into tiles as `bgai upscale` cuts them.
 
-python benchmarks/sizes.py [256x256 1920x1080] [--memory 1GiB --memory 4GiB] [--weights bgai] [--rounds 5]
+python benchmarks/sizes.py [256x256 1920x1080] [--memory 1GiB --memory 4GiB] [--weights bgai] [--engine native]
+    [--rounds 5]
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from progress import show
 from bgai.benchmark.cases import Settings, plan
 from bgai.benchmark.report import spread
 from bgai.benchmark.rounds import Command, compare
+from bgai.engines.selection import ENGINES
 from bgai.upscaling.memory_plan import read_memory
 
 
@@ -20,10 +22,11 @@ def main() -> None:
     parser.add_argument("sizes", nargs="*", default=["256x256", "1920x1080"], metavar="WIDTHxHEIGHT")
     parser.add_argument("--memory", action="append", help="as for bgai upscale; may be given several times")
     parser.add_argument("--weights", default="bgai")
+    parser.add_argument("--engine", default="native", choices=ENGINES)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     commands = {
-        name(size, memory): command(size, memory, options.weights)
+        name(size, memory): command(size, memory, options)
         for memory in options.memory or [None]
         for size in options.sizes
     }
@@ -42,10 +45,11 @@ def name(size: str, memory: str | None) -> str:
     return size if memory is None else f"{size}, {memory}"
 
 
-def command(size: str, memory: str | None, weights: str) -> Command:
+def command(size: str, memory: str | None, options: argparse.Namespace) -> Command:
     bound = None if memory is None else read_memory(memory)
-    (by_engine,) = plan(Settings(sizes=[size], weights=weights, engines=["openvino"], memory=bound)).values()
-    return by_engine["openvino"]
+    settings = Settings(sizes=[size], weights=options.weights, engines=[options.engine], memory=bound)
+    (by_engine,) = plan(settings).values()
+    return by_engine[options.engine]
 
 
 if __name__ == "__main__":

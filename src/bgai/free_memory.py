@@ -8,8 +8,9 @@ from pathlib import Path
 
 import psutil
 
-_VERSION_1 = "memory.limit_in_bytes", "memory.usage_in_bytes"
-_VERSION_2 = "memory.max", "memory.current"
+from bgai.control_groups import OWN, ROOT, own_groups
+
+_FILES = {1: ("memory.limit_in_bytes", "memory.usage_in_bytes"), 2: ("memory.max", "memory.current")}
 
 
 def free_memory() -> int:
@@ -22,26 +23,13 @@ def total_memory() -> int:
     return min([psutil.virtual_memory().total, *(limit for limit, _ in _container_limits())])
 
 
-def _container_limits(
-    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
-) -> Iterator[tuple[int, int]]:
-    """The memory limits of this process's control groups, of Linux, and the bytes that each leaves.
+def _container_limits(root: Path = ROOT, own: Path = OWN) -> Iterator[tuple[int, int]]:
+    """The memory limits of this process's control groups, and the bytes that each leaves.
 
-    Source: the kernel's documentation of control groups, versions 1 and 2. What files hold in caches can be had back.
+    What files hold in caches can be had back.
     """
-    with suppress(OSError, ValueError):
-        for line in own.read_text(encoding="utf-8").splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers == "":
-                folder, names = root / path.lstrip("/"), _VERSION_2
-            elif "memory" in controllers.split(","):
-                folder, names = root / "memory" / path.lstrip("/"), _VERSION_1
-            else:
-                continue
-            # A container may see itself as the root, or under the path that it has outside.
-            for each in (folder, *folder.parents):
-                if each.is_relative_to(root):
-                    yield from _limit(each, *names)
+    for folder, version in own_groups("memory", root, own):
+        yield from _limit(folder, *_FILES[version])
 
 
 def _limit(folder: Path, limit: str, used: str) -> Iterator[tuple[int, int]]:
