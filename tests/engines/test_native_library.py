@@ -138,6 +138,14 @@ def test_one_that_cannot_be_kept_is_not_compiled(tmp_path: Path, monkeypatch: py
     assert reason_against(folder) == f"{folder}: the compiled engine native cannot be kept there"
 
 
+def test_one_in_a_folder_that_cannot_be_written_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_library(tmp_path)
+    forget()
+    monkeypatch.setattr(native_library, "make_folder", lambda _: None)
+    monkeypatch.setenv("PATH", "")
+    assert reason_against(tmp_path) is None
+
+
 @pytest.mark.parametrize("size", [(37, 50), (16, 160)])
 def test_a_picture_is_the_same_on_every_processor(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     tiles = np.random.default_rng(0).random((1, 3, *size), np.float32)

@@ -27,33 +27,30 @@ log = logging.getLogger(__name__)
 _loading = threading.Lock()
 
 
-def load_library(cache: Path | None) -> ctypes.CDLL:
+def load_library(cache: Path | None, must_keep: bool = False) -> ctypes.CDLL:
     """Load the library, and compile it first where that is needed, which takes some seconds.
 
     Args:
         cache: The folder where a compiled one is kept; None keeps it nowhere.
+        must_keep: Whether one that cannot be kept is an error, for each process would compile it anew.
 
     Raises:
         EngineError: This machine cannot run it, g++ is not there or does not compile it, or it cannot be loaded.
         OutputError: The library cannot be written to the folder.
     """
     with _loading:
-        return _load(cache)
+        return _load(cache, must_keep)
 
 
 @functools.cache
 def reason_against(cache: Path) -> str | None:
     """Why this process does without the engine `native` unless it is asked for; None if the library is loaded.
 
-    A library that would have to be compiled by each process anew is no gain.
-
     Args:
         cache: As for `load_library`.
     """
     try:
-        if not packaged_library().exists() and make_folder(cache) is None:
-            return f"{cache}: the compiled engine native cannot be kept there"
-        load_library(cache)
+        load_library(cache, must_keep=True)
     except BgaiError as error:
         return re.split("; (?:or )?choose the engine", str(error))[0]
     return None
@@ -69,20 +66,22 @@ def packaged_library() -> Path:
 
 
 @functools.cache
-def _load(cache: Path | None) -> ctypes.CDLL:
+def _load(cache: Path | None, must_keep: bool) -> ctypes.CDLL:
     if packaged_library().exists():
         return _open(packaged_library())
+    level = level_here()
+    if cache and _is_whole(cache / _name(level)):
+        return _open(cache / _name(level))
     with ExitStack() as stack:
         folder = make_folder(cache) if cache else None
-        folder = folder or Path(stack.enter_context(temporary_folder()))
-        level = level_here()
-        file = folder / _name(level)
-        if not _is_whole(file):
-            compiler = find_compiler()
-            log.info("the engine native is compiled for %s, which takes some seconds", level)
-            library = compile_library(level, compiler)
-            with whole_or_nothing(file) as partial:
-                partial.write_bytes(library + hashlib.sha256(library).digest())
+        if must_keep and folder is None:
+            raise EngineError(f"{cache}: the compiled engine native cannot be kept there")
+        file = (folder or Path(stack.enter_context(temporary_folder()))) / _name(level)
+        compiler = find_compiler()
+        log.info("the engine native is compiled for %s, which takes some seconds", level)
+        library = compile_library(level, compiler)
+        with whole_or_nothing(file) as partial:
+            partial.write_bytes(library + hashlib.sha256(library).digest())
         return _open(file)
 
 
@@ -95,7 +94,7 @@ def _name(level: str) -> str:
 def _is_whole(file: Path) -> bool:
     try:
         content = file.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
         log.warning("%s: cannot be read, so the kernel is compiled anew: %s", file, error.strerror or error)
