@@ -1,6 +1,7 @@
 # bgai serve, without root and for a read-only file system; see compose.yaml.
-FROM python:3.12-slim AS build
+FROM python:3.12 AS build
 ARG EXTRAS=web
+ENV BGAI_NATIVE=1
 WORKDIR /source
 COPY . .
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir -c constraints.txt ".[${EXTRAS}]"

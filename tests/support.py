@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -22,17 +21,28 @@ from onnx import helper
 from PIL import Image
 
 from bgai.datasets.matlab_resize import imresize
+from bgai.engines.native_build import find_compiler, level_here
+from bgai.errors import EngineError
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
+from bgai.types import EngineName
 from bgai.weights.pth_export import released_tensors
 from bgai.weights.reading import read_weights
 from bgai.weights.safetensors_file import write_weights
 from bgai.weights.sources import SHIPPED
 
-NEEDS_COMPILER = pytest.mark.skipif(
-    sys.platform != "linux" or shutil.which("g++") is None, reason="the engine native is compiled by g++, on Linux"
-)
+
+def _runs_native() -> bool:
+    try:
+        return bool(level_here() and find_compiler())
+    except EngineError:
+        return False
+
+
+NEEDS_COMPILER = pytest.mark.skipif(not _runs_native(), reason="the engine native is compiled by g++, on Linux")
 NATIVE = pytest.param("native", marks=NEEDS_COMPILER)
+CPU_ENGINE: EngineName = "native" if _runs_native() else "openvino"
+"""What `auto` picks on a CPU."""
 
 
 def texture(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[np.uint8]:

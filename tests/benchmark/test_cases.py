@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support import NEEDS_COMPILER
+from support import CPU_ENGINE, NEEDS_COMPILER
 
 from bgai.benchmark import rounds
 from bgai.benchmark.cases import Case, Settings, measure, plan
 from bgai.errors import EngineError, UsageError
 from bgai.weights.sources import SHIPPED
+
+HERE = list(dict.fromkeys(["openvino", CPU_ENGINE, "torch"]))
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +22,7 @@ def _no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_case_in_its_own_process() -> None:
     measured = measure(Case("bgai", 4, 20, 30), rounds=2)
-    assert (measured.facts, len(measured.seconds)) == ({"engine": "openvino", "device": "cpu"}, 2)
+    assert (measured.facts, len(measured.seconds)) == ({"engine": CPU_ENGINE, "device": "cpu"}, 2)
     assert 0 < min(measured.seconds) < 10
     assert min(*measured.cpu_seconds, measured.start_seconds) > 0
     assert 50 * 2**20 < measured.peak_bytes < 2**31
@@ -42,7 +44,7 @@ def test_what_fails_there_is_told() -> None:
 def test_the_short_set_is_measured_with_every_engine() -> None:
     planned = plan(Settings())
     assert list(planned) == ["128 x 128 to 512 x 512", "256 x 256 to 1024 x 1024", "640 x 480 to 2560 x 1920"]
-    assert all(list(commands) == ["openvino", "torch"] for commands in planned.values())
+    assert all(list(commands) == HERE for commands in planned.values())
     assert [commands["torch"] for commands in planned.values()] == [
         Case("bgai", 4, height, width, "torch", tile=tile).command()
         for width, height, tile in ((128, 128, 0), (256, 256, 0), (640, 480, None))
@@ -50,11 +52,15 @@ def test_the_short_set_is_measured_with_every_engine() -> None:
 
 
 @NEEDS_COMPILER
-def test_the_engine_native_is_measured_where_it_is_named() -> None:
-    (commands,) = plan(Settings(sizes=["32x16"], engines=["openvino", "native"])).values()
-    assert list(commands) == ["openvino", "native"]
+def test_the_engine_native_is_measured() -> None:
     measured = measure(Case("bgai", 4, 16, 32, "native"), rounds=1)
     assert measured.facts == {"engine": "native", "device": "cpu"}
+
+
+def test_engines_that_are_not_named_run_in_the_precisions_that_they_have() -> None:
+    settings = Settings(sizes=["32x16"], device="cpu", precisions=["float32", "half"])
+    (commands,) = plan(settings).values()
+    assert list(commands) == ["openvino", "openvino, half", *HERE[1:]]
 
 
 def test_choices_reach_the_processes() -> None:
@@ -72,7 +78,7 @@ def test_choices_reach_the_processes() -> None:
         "openvino": Case("bgai", 4, 16, 32, "openvino", "cpu", None).command(),
         "openvino, half": Case("bgai", 4, 16, 32, "openvino", "cpu", None, "half").command(),
     }
-    assert [list(commands) for commands in plan(Settings(tile=112)).values()] == [["openvino", "torch"]] * 3
+    assert [list(commands) for commands in plan(Settings(tile=112)).values()] == [HERE] * 3
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ from bgai.__main__ import main
 main()
 """
     picture(tmp_path / "a.png")
-    result = python(code, tmp_path, "upscale", "a.png", "-o", "b.png")
+    result = python(code, tmp_path, "upscale", "a.png", "-o", "b.png", "--engine", "openvino")
     assert (result.returncode, result.stdout) == (130, "openvino went on\n")
     (tmp_path / "options.yml").write_text("name: a")
     result = python(code, tmp_path, "train", "-opt", "options.yml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from onnx import helper
-from support import NATIVE, save_graph, save_repeating_graph, texture
+from support import NATIVE, NEEDS_COMPILER, save_graph, save_repeating_graph, texture
 
 import bgai.engines.selection
 from bgai.engines import cuda_network, openvino_engine
@@ -30,13 +31,13 @@ from bgai.errors import EngineError, UsageError, WeightsError
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
 from bgai.types import EngineName, Precision
-from bgai.weights.checkpoint import load_network
+from bgai.weights.checkpoint import load_network, save_network
 from bgai.weights.reading import blended_weights, read_weights
-from bgai.weights.sources import Weights, find_weights, shipped_scales
+from bgai.weights.sources import SHIPPED, Weights, find_weights, shipped_scales
 
-OURS = Weights("ours", Path("a.safetensors"))
+OURS = Weights("ours", SHIPPED / "bgai_x4.safetensors")
 GRAPH = Weights("graph", Path("a.onnx"))
-THEIRS = Weights("theirs", Path("a.pth"))
+NOWHERE = Weights("nowhere", Path("a.pth"))
 
 
 @pytest.mark.parametrize("scale", shipped_scales())
@@ -66,23 +67,63 @@ def test_results_outlive_the_next_call(engine: EngineName) -> None:
 @pytest.mark.parametrize(
     ("weights", "device", "gpu", "expected"),
     [
-        (OURS, "auto", None, ("openvino", "cpu")),
+        (OURS, "auto", None, ("native", "cpu")),
         (OURS, "auto", "cuda", ("torch", "cuda")),
-        (OURS, "cpu", "cuda", ("openvino", "cpu")),
+        (OURS, "cpu", "cuda", ("native", "cpu")),
         (OURS, "cuda:1", None, ("torch", "cuda:1")),
         (GRAPH, "auto", "cuda", ("openvino", "cpu")),
-        (THEIRS, "auto", None, ("openvino", "cpu")),
-        (THEIRS, "auto", "mps", ("torch", "mps")),
-        (THEIRS, "cpu", "cuda", ("openvino", "cpu")),
+        (NOWHERE, "auto", "mps", ("torch", "mps")),
     ],
 )
 def test_auto_picks(
     weights: Weights, device: str, gpu: str | None, expected: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bgai.engines.selection, "torch_accelerator", lambda: gpu)
+    monkeypatch.setattr(bgai.engines.selection, "reason_against", lambda _: None)
     *picked, reason = choose(weights, "auto", device)
     assert tuple(picked) == expected
     assert reason
+
+
+def test_auto_picks_openvino_where_native_does_not_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a word: what nobody asked for is no reason to warn."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(bgai.engines.selection, "reason_against", lambda _: "g++ was not found")
+    assert choose(OURS, device="cpu") == ("openvino", "cpu", "g++ was not found")
+    assert open_engine(OURS, device="cpu").name == "openvino"
+    assert {record.levelno for record in caplog.records} == {logging.INFO}
+    assert "openvino on cpu: g++ was not found" in caplog.text
+
+
+def other_network(path: Path) -> Path:
+    """Weights of a network that is not the paper's."""
+    torch.manual_seed(0)
+    save_network(BGAI(NetworkConfig(2, groups=2)), path)
+    return path
+
+
+@NEEDS_COMPILER
+def test_other_settings_are_for_openvino(tmp_path: Path) -> None:
+    weights = find_weights(other_network(tmp_path / "a.safetensors"))
+    reason = "the engine native runs networks with the paper's settings alone, and a.safetensors has others"
+    assert choose(weights, device="cpu") == ("openvino", "cpu", reason)
+    assert open_engine(weights, device="cpu").name == "openvino"
+    with pytest.raises(EngineError, match=f"{reason}; choose the engine openvino"):
+        choose(weights, "native")
+
+
+def test_half_precision_runs_where_float32_does() -> None:
+    assert choose(OURS, "auto", "cpu", "half") == choose(OURS, "auto", "cpu")
+
+
+@NEEDS_COMPILER
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_what_is_chosen_runs(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bgai.engines.selection, "torch_accelerator", lambda: None)
+    assert choose(OURS, device=device)[:2] == ("native", "cpu")
+    assert open_engine(OURS, device=device).name == "native"
 
 
 @pytest.mark.parametrize(
@@ -111,8 +152,6 @@ def test_precisions_that_cannot_be_had_are_refused() -> None:
         open_engine(OURS, precision="float16")  # type: ignore[arg-type]
     with pytest.raises(EngineError, match="torch on cpu computes in float32 alone"):
         open_engine(OURS, "torch", "cpu", precision="half")
-    with pytest.raises(EngineError, match=r"native on cpu computes in float32 alone|was not found|Linux alone"):
-        open_engine(OURS, "native", precision="half")
     with pytest.raises(EngineError, match="an ONNX graph computes in float32 alone"):
         open_engine(GRAPH, precision="half")
 
@@ -138,17 +177,27 @@ def test_unknown_engines_are_refused() -> None:
 def test_a_missing_torch_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bgai.engines.selection, "has_torch", lambda: False)
     with pytest.raises(EngineError, match=r"pip install 'bgai\[torch\]'"):
-        choose(THEIRS, "torch")
-    for weights in (OURS, THEIRS):
-        assert choose(weights)[0] == "openvino"
+        choose(NOWHERE, "torch")
+    assert choose(OURS)[0] in ("native", "openvino")
 
 
-def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    message = r"g\+\+ was not found: install .*choose the engine openvino" if sys.platform == "linux" else "Linux alone"
-    with pytest.raises(EngineError, match=message):
-        choose(OURS, "native")
-    assert choose(OURS, device="cpu")[0] == "openvino"
+@NEEDS_COMPILER
+def test_without_a_compiler(tmp_path: Path) -> None:
+    code = """
+import os, bgai
+from bgai.engines.selection import choose
+os.environ["PATH"] = ""
+weights = bgai.find_weights(None, 4)
+print(*choose(weights, device="cpu"))
+choose(weights, "native")
+"""
+    environment = {**os.environ, "BGAI_CACHE": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    reason = "the engine native has to be compiled, and g++ was not found: install the package g++ or gcc-c++"
+    assert result.stdout == f"openvino cpu {reason}\n"
+    error = result.stderr.splitlines()[-1]
+    assert error == f"bgai.errors.EngineError: {reason}; or choose the engine openvino, which needs no compiler"
 
 
 def test_a_folder_named_torch_is_not_pytorch(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import get_args
 
@@ -58,11 +57,11 @@ class Settings:
     scale: int | None = None
     weights: str | None = None
     engines: Sequence[EngineName] = ()
-    """The one to compare with first; none for those that run here."""
+    """The one to compare with first; none for those that run these weights here, each in the precisions it has."""
     device: str = "auto"
     tile: int | None = None
     precisions: Sequence[Precision] = ("float32",)
-    """Every engine runs in each."""
+    """Those that are named run in each."""
     memory: int | None = None
 
 
@@ -78,6 +77,12 @@ def plan(settings: Settings) -> dict[str, dict[str, Command]]:
         choose(weights, engine, settings.device)
     for precision in settings.precisions:
         check_precision(precision)
+    pairs = [
+        (engine, precision)
+        for engine in engines
+        for precision in dict.fromkeys(settings.precisions)
+        if settings.engines or _runs_here(weights, engine, settings.device, precision)
+    ]
     scale = Upscaler(settings.scale, weights, engines[0], settings.device, tile=settings.tile).scale
     planned: dict[str, dict[str, Command]] = {}
     for size in settings.sizes or _SHORT_SET:
@@ -96,8 +101,7 @@ def plan(settings: Settings) -> dict[str, dict[str, Command]]:
             engine if precision == "float32" else f"{engine}, {precision}": replace(
                 case, engine=engine, precision=precision
             ).command()
-            for engine in engines
-            for precision in dict.fromkeys(settings.precisions)
+            for engine, precision in pairs
         }
     return planned
 
@@ -110,21 +114,24 @@ def _read_size(text: str) -> tuple[int, int]:
 
 
 def _engines_here(weights: Weights, device: str) -> list[EngineName]:
-    """Installed engines that run any weights on the device; with `auto`, each on the device it would choose."""
-    engines: list[EngineName] = []
-    for engine in get_args(EngineName):
-        with suppress(EngineError):
-            # On the CPU, ONNX Runtime stands in for its other devices, and weights have to be exported first. The
-            # engine native is for some weights alone.
-            if (
-                engine not in ("auto", "native")
-                and (engine, device) != ("onnxruntime", "cpu")
-                and choose(weights, engine, device)
-            ):
-                engines.append(engine)
+    """Engines that run the weights on the device; with `auto`, each on the device it would choose."""
+    engines: list[EngineName] = [
+        engine
+        for engine in get_args(EngineName)
+        # On the CPU, ONNX Runtime stands in for its other devices, and weights have to be exported first.
+        if engine != "auto" and (engine, device) != ("onnxruntime", "cpu") and _runs_here(weights, engine, device)
+    ]
     if not engines:
         choose(weights, "auto", device)  # says why there is none
     return engines or ["auto"]
+
+
+def _runs_here(weights: Weights, engine: EngineName, device: str, precision: Precision = "float32") -> bool:
+    try:
+        choose(weights, engine, device, precision)
+    except EngineError:
+        return False
+    return True
 
 
 def measure(case: Case, rounds: int = 5) -> Result:

@@ -31,7 +31,7 @@ def bench(
         typer.Option(
             metavar="openvino|native|torch",
             help="May be given several times, and the others are compared with the first.",
-            show_default="those that run here, but native",
+            show_default="those that run here",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, …")] = "auto",

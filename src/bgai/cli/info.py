@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from typing import Annotated
 
 import typer
@@ -54,13 +53,13 @@ def info(
 
 
 def _native_here() -> str:
-    from bgai.engines.native_library import find_compiler
-    from bgai.errors import EngineError
+    from bgai.engines.native_build import level_here
+    from bgai.engines.native_library import packaged_library, reason_against
+    from bgai.engines.selection import native_cache
 
-    try:
-        return f"on request, compiled by {find_compiler()}"
-    except EngineError as error:
-        return f"not here: {re.split('[:;]', str(error))[0]}"
+    if why := reason_against(native_cache()):
+        return f"not here: {why}"
+    return f"{level_here()}, " + ("in the package" if packaged_library().exists() else "compiled by g++ once")
 
 
 def _weights_here() -> str:

@@ -22,8 +22,8 @@ CleanOption = Annotated[
 EngineOption = Annotated[
     EngineName,
     typer.Option(
-        help="What runs the network: 'torch' on GPUs, 'openvino' on CPUs, Intel's GPUs and NPUs, 'native' faster on"
-        " Linux's CPUs, where g++ is installed, 'onnxruntime' on GPUs by DirectML or CoreML.",
+        help="What runs the network: 'torch' on GPUs, 'native' on CPUs with Linux, 'openvino' on all CPUs, Intel's GPUs"
+        " and NPUs, 'onnxruntime' on GPUs by DirectML or CoreML.",
         rich_help_panel=SPEED_PANEL,
     ),
 ]
@@ -38,7 +38,7 @@ DeviceOption = Annotated[
 PrecisionOption = Annotated[
     Precision,
     typer.Option(
-        help="'half' is faster and slightly less exact; it needs CUDA, or a CPU with bfloat16.",
+        help="'half' is faster and slightly less exact; it needs CUDA, the engine native, or a CPU with bfloat16.",
         rich_help_panel=SPEED_PANEL,
     ),
 ]

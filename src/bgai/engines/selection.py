@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import logging
+from pathlib import Path
 from typing import get_args
 
 from bgai._version import __version__
 from bgai.atomic_files import make_folder
 from bgai.engines.base import Engine
-from bgai.engines.native_library import find_compiler
+from bgai.engines.native_library import load_library, reason_against
 from bgai.engines.onnxruntime_engine import OnnxRuntimeEngine, accelerators, has_onnxruntime
 from bgai.errors import EngineError, MissingExtraError, UsageError
 from bgai.network.config import NetworkConfig
@@ -22,6 +24,8 @@ ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 OPENVINO_DEVICES = ("gpu", "npu")
 ONNXRUNTIME_DEVICES = ("dml", "coreml")
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+log = logging.getLogger(__name__)
 
 
 def has_torch() -> bool:
@@ -43,25 +47,36 @@ def torch_accelerator() -> str | None:
     return "mps" if torch.backends.mps.is_available() else None
 
 
-def choose(weights: Weights, engine: EngineName = "auto", device: str = "auto") -> tuple[EngineName, str, str]:
+def choose(
+    weights: Weights,
+    engine: EngineName = "auto",
+    device: str = "auto",
+    precision: Precision = "float32",
+    config: NetworkConfig | None = None,
+) -> tuple[EngineName, str, str]:
     """Decide which engine to use, and where.
+
+    On a CPU, the library of the engine `native` is loaded, and compiled first where that is needed.
 
     Args:
         weights: What is to be run.
         engine: `auto`, `openvino`, `native`, `torch` or `onnxruntime`.
         device: `auto`, `cpu`; PyTorch's `cuda`, `cuda:1`, `mps`, …; OpenVINO's `gpu`, `gpu.1`, `npu`; ONNX Runtime's
             `dml`, `coreml`.
+        precision: `float32` or `half`.
+        config: The network's settings, if they were read already.
 
     Returns:
         Engine, device, and the reason in words.
 
     Raises:
-        UsageError: An unknown engine.
-        EngineError: The engine cannot run these weights, or not on that device.
+        UsageError: An unknown engine or precision.
+        WeightsError: The network's settings have to be known, and the weights' file is damaged or not of this network.
+        EngineError: The engine cannot run these weights, not on that device, or not in that precision.
     """
-    engine, reason = check_engine(engine), "asked for"
-    if engine == "auto":
-        engine, device, reason = _choose_freely(weights, device)
+    asked, precision, reason = check_engine(engine), check_precision(precision), "asked for"
+    if asked == "auto":
+        engine, device, reason = _choose_freely(weights, device, config)
     elif device == "auto":
         device = _place(engine)
     if weights.is_graph and engine != "onnxruntime" and (engine, device) != ("openvino", "cpu"):
@@ -75,15 +90,37 @@ def choose(weights: Weights, engine: EngineName = "auto", device: str = "auto") 
             f"device {device!r}: OpenVINO runs on the CPU, gpu and npu; choose the engine torch for cuda and mps",
             parameter="engine",
         )
-    if engine == "native":
-        if device != "cpu":
-            raise EngineError(f"device {device!r}: the engine native runs on the CPU alone", parameter="device")
-        find_compiler()
+    if engine == "native" and device != "cpu":
+        raise EngineError(f"device {device!r}: the engine native runs on the CPU alone", parameter="device")
     if engine == "torch" and not has_torch():
         raise MissingExtraError("torch", "the engine torch")
     if engine == "onnxruntime" and not has_onnxruntime():
         raise MissingExtraError("onnxruntime", "the engine onnxruntime")
+    if precision == "half" and not device.startswith("cuda") and (engine == "torch" or weights.is_graph):
+        what = "an ONNX graph" if weights.is_graph else f"{engine} on {device}"
+        raise EngineError(
+            f"precision half: {what} computes in float32 alone; choose the device cuda, or the engine native or"
+            " openvino",
+            parameter="precision",
+        )
+    if asked == "native":
+        load_library(native_cache())
+        if why := _reason_against_settings(weights, config):
+            raise EngineError(f"{why}; choose the engine openvino", parameter="engine")
     return engine, device, reason
+
+
+def native_cache() -> Path:
+    """The folder where the library of the engine `native` is kept, if it was compiled here."""
+    return cache_folder() / "native"
+
+
+def _reason_against_settings(weights: Weights, config: NetworkConfig | None) -> str | None:
+    """Why the engine `native` does not run weights; None if it does."""
+    config = config or blended_weights(weights)[0]
+    if config == NetworkConfig(config.scale):
+        return None
+    return f"the engine native runs networks with the paper's settings alone, and {weights.name} has others"
 
 
 def _place(engine: EngineName) -> str:
@@ -98,7 +135,7 @@ def _place(engine: EngineName) -> str:
     return here[0] if here else "cpu"
 
 
-def _choose_freely(weights: Weights, device: str) -> tuple[EngineName, str, str]:
+def _choose_freely(weights: Weights, device: str, config: NetworkConfig | None) -> tuple[EngineName, str, str]:
     if device in ONNXRUNTIME_DEVICES:
         return "onnxruntime", device, f"device {device} was asked for"
     if weights.is_graph:
@@ -109,7 +146,10 @@ def _choose_freely(weights: Weights, device: str) -> tuple[EngineName, str, str]
         return "torch", device, f"device {device} was asked for"
     if device == "auto" and (gpu := torch_accelerator()):
         return "torch", gpu, "PyTorch sees a GPU"
-    return "openvino", "cpu", "the fastest on a CPU"
+    if why := reason_against(native_cache()) or _reason_against_settings(weights, config):
+        log.info("openvino on cpu: %s", why)
+        return "openvino", "cpu", why
+    return "native", "cpu", "the fastest on a CPU"
 
 
 def open_engine(
@@ -126,7 +166,7 @@ def open_engine(
         weights: What is to be run.
         engine: As for `choose`.
         device: The same.
-        precision: `float32`; or `half`, which is bfloat16 on CPUs that compute in it, and float16 elsewhere.
+        precision: `float32` or `half`, as for `bgai.Upscaler`.
         compile: Compile the network first; on CUDA alone.
         network: What `blended_weights` gives for these weights, if it was read already.
 
@@ -135,17 +175,9 @@ def open_engine(
         WeightsError: The weights' file is damaged or not of this network.
         EngineError: The engine cannot run these weights, not on that device, or not in that precision.
     """
-    precision = check_precision(precision)
-    name, place, _ = choose(weights, engine, device)
-    on_cuda = name == "torch" and place.startswith("cuda")
-    if compile and not on_cuda:
+    name, place, _ = choose(weights, engine, device, precision, network and network[0])
+    if compile and not (name == "torch" and place.startswith("cuda")):
         raise EngineError(f"compilation is for the device cuda alone; {name} on {place} does without")
-    if precision == "half" and not on_cuda and (name in ("native", "torch") or weights.is_graph):
-        what = "an ONNX graph" if weights.is_graph else f"{name} on {place}"
-        raise EngineError(
-            f"precision half: {what} computes in float32 alone; choose the device cuda or the engine openvino",
-            parameter="precision",
-        )
     if name == "onnxruntime":
         return _open_onnxruntime(weights, place, precision)
     cache = cache_folder() / "openvino"
@@ -161,7 +193,7 @@ def open_engine(
     if name == "native":
         from bgai.engines.native_engine import NativeEngine
 
-        return NativeEngine(config, tensors, cache_folder() / "native")
+        return NativeEngine(config, tensors, native_cache(), precision)
     if place != "cpu":
         from bgai.engines.openvino_device import OpenVinoDeviceEngine
 

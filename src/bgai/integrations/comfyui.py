@@ -55,7 +55,7 @@ class BgaiUpscale:
                 ),
                 "width": _number("INT", 0, 0, 65536, "Reduce the result to this width; 0 for as wide as it gets."),
                 "height": _number("INT", 0, 0, 65536, "Reduce the result to this height; 0 for as high as it gets."),
-                "engine": (list(ENGINES), {"tooltip": "auto: PyTorch on a GPU that it sees, else OpenVINO."}),
+                "engine": (list(ENGINES), {"tooltip": "auto: PyTorch on a GPU that it sees, else native or OpenVINO."}),
                 "device": ("STRING", {"default": "auto", "tooltip": "auto, cpu, cuda, cuda:1, mps, …"}),
                 "precision": (list(PRECISIONS), {"tooltip": "half is faster and not quite as exact."}),
                 "tile": _number("INT", _NONE, _NONE, 65536, "Longest side of tiles; -1 by memory, 0 for none.", 1),

@@ -54,8 +54,8 @@ class Upscaler:
             at once. None chooses by `memory`.
         halo: Pixels cut off where tiles meet, a multiple of 8. None takes the halo of the weights, with which
             8-bit results equal those of the whole image in all but one sample in ten thousand.
-        precision: `float32`; or `half`, faster and not quite as exact: float16 on CUDA, bfloat16 on CPUs that compute
-            in it.
+        precision: `float32`; or `half`, faster and not quite as exact: float16 on CUDA; with the engine native what
+            is kept longest in float16, off by at most one level of 255; with openvino bfloat16, on CPUs that have it.
         clean: How much compression and noise are removed: from 0, the weights `bgai`, to 1, `photo`; not together with
             `weights`.
         compile: On CUDA, compile for each size of tile first, which takes minutes: for many or large images.
