@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from PIL import Image
-from support import bgai_command
+from support import CPU_ENGINE, bgai_command
 
 from bgai.benchmark import report as bench_report
 
@@ -23,8 +23,7 @@ def test_a_measurement_is_shown_and_kept(tmp_path: Path) -> None:
     assert record["settings"] == {"weights": "bgai", "device": "auto", "rounds": 2, "warm_ups": 2}
     (comparison,) = record["comparisons"]
     assert [(result["name"], len(result["seconds"]), result["error"]) for result in comparison["results"]] == [
-        ("openvino", 2, ""),
-        ("torch", 2, ""),
+        (name, 2, "") for name in dict.fromkeys(["openvino", CPU_ENGINE, "torch"])
     ]
     assert "| torch |" in (tmp_path / "a.md").read_text()
     assert Image.open(tmp_path / "a.png").format == "PNG"

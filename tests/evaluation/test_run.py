@@ -16,7 +16,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from PIL import Image
-from support import texture
+from support import CPU_ENGINE, texture
 
 from bgai.cluster.pool import Pool
 from bgai.datasets.degradation import jpeg
@@ -82,7 +82,7 @@ def test_scores_are_those_of_the_upscaler(images: Path, tmp_path: Path) -> None:
     assert np.asarray(Image.open(images.with_name("X2") / "odd.png")).shape == (30, 37, 3)
     run = json.loads((tmp_path / "results/run/run.json").read_text())
     assert run["parameters"] == 297_572
-    assert run["engine"] == "openvino"
+    assert run["engine"] == CPU_ENGINE
 
 
 def test_the_page_holds_everything(images: Path, tmp_path: Path) -> None:
@@ -233,8 +233,11 @@ def test_processes_that_would_measure_something_else(images: Path, tmp_path: Pat
     work = Measuring(options(images), TestSets({}, {}, (), tmp_path, ""), "auto", "cpu", 0, {})
     run = Enlarger(work.options, "auto", "cpu").identity()
     assert callable(replace(work, run=run).open())
-    with pytest.raises(EngineError, match=r"a machine of the cluster has the engine openvino, this one torch"):
+    with pytest.raises(
+        EngineError, match=f"a machine of the cluster has the engine {CPU_ENGINE}, this one torch"
+    ) as error:
         replace(work, run={**run, "engine": "torch"}).open()
+    assert error.value.parameter == "engine"
 
 
 def test_a_test_on_the_cpu_takes_no_gpus(images: Path) -> None:
@@ -384,7 +387,7 @@ def test_what_memory_cannot_hold_is_refused(images: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(OpenVinoEngine, "free_memory", lambda _: 2**20)
     with pytest.raises(ImageError, match=r"image of 40 x 32 pixels as a whole takes .* GiB.*tile: auto"):
-        run_test(options(images), root=tmp_path)
+        run_test(options(images), engine="openvino", root=tmp_path)
 
 
 def test_weights_have_to_fit(images: Path, tmp_path: Path) -> None:

@@ -37,8 +37,8 @@ LEVELS = {
     "aarch64": {"armv8-a": frozenset({"fp", "asimd"})},
 }
 """Levels of each architecture as g++ names them, the best one first, with all that they imply in Linux's names."""
-_MOST_SECONDS = 300
-"""For compiling, which takes some seconds, or a hundred times that on a small and busy machine."""
+_MOST_SECONDS = 120
+"""For compiling, which takes some seconds, or ten times that on a small and busy machine."""
 
 
 def best_level(machine: str, features: Collection[str]) -> str | None:

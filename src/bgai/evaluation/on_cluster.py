@@ -34,6 +34,9 @@ class Measuring:
         enlarge = Enlarger(self.options, self.engine, self.device, COMMAND_MEMORY)
         for name, value in enlarge.identity().items():
             if value != self.run[name]:
-                raise EngineError(f"a machine of the cluster has the {name} {value}, this one {self.run[name]}")
+                raise EngineError(
+                    f"a machine of the cluster has the {name} {value}, this one {self.run[name]}",
+                    parameter=name if name in ("engine", "device") else "",
+                )
         measure = Measurer(self.options, self.sets, enlarge)
         return lambda place: replace(measure(place), images=None)

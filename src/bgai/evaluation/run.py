@@ -45,7 +45,7 @@ def run_test(
 
     Args:
         options: A parsed option file.
-        engine: `auto`, `openvino` or `torch`.
+        engine: `auto`, `openvino`, `native` or `torch`.
         device: `auto`, `cpu`, `cuda`, …; with `num_gpu: 0` always `cpu`.
         only: Names of the sets to measure on, of those in the file; none for all.
         overwrite: Measure again what was measured before.
