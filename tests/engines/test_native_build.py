@@ -42,7 +42,7 @@ def test_the_best_level(machine: str, features: str, level: str | None) -> None:
 
 @needs_linux
 def test_a_processor_without_a_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_build, "_features", lambda _: ["sse2"])
+    monkeypatch.setattr(native_build, "features_here", lambda: ["sse2"])
     with pytest.raises(EngineError, match=r"needs a processor with AVX2, or .*; choose the engine openvino$"):
         level_here()
 
@@ -65,7 +65,7 @@ def test_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_features_of_the_processor(text: str | None, features: list[str], tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "cpuinfo").write_text(text)
-    assert native_build._features(tmp_path / "cpuinfo") == features
+    assert native_build.features_here(tmp_path / "cpuinfo") == features
 
 
 @needs_linux

@@ -14,7 +14,7 @@ from support import NEEDS_COMPILER, texture
 from bgai.engines import native_engine
 from bgai.engines.native_engine import NativeEngine
 from bgai.engines.native_library import load_library
-from bgai.engines.selection import PRECISIONS
+from bgai.engines.selection import PRECISIONS, native_cache
 from bgai.errors import EngineError
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
@@ -22,7 +22,7 @@ from bgai.processors import limit_threads, thread_limit
 from bgai.types import Precision, Size, Tiles
 from bgai.weights.checkpoint import load_network
 from bgai.weights.reading import read_weights
-from bgai.weights.sources import cache_folder, find_weights
+from bgai.weights.sources import find_weights
 
 pytestmark = NEEDS_COMPILER
 
@@ -35,7 +35,7 @@ def _as_many_threads_as_before() -> Iterator[None]:
 
 
 def engine(scale: int = 4, precision: Precision = "float32") -> NativeEngine:
-    return NativeEngine(*read_weights(find_weights(None, scale).file), cache_folder() / "native", precision)
+    return NativeEngine(*read_weights(find_weights(None, scale).file), load_library(native_cache()), precision)
 
 
 def noise(*size: int) -> Tiles:
@@ -124,7 +124,7 @@ def test_networks_of_other_settings_are_refused() -> None:
     network = BGAI(NetworkConfig(2, channels=16))
     tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     with pytest.raises(EngineError, match="the paper's settings alone; choose the engine openvino"):
-        NativeEngine(network.config, tensors, cache_folder() / "native")
+        NativeEngine(network.config, tensors, load_library(native_cache()))
 
 
 def test_memory_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,5 +139,5 @@ def test_memory_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_library_is_loaded_once() -> None:
-    cache = cache_folder() / "native"
+    cache = native_cache()
     assert load_library(cache) is load_library(cache)

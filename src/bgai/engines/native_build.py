@@ -61,7 +61,7 @@ def level_here() -> str:
     if sys.platform != "linux":
         raise EngineError("the engine native runs on Linux alone; choose the engine openvino", parameter="engine")
     is_64_bit = sys.maxsize > 2**32  # this Python, whatever the system is
-    level = best_level(platform.machine(), _features(Path("/proc/cpuinfo"))) if is_64_bit else None
+    level = best_level(platform.machine(), features_here()) if is_64_bit else None
     if level is None:
         raise EngineError(
             "the engine native needs a processor with AVX2, or one of ARM's with 64 bits; choose the engine openvino",
@@ -70,7 +70,7 @@ def level_here() -> str:
     return level
 
 
-def _features(cpuinfo: Path) -> list[str]:
+def features_here(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
     """The instruction sets of the first processor, all of which are alike, that the system lets programs use."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()

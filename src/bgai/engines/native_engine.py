@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bgai.engines.base import run_error
-from bgai.engines.native_library import load_library
 from bgai.engines.native_weights import pack_weights
 from bgai.errors import EngineError
 from bgai.free_memory import free_memory
@@ -31,11 +30,11 @@ class NativeEngine:
     Args:
         config: The network's settings: the paper's.
         tensors: Its weights.
-        cache: The folder where the compiled kernel is kept; None keeps it nowhere.
+        library: Of `bgai.engines.native_library`.
         precision: `float32` or `half`.
 
     Raises:
-        EngineError: The kernel cannot be had, or computes no network of these settings.
+        EngineError: The library computes no network of these settings.
     """
 
     name = "native"
@@ -45,7 +44,7 @@ class NativeEngine:
         self,
         config: NetworkConfig,
         tensors: Mapping[str, NDArray[np.float32]],
-        cache: Path | None,
+        library: ctypes.CDLL,
         precision: Precision = "float32",
     ) -> None:
         if config != NetworkConfig(config.scale):
@@ -56,7 +55,7 @@ class NativeEngine:
         self.scale = config.scale
         self.bytes_per_pixel = _BYTES_PER_PIXEL[precision]
         self._half = precision == "half"
-        self._library = load_library(cache)
+        self._library = library
         self._weights = pack_weights(tensors, config)
         if self._weights.size != self._library.weights_size(config.scale):
             raise EngineError("the engine native was compiled for other weights; install bgai again")

@@ -68,10 +68,10 @@ def packaged_library() -> Path:
 @functools.cache
 def _load(cache: Path | None, must_keep: bool) -> ctypes.CDLL:
     if packaged_library().exists():
-        return _open(packaged_library())
+        return open_library(packaged_library())
     level = level_here()
     if cache and _is_whole(cache / _name(level)):
-        return _open(cache / _name(level))
+        return open_library(cache / _name(level))
     with ExitStack() as stack:
         folder = make_folder(cache) if cache else None
         if must_keep and folder is None:
@@ -82,7 +82,7 @@ def _load(cache: Path | None, must_keep: bool) -> ctypes.CDLL:
         library = compile_library(level, compiler)
         with whole_or_nothing(file) as partial:
             partial.write_bytes(library + hashlib.sha256(library).digest())
-        return _open(file)
+        return open_library(file)
 
 
 def _name(level: str) -> str:
@@ -105,7 +105,15 @@ def _is_whole(file: Path) -> bool:
     return False
 
 
-def _open(file: Path) -> ctypes.CDLL:
+def open_library(file: Path) -> ctypes.CDLL:
+    """Load a library.
+
+    Args:
+        file: What `bgai.engines.native_build.compile_library` has made.
+
+    Raises:
+        EngineError: It cannot be loaded.
+    """
     try:
         library = ctypes.CDLL(str(file))
     except OSError as error:

@@ -193,7 +193,7 @@ def open_engine(
     if name == "native":
         from bgai.engines.native_engine import NativeEngine
 
-        return NativeEngine(config, tensors, native_cache(), precision)
+        return NativeEngine(config, tensors, load_library(native_cache()), precision)
     if place != "cpu":
         from bgai.engines.openvino_device import OpenVinoDeviceEngine
 
