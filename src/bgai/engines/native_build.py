@@ -19,9 +19,10 @@ from pathlib import Path
 from bgai.errors import EngineError
 
 SOURCE = Path(__file__).with_name("network.cpp")
-# The kernel rounds by adding a large number, so sums must stay in their order: no -ffast-math.
+# The kernel rounds by adding a large number, so sums must stay in their order: no -ffast-math. And it says itself where
+# a product and a sum are one operation.
 FLAGS = (
-    *("-std=c++17", "-O3", "-pthread", "-shared", "-fPIC"),
+    *("-std=c++17", "-O3", "-pthread", "-shared", "-fPIC", "-ffp-contract=off"),
     *("-ffinite-math-only", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno"),
 )
 # For other machines: the library needs glibc alone, and hides what it holds of the C++ libraries.

@@ -173,17 +173,24 @@ struct Picture {
 
 inline Vector load(const float *from) { return *reinterpret_cast<const Unaligned *>(from); }
 inline void store(float *to, Vector x) { *reinterpret_cast<Unaligned *>(to) = x; }
+// Products and sums are joined here alone, not where the compiler likes: so all processors give the same bits.
 #if defined(__AVX512F__)
+inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
 inline Vector load(const Half *from) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from)); }
 inline void store(Half *to, Vector x) { _mm256_storeu_si256((__m256i *)to, _mm512_cvtps_ph(x, 0)); }
 #elif defined(__x86_64__)
+inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
 inline Vector load(const Half *from) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)); }
 inline void store(Half *to, Vector x) { _mm_storeu_si128((__m128i *)to, _mm256_cvtps_ph(x, 0)); }
 #else
+inline Vector multiply_add(Vector a, Vector b, Vector c) { return vfmaq_f32(c, a, b); }
 inline Vector load(const Half *from) { return vcvt_f32_f16(vld1_f16((const __fp16 *)from)); }
 inline void store(Half *to, Vector x) { vst1_f16((__fp16 *)to, vcvt_f16_f32(x)); }
 #endif
 inline Vector all(float x) { return x - Vector{}; }
+inline Vector multiply_add(Vector a, float b, Vector c) { return multiply_add(a, all(b), c); }
+inline Vector multiply_add(Vector a, Vector b, float c) { return multiply_add(a, b, all(c)); }
+inline Vector multiply_add(Vector a, float b, float c) { return multiply_add(a, all(b), all(c)); }
 inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
 inline Vector smaller(Vector a, Vector b) { return a < b ? a : b; }
 
@@ -192,24 +199,24 @@ inline Vector power_of_two(Vector x) {
     x = larger(x, all(-126));
     const Vector rounded = x + 12582912.0f;  // 1.5 * 2^23: the integer part ends up in the lowest bits
     const Vector f = x - (rounded - 12582912.0f);
-    Vector y = f * 0.001327645150013268f + 0.009675540961325169f;
-    y = y * f + 0.05550713464617729f;
-    y = y * f + 0.24022120237350464f;
-    y = y * f + 0.6931469440460205f;
-    y = y * f + 1.0000001192092896f;
+    Vector y = multiply_add(f, 0.001327645150013268f, 0.009675540961325169f);
+    y = multiply_add(y, f, 0.05550713464617729f);
+    y = multiply_add(y, f, 0.24022120237350464f);
+    y = multiply_add(y, f, 0.6931469440460205f);
+    y = multiply_add(y, f, 1.0000001192092896f);
     return reinterpret_cast<Vector>(reinterpret_cast<Integers>(y) + (reinterpret_cast<Integers>(rounded) << 23));
 }
 
 inline Vector sigmoid(Vector x) { return 1.0f / (1.0f + power_of_two(smaller(x * -LOG2E, all(126)))); }
-inline Vector tanh(Vector x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
+inline Vector tanh(Vector x) { return multiply_add(sigmoid(2.0f * x), 2.0f, -1.0f); }
 
 // With the error function of Abramowitz and Stegun, 7.1.26, to 2e-7.
 inline Vector gelu(Vector x) {
-    const Vector size = larger(x, -x) * 0.70710678f, t = 1.0f / (1.0f + 0.3275911f * size);
-    Vector y = t * 1.061405429f - 1.453152027f;
-    y = y * t + 1.421413741f;
-    y = y * t - 0.284496736f;
-    y = y * t + 0.254829592f;
+    const Vector size = larger(x, -x) * 0.70710678f, t = 1.0f / multiply_add(size, 0.3275911f, 1.0f);
+    Vector y = multiply_add(t, 1.061405429f, -1.453152027f);
+    y = multiply_add(y, t, 1.421413741f);
+    y = multiply_add(y, t, -0.284496736f);
+    y = multiply_add(y, t, 0.254829592f);
     const Vector tail = 0.5f * y * t * power_of_two(size * size * -LOG2E);
     return x * (x > 0 ? 1.0f - tail : tail);
 }
@@ -228,8 +235,10 @@ void convolve_part(const float (*weight)[IN][SIDE][SIDE], const float *bias, con
 #pragma GCC unroll 13
                 for (int row = 0; row < ROWS; row++)
 #pragma GCC unroll 2
-                    for (int v = 0; v < VECTORS; v++)
-                        sum[row][v] += load(in + (y * IN + k) * step + x + v * LANES) * weight[row][k][y][x];
+                    for (int v = 0; v < VECTORS; v++) {
+                        const Vector pixels = load(in + (y * IN + k) * step + x + v * LANES);
+                        sum[row][v] = multiply_add(pixels, weight[row][k][y][x], sum[row][v]);
+                    }
 #pragma GCC unroll 13
     for (int row = 0; row < ROWS; row++)
 #pragma GCC unroll 2
@@ -275,7 +284,7 @@ inline Vector convolve(const float (&weight)[h][w], float bias, const float *con
 #pragma GCC unroll 15
     for (int y = 0; y < h; y++)
 #pragma GCC unroll 15
-        for (int x = 0; x < w; x++) sum += load(rows[y] + column + x - w / 2) * weight[y][x];
+        for (int x = 0; x < w; x++) sum = multiply_add(load(rows[y] + column + x - w / 2), weight[y][x], sum);
     return sum;
 }
 
@@ -291,10 +300,10 @@ void normalise_part(const float *in, float *out, long step) {
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++) {
             const Vector centred = load(in + c * step + v * LANES) - mean[v];
-            inverse[v] += centred * centred;
+            inverse[v] = multiply_add(centred, centred, inverse[v]);
         }
     for (Vector &each : inverse) {
-        each = each * (1.0f / CHANNELS) + 1e-5f;
+        each = multiply_add(each, 1.0f / CHANNELS, 1e-5f);
         for (int i = 0; i < LANES; i++) each[i] = 1.0f / __builtin_sqrtf(each[i]);
     }
     for (int c = 0; c < CHANNELS; c++)
@@ -325,7 +334,7 @@ void apply(const Gate &weights, float *both, float *gates, float *out, const Pic
     convolve(weights.candidate, both, gates, picture);
     for (int i = 0; i < LOCAL * step; i += LANES) {
         const Vector extract = load(out + i);
-        store(out + i, extract + sigmoid(load(update + i)) * (tanh(load(gates + i)) - extract));
+        store(out + i, multiply_add(sigmoid(load(update + i)), tanh(load(gates + i)) - extract, extract));
     }
 }
 
@@ -342,7 +351,8 @@ void score(const float *query, const float *key, const Number *map, float *score
 #pragma GCC unroll 8
             for (int i = 0; i < KEYS; i++)
 #pragma GCC unroll 2
-                for (int v = 0; v < 2; v++) sum[i][v] += load(query + c * N + v * LANES) * key[c * N + j + i];
+                for (int v = 0; v < 2; v++)
+                    sum[i][v] = multiply_add(load(query + c * N + v * LANES), key[c * N + j + i], sum[i][v]);
 #pragma GCC unroll 8
         for (int i = 0; i < KEYS; i++)
 #pragma GCC unroll 2
@@ -363,7 +373,8 @@ void weigh(const float *map, const float *value, float *out) {
 #pragma GCC unroll 10
         for (int c = 0; c < PART; c++)
 #pragma GCC unroll 2
-            for (int v = 0; v < 2; v++) sum[c][v] += load(map + j * QUERIES + v * LANES) * value[c * N + j];
+            for (int v = 0; v < 2; v++)
+                sum[c][v] = multiply_add(load(map + j * QUERIES + v * LANES), value[c * N + j], sum[c][v]);
 #pragma GCC unroll 10
     for (int c = 0; c < PART; c++)
 #pragma GCC unroll 2
@@ -394,7 +405,7 @@ __attribute__((noinline)) void attend(Window<d, N> &window, Number *map, float t
         for (int i = 0; i < N * QUERIES; i += QUERIES)
             for (int v = 0; v < 2; v++) {
                 Vector weight = load(scores + i + v * LANES) * inverse[v];
-                if (picture.integrate) weight += temperature * load(map + i + v * LANES);
+                if (picture.integrate) weight = multiply_add(load(map + i + v * LANES), temperature, weight);
                 store(scores + i + v * LANES, weight);
                 if (picture.keep) store(map + i + v * LANES, weight);
             }
