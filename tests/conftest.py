@@ -13,6 +13,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import bgai.weights.sources
+from bgai.processors import limit_threads
 
 # Tensors this small gain nothing from more threads, and lose much where other work holds the cores.
 torch.set_num_threads(1)
@@ -28,6 +29,12 @@ SHARED = Path(__file__).parents[2] / "shared"
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep downloads and compiled graphs of tests out of the user's cache."""
     monkeypatch.setenv("BGAI_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_limit() -> Iterator[None]:
+    yield
+    limit_threads(None)
 
 
 @pytest.fixture(autouse=True)

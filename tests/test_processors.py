@@ -5,20 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bgai import processors
-from bgai.processors import _container_limits, limit_threads, thread_limit, usable_cores, usable_cpus
-
-
-@pytest.fixture(autouse=True)
-def _limit_as_before() -> Iterator[None]:
-    before = thread_limit()
-    yield
-    limit_threads(before)
+from bgai.processors import _container_limits, limit_threads, usable_cores, usable_cpus
 
 
 def test_cores_are_at_most_the_cpus() -> None:
@@ -26,7 +18,6 @@ def test_cores_are_at_most_the_cpus() -> None:
 
 
 def test_a_limit_is_kept_and_lifted() -> None:
-    limit_threads(None)
     cores = usable_cores()
     limit_threads(1)
     assert usable_cores() == 1

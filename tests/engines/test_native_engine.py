@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import Mock
 
@@ -18,20 +17,12 @@ from bgai.engines.selection import PRECISIONS, native_cache
 from bgai.errors import EngineError
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
-from bgai.processors import limit_threads, thread_limit
 from bgai.types import Precision, Size, Tiles
 from bgai.weights.checkpoint import load_network
 from bgai.weights.reading import read_weights
 from bgai.weights.sources import find_weights
 
 pytestmark = NEEDS_COMPILER
-
-
-@pytest.fixture(autouse=True)
-def _as_many_threads_as_before() -> Iterator[None]:
-    before = thread_limit()
-    yield
-    limit_threads(before)
 
 
 def engine(scale: int = 4, precision: Precision = "float32") -> NativeEngine:
