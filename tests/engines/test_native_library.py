@@ -18,8 +18,9 @@ from support import NEEDS_COMPILER
 from bgai.engines import native_library
 from bgai.engines.native_build import LEVELS, compile_library, find_compiler, level_here
 from bgai.engines.native_library import load_library, reason_against
-from bgai.engines.selection import open_engine
+from bgai.engines.selection import PRECISIONS, open_engine
 from bgai.errors import EngineError
+from bgai.types import Precision
 from bgai.weights.sources import find_weights
 
 pytestmark = NEEDS_COMPILER
@@ -146,14 +147,14 @@ def test_one_in_a_folder_that_cannot_be_written_is_loaded(tmp_path: Path, monkey
     assert reason_against(tmp_path) is None
 
 
-@pytest.mark.parametrize("size", [(37, 50), (16, 160)])
-def test_a_picture_is_the_same_on_every_processor(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    tiles = np.random.default_rng(0).random((1, 3, *size), np.float32)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_picture_is_the_same_on_every_processor(precision: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles = np.random.default_rng(0).random((1, 3, 37, 170), np.float32)
     levels = list(LEVELS[platform.machine()])
     results = []
     for level in levels[levels.index(level_here()) :]:
         monkeypatch.setattr(native_library, "level_here", functools.partial(str, level))
         forget()
-        results.append(open_engine(find_weights(None, 4), "native")(tiles))
+        results.append(open_engine(find_weights(None, 4), "native", precision=precision)(tiles))
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])

@@ -22,6 +22,7 @@ LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 _OVERSHOOT = 2
 # The network, made for windows of 16 pixels, misses the mean of random pictures below 8 x 8 by up to 10 levels.
 _SMALL = 8
+_PORTION_PIXELS = 2**14
 
 
 def bound(enlarged: NDArray[np.float32], source: NDArray[np.float32]) -> None:
@@ -37,20 +38,33 @@ def bound(enlarged: NDArray[np.float32], source: NDArray[np.float32]) -> None:
     lowest -= margin
     highest += margin
     grey = (source[0] == source[1]) & (source[1] == source[2])
-    all_grey = _filtered(grey[None], np.logical_and)[0] if grey.any() else None
+    all_grey = _filtered(grey[None], np.logical_and)[0]
     if max(source.shape[1:]) < _SMALL:
         enlarged += source.mean((1, 2), keepdims=True) - enlarged.clip(0, 1).mean((1, 2), keepdims=True)
-    for samples in _subpixels(enlarged, scale):
-        np.clip(samples, lowest, highest, out=samples)
-        if all_grey is not None:
-            np.copyto(samples, np.tensordot(LUMA, samples, 1), where=all_grey)
+    for rows in _portions(*source.shape[1:]):
+        samples = _samples(enlarged, rows, scale)
+        np.clip(samples, _wide(lowest, rows, scale), _wide(highest, rows, scale), out=samples)
+        if all_grey[rows].any():
+            red, green, blue = np.moveaxis(samples, 3, 0)
+            luma = red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
+            np.copyto(samples, luma[..., None], where=_wide(all_grey[None], rows, scale))
 
 
-def _subpixels(enlarged: NDArray[np.float32], scale: int) -> Iterator[NDArray[np.float32]]:
-    """Views of 3 x h x w: the output pixels at one place within their source pixels, for each such place."""
-    for row in range(scale):
-        for column in range(scale):
-            yield enlarged[:, row::scale, column::scale]
+def _portions(height: int, width: int) -> Iterator[slice]:
+    """Source rows, so few at a time that what is computed for them stays small."""
+    count = max(_PORTION_PIXELS // width, 1)
+    return (slice(start, min(start + count, height)) for start in range(0, height, count))
+
+
+def _samples(enlarged: NDArray[np.float32], rows: slice, scale: int) -> NDArray[np.float32]:
+    """A view of the output of n source rows, n x s x sw x 3: engines keep the channels of a pixel together."""
+    part = np.moveaxis(enlarged, 0, 2)[rows.start * scale : rows.stop * scale]
+    return part.reshape(-1, scale, *part.shape[1:])
+
+
+def _wide(planes: Planes, rows: slice, scale: int) -> Planes:
+    """For each of these samples what planes of h x w have for its source pixel; n x 1 x sw x channels."""
+    return planes[:, rows].transpose(1, 2, 0).repeat(scale, 1)[:, None]
 
 
 def _filtered(planes: Planes, reduce: np.ufunc) -> Planes:
