@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from bgai.network.config import NetworkConfig
 from bgai.network.depthwise import DepthwiseConv2d
+from bgai.network.integrated_attention import attend
 
 Window = tuple[int, int]
 
@@ -43,6 +44,8 @@ class LayerNorm(nn.LayerNorm):
     """Layer normalisation over the channels of B, C, H, W."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.device.type == "cpu":  # where bfloat16 takes several times longer, its gradients most
+            return super().forward(x.permute(0, 2, 3, 1).float()).to(x.dtype).permute(0, 3, 1, 2)
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -81,6 +84,10 @@ class WindowAttention(nn.Module):
         """Attend within windows of x (B, d, H, W); maps, the previous one and the one returned, are n, N, N."""
         value = self.value(x)
         position = self.position(value)
+        if self.training and x.device.type == "cpu" and not torch.compiler.is_compiling():
+            query = (self.query(x) + position) * self.factor
+            out, attention = attend(query, x + position, value, previous, self.temperature, self.window, self.shift)
+            return position + out, attention
         # Content wraps around the image's edges, unmasked: the released weights were trained so.
         query_key_value = self._roll(torch.cat((self.query(x) + position, x + position, value), dim=1), -1)
         query, key, value = to_windows(query_key_value, self.window).chunk(3, dim=-1)  # n, N, d each
