@@ -53,13 +53,13 @@ class _Attention(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.window, ctx.shift, ctx.size = window, shift, query.shape
         query, key, value = (_to_windows(x, window, shift) for x in (query, key, value))
-        softmax = torch.softmax(query @ key.mT, -1)
+        softmax = torch.softmax(torch.bmm(query, key.mT), -1)
         attention = softmax
         if previous is not None:
             ctx.temperature = temperature.item()
             attention = torch.add(softmax, previous, alpha=ctx.temperature)
         ctx.save_for_backward(query, key, value, softmax, attention, previous)
-        return _from_windows(attention @ value, window, shift, ctx.size), attention
+        return _from_windows(torch.bmm(attention, value), window, shift, ctx.size), attention
 
     @staticmethod
     @once_differentiable
@@ -68,16 +68,16 @@ class _Attention(torch.autograd.Function):
         of_value = of_previous = of_temperature = None
         if of_out is not None:
             of_out = _to_windows(of_out, ctx.window, ctx.shift)
-            of_value = attention.mT @ of_out
+            of_value = torch.bmm(attention.mT, of_out)
             if of_attention is None:
-                of_attention = of_out @ value.mT
+                of_attention = torch.bmm(of_out, value.mT)
             else:
                 of_attention = torch.baddbmm(of_attention, of_out, value.mT)
         of_logits = torch._softmax_backward_data(of_attention, softmax, -1, softmax.dtype)
         if previous is not None:
-            of_temperature = (of_attention * previous).sum(dtype=torch.float32).view(1, 1, 1)
+            of_temperature = (of_attention * previous).sum().float().view(1, 1, 1)
             of_previous = of_attention.mul_(ctx.temperature) if ctx.needs_input_grad[3] else None
-        results = (of_logits @ key, of_logits.mT @ query, of_value)
+        results = (torch.bmm(of_logits, key), torch.bmm(of_logits.mT, query), of_value)
         of_inputs = (None if x is None else _from_windows(x, ctx.window, ctx.shift, ctx.size) for x in results)
         return *of_inputs, of_previous, of_temperature, None, None
 
