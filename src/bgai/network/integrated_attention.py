@@ -8,6 +8,7 @@ Dimensions: those of `model.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 Window = tuple[int, int]
+
+_PORTION_BYTES = 2**20
 
 
 def attend(
@@ -51,35 +54,48 @@ class _Attention(torch.autograd.Function):
         shift: Window,
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
+        ctx.dtype = temperature.dtype
         ctx.window, ctx.shift, ctx.size = window, shift, query.shape
         query, key, value = (_to_windows(x, window, shift) for x in (query, key, value))
-        softmax = torch.softmax(torch.bmm(query, key.mT), -1)
-        attention = softmax
-        if previous is not None:
-            ctx.temperature = temperature.item()
-            attention = torch.add(softmax, previous, alpha=ctx.temperature)
+        ctx.temperature = temperature.item()
+        softmax = query.new_empty(*query.shape[:2], query.shape[1])
+        attention = softmax if previous is None else torch.empty_like(softmax)
+        out = torch.empty_like(value)
+        for some in _portions(softmax):
+            torch.softmax(torch.bmm(query[some], key[some].mT), -1, out=softmax[some])
+            if previous is not None:
+                torch.add(softmax[some], previous[some], alpha=ctx.temperature, out=attention[some])
+            torch.bmm(attention[some], value[some], out=out[some])
         ctx.save_for_backward(query, key, value, softmax, attention, previous)
-        return _from_windows(torch.bmm(attention, value), window, shift, ctx.size), attention
+        return _from_windows(out, window, shift, ctx.size), attention
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_out: Tensor | None, of_attention: Tensor | None) -> tuple[Tensor | None, ...]:
         query, key, value, softmax, attention, previous = ctx.saved_tensors
-        of_value = of_previous = of_temperature = None
-        if of_out is not None:
-            of_out = _to_windows(of_out, ctx.window, ctx.shift)
-            of_value = torch.bmm(attention.mT, of_out)
-            if of_attention is None:
-                of_attention = torch.bmm(of_out, value.mT)
-            else:
-                of_attention = torch.baddbmm(of_attention, of_out, value.mT)
-        of_logits = torch._softmax_backward_data(of_attention, softmax, -1, softmax.dtype)
-        if previous is not None:
-            of_temperature = (of_attention * previous).sum().float().view(1, 1, 1)
-            of_previous = of_attention.mul_(ctx.temperature) if ctx.needs_input_grad[3] else None
-        results = (torch.bmm(of_logits, key), torch.bmm(of_logits.mT, query), of_value)
-        of_inputs = (None if x is None else _from_windows(x, ctx.window, ctx.shift, ctx.size) for x in results)
-        return *of_inputs, of_previous, of_temperature, None, None
+        of_out = torch.zeros_like(value) if of_out is None else _to_windows(of_out, ctx.window, ctx.shift)
+        of_query, of_key, of_value = (torch.empty_like(x) for x in (query, key, value))
+        of_previous = None if previous is None else torch.empty_like(previous)
+        of_temperature = torch.zeros(1, 1, 1, dtype=ctx.dtype)
+        for some in _portions(softmax):
+            torch.bmm(attention[some].mT, of_out[some], out=of_value[some])
+            of_map = torch.bmm(of_out[some], value[some].mT)
+            if of_attention is not None:
+                of_map += of_attention[some]
+            if previous is not None:
+                of_temperature += (of_map * previous[some]).sum()
+                torch.mul(of_map, ctx.temperature, out=of_previous[some])
+            of_logits = torch._softmax_backward_data(of_map, softmax[some], -1, softmax.dtype)
+            torch.bmm(of_logits, key[some], out=of_query[some])
+            torch.bmm(of_logits.mT, query[some], out=of_key[some])
+        of_inputs = (_from_windows(x, ctx.window, ctx.shift, ctx.size) for x in (of_query, of_key, of_value))
+        return *of_inputs, of_previous, None if previous is None else of_temperature, None, None
+
+
+def _portions(maps: Tensor) -> Iterator[slice]:
+    """Slices of so few windows that their maps stay in the cache."""
+    count = max(_PORTION_BYTES // (maps[0].numel() * maps.element_size()), 1)
+    return (slice(start, start + count) for start in range(0, len(maps), count))
 
 
 def _to_windows(x: Tensor, window: Window, shift: Window) -> Tensor:
