@@ -1,7 +1,7 @@
 """Window attention whose gradients are fast on the CPU.
 
-PyTorch's own gradients of the same lines keep more maps, and add those of mixed memory layouts number by number. Here
-all is channels-last, and each map is read as few times as its gradients allow.
+Maps are what takes time: a few windows at a time go through all operators, so that their maps stay in the cache. What
+goes in and comes out is channels-last, as in the convolutions: sums of two layouts are formed number by number.
 
 Dimensions: those of `model.py`.
 """
@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 Window = tuple[int, int]
 
-_PORTION_BYTES = 2**20
+_PORTION_BYTES = 2**20  # of each map; several of them are read and written at a time
 
 
 def attend(
@@ -26,16 +26,16 @@ def attend(
     """Attend within windows, and integrate the previous map.
 
     Args:
-        query: B, d, H, W, already scaled, as key and value are.
-        key: Likewise.
-        value: Likewise.
-        previous: Map of the group before, n, N, N.
+        query: B, d, H, W; already scaled.
+        key: B, d, H, W.
+        value: B, d, H, W.
+        previous: Map of the group before, n, N, N; None in the first group.
         temperature: Of the previous map, 1, 1, 1.
         window: Height and width.
         shift: By how many pixels the windows lie lower and further right; they wrap around the edges.
 
     Returns:
-        What was attended to, B, d, H, W channels-last, and the map, n, N, N.
+        The values that were attended to, B, d, H, W, and the map, n, N, N.
     """
     out, attention = _Attention.apply(query, key, value, previous, temperature, window, shift)  # type: ignore[no-untyped-call]
     return out, attention
@@ -75,7 +75,7 @@ class _Attention(torch.autograd.Function):
         query, key, value, softmax, attention, previous = ctx.saved_tensors
         of_out = torch.zeros_like(value) if of_out is None else _to_windows(of_out, ctx.window, ctx.shift)
         of_query, of_key, of_value = (torch.empty_like(x) for x in (query, key, value))
-        of_previous = None if previous is None else torch.empty_like(previous)
+        of_previous = torch.empty_like(previous) if ctx.needs_input_grad[3] else None
         of_temperature = torch.zeros(1, 1, 1, dtype=ctx.dtype)
         for some in _portions(softmax):
             torch.bmm(attention[some].mT, of_out[some], out=of_value[some])
@@ -84,6 +84,7 @@ class _Attention(torch.autograd.Function):
                 of_map += of_attention[some]
             if previous is not None:
                 of_temperature += (of_map * previous[some]).sum()
+            if of_previous is not None:
                 torch.mul(of_map, ctx.temperature, out=of_previous[some])
             of_logits = torch._softmax_backward_data(of_map, softmax[some], -1, softmax.dtype)
             torch.bmm(of_logits, key[some], out=of_query[some])
@@ -109,7 +110,7 @@ def _to_windows(x: Tensor, window: Window, shift: Window) -> Tensor:
 
 
 def _from_windows(x: Tensor, window: Window, shift: Window, size: tuple[int, int, int, int]) -> Tensor:
-    """N, n, d to B, d, H, W in channels-last."""
+    """n, N, d to B, d, H, W in channels-last."""
     B, d, H, W = size
     h, w = window
     x = x.view(B, H // h, W // w, h, w, d).transpose(2, 3).reshape(B, H, W, d)
