@@ -14,7 +14,9 @@ def gradients(attention: WindowAttention, x: Tensor, previous: Tensor | None, us
     """Outputs, and gradients of all that goes in, of a loss that uses the output, the map or both."""
     out, maps = attention(x, previous)
     weights = [torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y) for y in (out, maps)]
-    loss = sum((y * w).sum() for y, w, name in zip((out, maps), weights, ("output", "map"), strict=True) if name in uses)
+    loss = sum(
+        (y * w).sum() for y, w, name in zip((out, maps), weights, ("output", "map"), strict=True) if name in uses
+    )
     given = [x, *([] if previous is None else [previous]), *attention.parameters()]
     assert isinstance(loss, Tensor)
     return [out, maps, *torch.autograd.grad(loss, given, allow_unused=True)]

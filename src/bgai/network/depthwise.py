@@ -1,8 +1,8 @@
 """A depthwise convolution whose gradients are fast on the CPU.
 
-oneDNN takes many times longer over the weight gradient of a wide kernel (1 x 15) than of a tall one (15 x 1), and has
-no fast channels-last gradient in bfloat16. Here a wide kernel's gradient is taken of the transposed picture, and
-bfloat16 is computed in float32.
+oneDNN takes many times longer over the weight gradient of a kernel that is wider than 3 columns, so here the gradient
+of such a kernel is formed 3 columns at a time; it gets the gradient of the input faster as a convolution with the
+turned kernel; and it has no fast channels-last convolutions of all shapes in bfloat16, which is computed in float32.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_STRIP = 3
+_STRIP = 3  # columns
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -61,7 +61,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """The gradient of the weight, in strips of at most 3 columns."""
-    C, _, height, width = weight.shape
+    width = weight.shape[3]
     if width <= _STRIP:
         return _of_strip(gradient, x, weight, width // 2)
     of_weight = torch.empty_like(weight)
@@ -74,18 +74,10 @@ def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _of_strip(gradient: Tensor, x: Tensor, weight: Tensor, padding: int) -> Tensor:
+    """The gradient of the weight of a convolution that pads the rows of x by so many zeros at both ends."""
     C, _, height, _ = weight.shape
-    gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-        gradient,
-        x,
-        weight,
-        None,
-        [1, 1],
-        [height // 2, padding],
-        [1, 1],
-        False,
-        [0, 0],
-        C,
-        (False, True, False),
-    )
-    return gradients[1]
+    paddings, wanted = [height // 2, padding], (False, True, False)
+    of_strip: Tensor = torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, [1, 1], paddings, [1, 1], False, [0, 0], C, wanted
+    )[1]
+    return of_strip

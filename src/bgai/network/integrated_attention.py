@@ -20,8 +20,14 @@ Window = tuple[int, int]
 _PORTION_BYTES = 2**20  # of each map; several of them are read and written at a time
 
 
-def attend(
-    query: Tensor, key: Tensor, value: Tensor, previous: Tensor | None, temperature: Tensor, window: Window, shift: Window
+def integrate(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    previous: Tensor | None,
+    temperature: Tensor,
+    window: Window,
+    shift: Window,
 ) -> tuple[Tensor, Tensor]:
     """Attend within windows, and integrate the previous map.
 

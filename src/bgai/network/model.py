@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bgai.network.config import NetworkConfig
 from bgai.network.depthwise import DepthwiseConv2d
-from bgai.network.integrated_attention import attend
+from bgai.network.integrated_attention import integrate
 from bgai.network.pointwise import PointwiseConv2d, join, split, trains_on_cpu
 
 Window = tuple[int, int]
@@ -81,9 +81,9 @@ class WindowAttention(nn.Module):
         """Attend within windows of x (B, d, H, W); maps, the previous one and the one returned, are n, N, N."""
         value = self.value(x)
         position = self.position(value)
-        if trains_on_cpu(self, x):
+        if trains_on_cpu(self, x):  # to rounding, the same as below
             query = (self.query(x) + position) * self.factor
-            out, attention = attend(query, x + position, value, previous, self.temperature, self.window, self.shift)
+            out, attention = integrate(query, x + position, value, previous, self.temperature, self.window, self.shift)
             return position + out, attention
         # Content wraps around the image's edges, unmasked: the released weights were trained so.
         query_key_value = self._roll(torch.cat((self.query(x) + position, x + position, value), dim=1), -1)
@@ -117,12 +117,6 @@ class Gate(nn.Module):
         update = self.update(both).sigmoid()
         candidate = self.candidate(join(self, local, reset * broadcast)).tanh()
         return (1 - update) * self.extract(broadcast) + update * candidate
-
-
-def _of_both(convolution: nn.Conv2d, first: Tensor, second: Tensor) -> Tensor:
-    """A pointwise convolution of two tensors one after the other, which are not copied into one."""
-    weights = convolution.weight.split((first.shape[1], second.shape[1]), dim=1)
-    return F.conv2d(first, weights[0], convolution.bias) + F.conv2d(second, weights[1])
 
 
 class MLP(nn.Module):

@@ -100,5 +100,5 @@ class _Join(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        parts = gradient.split(ctx.widths, dim=1)
+        parts = torch.split_with_sizes(gradient, ctx.widths, dim=1)
         return tuple(part.contiguous(memory_format=torch.channels_last) for part in parts)
