@@ -71,7 +71,7 @@ class _Attention(torch.autograd.Function):
             torch.softmax(torch.bmm(query[some], key[some].mT), -1, out=softmax[some])
             if previous is not None:
                 torch.add(softmax[some], previous[some], alpha=ctx.temperature, out=attention[some])
-            torch.bmm(attention[some], value[some], out=out[some])
+            _weighted(attention[some], value[some], out[some])
         ctx.save_for_backward(query, key, value, softmax, attention, previous)
         return _from_windows(out, window, shift, ctx.size), attention
 
@@ -84,7 +84,7 @@ class _Attention(torch.autograd.Function):
         of_previous = torch.empty_like(previous) if ctx.needs_input_grad[3] else None
         of_temperature = torch.zeros(1, 1, 1, dtype=ctx.dtype)
         for some in _portions(softmax):
-            torch.bmm(attention[some].mT, of_out[some], out=of_value[some])
+            _weighted(attention[some].mT, of_out[some], of_value[some])
             of_map = torch.bmm(of_out[some], value[some].mT)
             if of_attention is not None:
                 of_map += of_attention[some]
@@ -93,10 +93,18 @@ class _Attention(torch.autograd.Function):
             if of_previous is not None:
                 torch.mul(of_map, ctx.temperature, out=of_previous[some])
             of_logits = torch._softmax_backward_data(of_map, softmax[some], -1, softmax.dtype)
-            torch.bmm(of_logits, key[some], out=of_query[some])
-            torch.bmm(of_logits.mT, query[some], out=of_key[some])
+            _weighted(of_logits, key[some], of_query[some])
+            _weighted(of_logits.mT, query[some], of_key[some])
         of_inputs = (_from_windows(x, ctx.window, ctx.shift, ctx.size) for x in (of_query, of_key, of_value))
         return *of_inputs, of_previous, None if previous is None else of_temperature, None, None
+
+
+def _weighted(maps: Tensor, x: Tensor, out: Tensor) -> None:
+    """Write the sums of x, n, N, d, that the rows of maps, n, N, N, weigh."""
+    if x.dtype == torch.bfloat16:
+        torch.bmm(maps, x, out=out)
+    else:  # MKL takes several times longer over products that are only d columns wide
+        out.copy_(torch.bmm(x.mT, maps.mT).mT)
 
 
 def _portions(maps: Tensor) -> Iterator[slice]:
