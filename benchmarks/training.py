@@ -90,6 +90,7 @@ def measure(weights: Path, options: argparse.Namespace) -> dict[str, Any]:
         "machine": provenance.machine(),
         "versions": provenance.versions("torch"),
         "seconds": {result.name: result.seconds for result in comparison.results},
+        "processor_seconds": {result.name: result.cpu_seconds for result in comparison.results},
         "peak_mebibytes": {result.name: result.peak_bytes / 2**20 for result in comparison.results},
         "losses": losses,
         "largest_loss_difference": max(abs(ours - theirs) for ours, theirs in zip(*losses.values(), strict=True)),
@@ -99,7 +100,7 @@ def measure(weights: Path, options: argparse.Namespace) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """The result in Markdown."""
     setting = result["setting"]
-    base = statistics.median(result["seconds"]["authors"])
+    base, processor_base = (statistics.median(result[key]["authors"]) for key in ("seconds", "processor_seconds"))
     ways = [setting["device"]]
     ways += ["bgai without stored maps"] if setting["fused"] else []
     ways += ["bgai compiled"] if setting["compile"] else []
@@ -107,14 +108,16 @@ def table(result: dict[str, Any]) -> str:
         f"×{setting['scale']}, {setting['batch']} patches of {setting['patch']} x {setting['patch']}, "
         f"{setting['precision']}, {', '.join(ways)}",
         "",
-        "| | s/step, median (quartiles) | times as fast | images/s | peak memory, MiB |",
-        "|---|---|---|---|---|",
+        "| | s/step, median (quartiles) | times as fast | by processor time | images/s | peak memory, MiB |",
+        "|---|---|---|---|---|---|",
     ]
     for name, seconds in result["seconds"].items():
         low, median, high = statistics.quantiles(seconds, method="inclusive")
         images, memory = setting["batch"] / median, result["peak_mebibytes"][name]
+        processor = processor_base / statistics.median(result["processor_seconds"][name])
         lines.append(
-            f"| {name} | {median:.3f} ({low:.3f} to {high:.3f}) | {base / median:.2f} | {images:.1f} | {memory:.0f} |"
+            f"| {name} | {median:.3f} ({low:.3f} to {high:.3f}) | {base / median:.2f} | {processor:.2f} | {images:.1f}"
+            f" | {memory:.0f} |"
         )
     return "\n".join(
         [

@@ -103,6 +103,18 @@ def test_every_used_parameter_gets_a_gradient() -> None:
     assert all(name.startswith("groups.0.") and name.endswith("temperature") for name in without)
 
 
+@pytest.mark.parametrize("side", [(32, 48), (19, 21)], ids=str)
+def test_training_on_a_cpu_gives_the_plain_networks_gradients(side: tuple[int, int]) -> None:
+    network = filled_network(2).double()
+    x = torch.rand(2, 3, *side, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for training in (True, False):
+        network.train(training).zero_grad()
+        network(x).square().mean().backward()
+        gradients.append({name: parameter.grad for name, parameter in network.named_parameters()})
+    torch.testing.assert_close(*gradients, atol=1e-12, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -17,12 +17,10 @@ from torch import Tensor, nn
 
 from bgai.network.config import NetworkConfig
 from bgai.network.depthwise import DepthwiseConv2d
+from bgai.network.integrated_attention import integrate
+from bgai.network.pointwise import PointwiseConv2d, join, split, trains_on_cpu
 
 Window = tuple[int, int]
-
-
-def pointwise(in_channels: int, out_channels: int) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, 1)
 
 
 def to_windows(x: Tensor, window: Window) -> Tensor:
@@ -43,6 +41,8 @@ class LayerNorm(nn.LayerNorm):
     """Layer normalisation over the channels of B, C, H, W."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == torch.bfloat16 and trains_on_cpu(self, x):  # where float32 takes a third of the time
+            return super().forward(x.permute(0, 2, 3, 1).float()).to(x.dtype).permute(0, 3, 1, 2)
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -52,11 +52,11 @@ class MixingBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         part = channels // 4
-        self.spread = pointwise(channels, channels)
+        self.spread = PointwiseConv2d(channels, channels)
         self.vertical = DepthwiseConv2d(part, 15, 1)
         self.horizontal = DepthwiseConv2d(part, 1, 15)
         self.near = nn.Sequential(DepthwiseConv2d(part, 3, 3), DepthwiseConv2d(part, 3, 3))
-        self.join = pointwise(channels, channels)
+        self.join = PointwiseConv2d(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         same, vertical, horizontal, near = self.spread(x).chunk(4, dim=1)
@@ -73,14 +73,18 @@ class WindowAttention(nn.Module):
         self.shift = (window[0] // 2, window[1] // 2) if shifted else (0, 0)
         self.factor = channels**-0.5
         self.temperature = nn.Parameter(torch.ones(1, 1, 1))
-        self.query = pointwise(channels, channels)
-        self.value = pointwise(channels, channels)
+        self.query = PointwiseConv2d(channels, channels)
+        self.value = PointwiseConv2d(channels, channels)
         self.position = DepthwiseConv2d(channels, 5, 5)
 
     def forward(self, x: Tensor, previous: Tensor | None) -> tuple[Tensor, Tensor]:
         """Attend within windows of x (B, d, H, W); maps, the previous one and the one returned, are n, N, N."""
         value = self.value(x)
         position = self.position(value)
+        if trains_on_cpu(self, x):  # to rounding, the same as below
+            query = (self.query(x) + position) * self.factor
+            out, attention = integrate(query, x + position, value, previous, self.temperature, self.window, self.shift)
+            return position + out, attention
         # Content wraps around the image's edges, unmasked: the released weights were trained so.
         query_key_value = self._roll(torch.cat((self.query(x) + position, x + position, value), dim=1), -1)
         query, key, value = to_windows(query_key_value, self.window).chunk(3, dim=-1)  # n, N, d each
@@ -102,16 +106,16 @@ class Gate(nn.Module):
     def __init__(self, local_channels: int, broadcast_channels: int) -> None:
         super().__init__()
         both = local_channels + broadcast_channels
-        self.reset = pointwise(both, broadcast_channels)
-        self.update = pointwise(both, local_channels)
-        self.candidate = pointwise(both, local_channels)
-        self.extract = pointwise(broadcast_channels, local_channels)
+        self.reset = PointwiseConv2d(both, broadcast_channels)
+        self.update = PointwiseConv2d(both, local_channels)
+        self.candidate = PointwiseConv2d(both, local_channels)
+        self.extract = PointwiseConv2d(broadcast_channels, local_channels)
 
     def forward(self, local: Tensor, broadcast: Tensor) -> Tensor:
-        both = torch.cat((local, broadcast), dim=1)
+        both = join(self, local, broadcast)
         reset = self.reset(both).sigmoid()
         update = self.update(both).sigmoid()
-        candidate = self.candidate(torch.cat((local, reset * broadcast), dim=1)).tanh()
+        candidate = self.candidate(join(self, local, reset * broadcast)).tanh()
         return (1 - update) * self.extract(broadcast) + update * candidate
 
 
@@ -121,12 +125,12 @@ class MLP(nn.Module):
     def __init__(self, channels: int, ratio: int) -> None:
         super().__init__()
         part = channels * ratio // 4
-        self.widen = pointwise(channels, channels * ratio)
+        self.widen = PointwiseConv2d(channels, channels * ratio)
         self.square = DepthwiseConv2d(part, 3, 3)
         self.tall = DepthwiseConv2d(part, 5, 3)
         self.wide = DepthwiseConv2d(part, 3, 5)
         self.twice = nn.Sequential(DepthwiseConv2d(part, 3, 3), DepthwiseConv2d(part, 3, 3))
-        self.narrow = pointwise(channels * ratio, channels)
+        self.narrow = PointwiseConv2d(channels * ratio, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         square, tall, wide, twice = self.widen(x).chunk(4, dim=1)
@@ -147,15 +151,15 @@ class Block(nn.Module):
         )
         self.window = window
         self.norm1 = LayerNorm(C)
-        self.router = pointwise(C, broadcast)
-        self.local = pointwise(C, 3 * local)
+        self.router = PointwiseConv2d(C, broadcast)
+        self.local = PointwiseConv2d(C, 3 * local)
         self.broadcast_attention = WindowAttention(broadcast, (window, window), shifted)
         self.local_attentions = nn.ModuleList(
             WindowAttention(local, shape, shifted)
             for shape in ((window, window // 4), (window // 4, window), (window // 2, window // 2))
         )
         self.gates = nn.ModuleList(Gate(local, broadcast) for _ in range(3))
-        self.project = pointwise(broadcast + 3 * local, C)
+        self.project = PointwiseConv2d(broadcast + 3 * local, C)
         self.norm2 = LayerNorm(C)
         self.mlp = MLP(C, config.mlp_ratio)
 
@@ -168,12 +172,12 @@ class Block(nn.Module):
         outputs, attentions = [broadcast], [attention]
         carried: Tensor | int = 0
         for local, gate, attend, earlier in zip(
-            self.local(normed).chunk(3, dim=1), self.gates, self.local_attentions, previous[1:], strict=True
+            split(self, self.local(normed), 3), self.gates, self.local_attentions, previous[1:], strict=True
         ):
             carried, attention = attend(gate(local + carried, broadcast), earlier)
             outputs.append(carried)
             attentions.append(attention)
-        x = x + self.project(torch.cat(outputs, dim=1))[..., :H, :W]
+        x = x + self.project(join(self, *outputs))[..., :H, :W]
         return x + self.mlp(self.norm2(x)), attentions
 
 
@@ -183,11 +187,11 @@ class Group(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         C = config.channels
-        self.bypass = pointwise(C, C // 2)
+        self.bypass = PointwiseConv2d(C, C // 2)
         self.mixing1 = MixingBlock(C)
         self.blocks = nn.ModuleList(Block(config, shifted=index % 2 == 1) for index in range(config.blocks))
         self.mixing2 = MixingBlock(C)
-        self.fuse = pointwise(C // 2 + C, C)
+        self.fuse = PointwiseConv2d(C // 2 + C, C)
 
     def forward(self, x: Tensor, previous: Sequence[Sequence[Tensor | None]]) -> tuple[Tensor, list[list[Tensor]]]:
         """Map features to features (B, C, H, W); previous and returned hold each block's attention maps."""
@@ -224,7 +228,7 @@ class BGAI(nn.Module):
         self.register_buffer("mean", torch.tensor((4488, 4371, 4040)).view(3, 1, 1), persistent=False)
         self.shallow = nn.Conv2d(3, C, 3, padding=1)
         self.groups = nn.ModuleList(Group(config) for _ in range(config.groups))
-        self.fuse = pointwise(config.groups * C, C)
+        self.fuse = PointwiseConv2d(config.groups * C, C)
         self.refine = MixingBlock(C)
         self.head = nn.Conv2d(C, 3 * config.scale**2, 3, padding=1)
         # The first group has no map to integrate; its temperatures exist, unused, in every released checkpoint.
