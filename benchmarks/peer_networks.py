@@ -327,6 +327,7 @@ CONVERTED = ", OpenVINO"
 PEERS = {
     "bgai": Peer(ours("bgai", "native")),
     "bgai, authors' weights": Peer(ours("official", "native")),
+    "bgai in OpenVINO": Peer(ours("bgai", "openvino")),
     "authors' network": Peer(authors),
     "bicubic": Peer(interpolated("INTER_CUBIC")),
     "Lanczos": Peer(interpolated("INTER_LANCZOS4")),
@@ -337,7 +338,6 @@ PEERS = {
         name + CONVERTED: Peer(by_openvino(network), network.trained_on, network.published)
         for name, network in NETWORKS.items()
     },
-    f"bgai{CONVERTED}": Peer(ours("bgai", "openvino")),
 }
 
 

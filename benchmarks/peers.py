@@ -203,7 +203,7 @@ def score(measured: float, published: float | None) -> str:
 
 
 def draw(rows: Sequence[Row], target: Path, format: str) -> None:
-    """Draw PSNR over seconds for a megapixel, a panel for each set; what runs in OpenVINO is filled."""
+    """Draw PSNR over seconds for a megapixel, a panel for each set; what PyTorch runs eagerly is hollow."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
