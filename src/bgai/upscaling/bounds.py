@@ -44,10 +44,12 @@ def bound(enlarged: NDArray[np.float32], source: NDArray[np.float32]) -> None:
     for rows in _portions(*source.shape[1:]):
         samples = _samples(enlarged, rows, scale)
         np.clip(samples, _wide(lowest, rows, scale), _wide(highest, rows, scale), out=samples)
-        if all_grey[rows].any():
-            red, green, blue = np.moveaxis(samples, 3, 0)
+        row, column = all_grey[rows].nonzero()
+        if row.size:
+            of_source_pixels = samples.reshape(*samples.shape[:2], -1, scale, 3)
+            red, green, blue = np.moveaxis(of_source_pixels[row, :, column], 3, 0)
             luma = red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
-            np.copyto(samples, luma[..., None], where=_wide(all_grey[None], rows, scale))
+            of_source_pixels[row, :, column] = luma[..., None]
 
 
 def _portions(height: int, width: int) -> Iterator[slice]:
@@ -62,7 +64,7 @@ def _samples(enlarged: NDArray[np.float32], rows: slice, scale: int) -> NDArray[
     return part.reshape(-1, scale, *part.shape[1:])
 
 
-def _wide(planes: Planes, rows: slice, scale: int) -> Planes:
+def _wide(planes: NDArray[np.float32], rows: slice, scale: int) -> NDArray[np.float32]:
     """For each of these samples what planes of h x w have for its source pixel; n x 1 x sw x channels."""
     return planes[:, rows].transpose(1, 2, 0).repeat(scale, 1)[:, None]
 
