@@ -25,6 +25,7 @@ from bgai.datasets.pairs import PairedImages, in_parallel
 from bgai.errors import BgaiError, ImageError
 from bgai.evaluation.device_memory import free_bytes
 from bgai.free_memory import free_memory
+from bgai.processors import usable_cpus
 from bgai.training.patches import Patches, PatchPlan
 from bgai.types import RgbImage, Size
 
@@ -48,7 +49,7 @@ class FileBatches:
 
     def __init__(self, pairs: PairedImages, plan: PatchPlan, workers: int, device: torch.device) -> None:
         self._dataset = _PatchDataset(pairs, plan)
-        self._workers = min(workers, _cores())  # more wait for each other, of which PyTorch warns
+        self._workers = min(workers, usable_cpus())  # more wait for each other, of which PyTorch warns
         self._device = device
 
     def since(self, iteration: int) -> Iterator[Batch]:
@@ -83,11 +84,6 @@ def _start_helpers() -> None:
         resource_tracker.ensure_running()
     finally:
         signal.signal(signal.SIGHUP, before)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 class _PatchDataset(Dataset[Any]):
