@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import Mock
 
@@ -17,7 +18,8 @@ from bgai.engines.selection import PRECISIONS, native_cache
 from bgai.errors import EngineError
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
-from bgai.types import Precision, Size, Tiles
+from bgai.types import Precision, RgbImage, Size, Tiles
+from bgai.upscaling.pixels import enlarge_pixels
 from bgai.weights.checkpoint import load_network
 from bgai.weights.reading import read_weights
 from bgai.weights.sources import find_weights
@@ -31,6 +33,11 @@ def engine(scale: int = 4, precision: Precision = "float32") -> NativeEngine:
 
 def noise(*size: int) -> Tiles:
     return np.random.default_rng(0).random((1, 3, *size), np.float32)
+
+
+def memory_of(running: NativeEngine) -> mmap.mmap:
+    assert running._memory
+    return running._memory
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -70,20 +77,20 @@ def test_what_the_memory_held_makes_no_difference() -> None:
     running(noise(70, 70))
     for rubbish in (np.nan, 1e30, -1.0):
         for size, result in zip(sizes, expected, strict=True):
-            running._memory.view(np.float32)[:] = rubbish
+            np.frombuffer(memory_of(running), np.float32)[:] = rubbish
             np.testing.assert_array_equal(running(noise(*size)), result)
 
 
 def test_memory_is_kept_for_the_next_tile_and_released() -> None:
     running = engine()
     running(noise(40, 40))
-    memory = running._memory
+    kept = len(memory_of(running))
     running(noise(20, 30))
-    assert running._memory is memory
+    assert len(memory_of(running)) == kept
     running(noise(60, 40))
-    assert running._memory.size > memory.size
+    assert len(memory_of(running)) > kept
     running.release()
-    assert running._memory.size == 0
+    assert running._memory is None
 
 
 @pytest.mark.parametrize("size", [(256, 256), (512, 700), (96, 1080)])
@@ -94,6 +101,36 @@ def test_a_pixel_takes_as_much_memory_as_it_says(precision: Precision, size: Siz
     of_pictures = 4 * height * width * 3 * (running.scale**2 + 1)
     taken = running._library.memory_size(height, width, precision == "half", 2) + of_pictures
     assert 0.9 < taken / (height * width) / running.bytes_per_pixel < 1
+
+
+def coloured_and_grey(height: int, width: int) -> RgbImage:
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    image[: height // 2] = image[: height // 2, :, :1]
+    image[:, : width // 3] = image[0, 0]
+    image[height // 2 :, :4] = (3, 9, 200)
+    return image
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_pixels_of_8_bits_become_what_they_would_in_python(scale: int, precision: Precision) -> None:
+    running = engine(scale, precision)
+    for size in ((8, 1), (1, 9), (16, 16), (33, 50), (70, 130)):
+        image = coloured_and_grey(*size)
+        expected = enlarge_pixels(image, lambda tile: running(tile)[0], scale)
+        np.testing.assert_array_equal(running.enlarge_rgb8(image), expected)
+        np.testing.assert_array_equal(
+            running.enlarge_rgb8(image[::-1, ::-1]), running.enlarge_rgb8(image[::-1, ::-1].copy())
+        )
+
+
+def test_numbers_that_may_be_too_large_are_left_to_python() -> None:
+    config, tensors = read_weights(find_weights(None, 2).file)
+    bias = next(name for name in tensors if name.startswith("head") and name.endswith("bias"))
+    for value, is_left in ((1e18, False), (-1e20, True), (np.inf, True), (np.nan, True)):
+        weights = {**tensors, bias: np.where(np.arange(12) == 7, np.float32(value), tensors[bias])}
+        running = NativeEngine(config, weights, load_library(native_cache()))
+        assert (running.enlarge_rgb8(texture(20, 24)) is None) == is_left
 
 
 def test_several_tiles_at_once() -> None:
@@ -122,10 +159,11 @@ def test_memory_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     running = engine()
     expected = running(noise(20, 30))
     running.release()
-    with monkeypatch.context() as patch:
-        patch.setattr(running, "_library", Mock(memory_size=lambda *_: 10**16))
-        with pytest.raises(EngineError, match="tiles of 30 x 20 need more memory than the engine native can have"):
-            running(noise(20, 30))
+    for enlarge in (lambda: running(noise(20, 30)), lambda: running.enlarge_rgb8(texture(20, 30))):
+        with monkeypatch.context() as patch:
+            patch.setattr(running, "_library", Mock(memory_size=lambda *_: 10**16))
+            with pytest.raises(EngineError, match="tiles of 30 x 20 need more memory than the engine native can have"):
+                enlarge()
     np.testing.assert_array_equal(running(noise(20, 30)), expected)
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import NEEDS_COMPILER
+from support import NEEDS_COMPILER, texture
 
 from bgai.engines import native_library
+from bgai.engines.base import Rgb8Engine
 from bgai.engines.native_build import LEVELS, compile_library, find_compiler, level_here
 from bgai.engines.native_library import load_library, reason_against
 from bgai.engines.selection import PRECISIONS, open_engine
@@ -155,6 +156,9 @@ def test_a_picture_is_the_same_on_every_processor(precision: Precision, monkeypa
     for level in levels[levels.index(level_here()) :]:
         monkeypatch.setattr(native_library, "level_here", functools.partial(str, level))
         forget()
-        results.append(open_engine(find_weights(None, 4), "native", precision=precision)(tiles))
-    for result in results[1:]:
-        np.testing.assert_array_equal(result, results[0])
+        engine = open_engine(find_weights(None, 4), "native", precision=precision)
+        assert isinstance(engine, Rgb8Engine)
+        results.append((engine(tiles), engine.enlarge_rgb8(texture(37, 170))))
+    for planes, pixels in results[1:]:
+        np.testing.assert_array_equal(planes, results[0][0])
+        np.testing.assert_array_equal(pixels, results[0][1])

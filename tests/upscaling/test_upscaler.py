@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import psutil
@@ -15,6 +16,7 @@ from PIL import Image
 from support import NATIVE, NEEDS_COMPILER, save_repeating_graph, texture
 
 import bgai
+from bgai.engines.base import Rgb8Engine
 from bgai.errors import EngineError, UsageError
 from bgai.types import EngineName
 from bgai.upscaling.pixels import enlarge_pixels
@@ -93,6 +95,23 @@ def test_clean_leads_from_one_set_of_weights_to_the_other(photo_weights: Path) -
     assert min(steps[1:]) > 0.2 * steps[0] > 0
     torch = Upscaler(4, engine="torch", device="cpu", clean=0.5).upscale(image)
     assert np.abs(torch - results[1]).max() < 1e-4
+
+
+@NEEDS_COMPILER
+@pytest.mark.parametrize("shape", [(90, 100, 3), (7, 7, 3), (20, 20, 4), (20, 20, 2), (20, 20)])
+def test_the_short_way_of_an_engine_gives_what_the_long_one_does(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = texture(shape[0], shape[1], shape[2] if shape[2:] else 1).reshape(shape)
+    upscaler = Upscaler(engine="native", tile=64, halo=16)
+    assert isinstance(upscaler.engine, Rgb8Engine)
+    short = Mock(wraps=upscaler.engine.enlarge_rgb8)
+    with monkeypatch.context() as patch:
+        patch.setattr(upscaler.engine, "enlarge_rgb8", short)
+        result = upscaler.upscale(image)
+    assert short.called == (shape == (90, 100, 3))
+    monkeypatch.setattr(upscaler, "_enlarge_rgb8", lambda tile: None)
+    np.testing.assert_array_equal(upscaler.upscale(image), result)
 
 
 def test_strips_are_the_image_from_the_top() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import mmap
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +18,8 @@ from bgai.errors import EngineError
 from bgai.free_memory import free_memory
 from bgai.network.config import NetworkConfig
 from bgai.processors import usable_cores
-from bgai.types import Precision, Size, Tiles
+from bgai.types import Precision, RgbImage, Size, Tiles
 
-_NONE = np.empty(0, np.uint8)
 _BYTES_PER_PIXEL: Mapping[Precision, int] = {"float32": 5_300, "half": 3_500}
 
 
@@ -59,7 +60,7 @@ class NativeEngine:
         self._weights = pack_weights(tensors, config)
         if self._weights.size != self._library.weights_size(config.scale):
             raise EngineError("the engine native was compiled for other weights; install bgai again")
-        self._memory = _NONE
+        self._memory: mmap.mmap | None = None
         self._lock = threading.Lock()
 
     def prepare(self, size: Size, count: int) -> None:
@@ -67,18 +68,22 @@ class NativeEngine:
 
     def __call__(self, tiles: Tiles, count: int = 1) -> Tiles:
         height, width = size = tiles.shape[-2], tiles.shape[-1]
-        with self._lock:
-            try:
-                results = np.empty((len(tiles), height * self.scale, width * self.scale, 3), np.float32)
-                for tile, result in zip(np.ascontiguousarray(tiles), results, strict=True):
-                    self._enlarge(tile, result)
-            except MemoryError as error:
-                raise run_error(error, "the engine native", size) from error
+        with self._running(size):
+            results = np.empty((len(tiles), height * self.scale, width * self.scale, 3), np.float32)
+            for tile, result in zip(np.ascontiguousarray(tiles), results, strict=True):
+                self._run(self._library.enlarge_planes, tile, result, size)
         return results.transpose(0, 3, 1, 2)
+
+    def enlarge_rgb8(self, image: RgbImage) -> RgbImage | None:
+        height, width = size = image.shape[:2]
+        with self._running(size):
+            result = np.empty((height * self.scale, width * self.scale, 3), np.uint8)
+            is_whole = self._run(self._library.enlarge_pixels, np.ascontiguousarray(image), result, size)
+        return result if is_whole else None
 
     def release(self) -> None:
         with self._lock:
-            self._memory = _NONE
+            self._memory = None
 
     def rest(self) -> None:
         self.release()
@@ -86,25 +91,37 @@ class NativeEngine:
     def free_memory(self) -> int:
         return free_memory()
 
-    def _enlarge(self, tile: NDArray[np.float32], result: NDArray[np.float32]) -> None:
-        height, width = tile.shape[-2:]
+    @contextmanager
+    def _running(self, size: Size) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except MemoryError as error:
+                raise run_error(error, "the engine native", size) from error
+
+    def _run(self, function: Callable[..., bool | None], tile: NDArray[Any], result: NDArray[Any], size: Size) -> bool:
         threads = usable_cores()
-        size = self._library.memory_size(height, width, self._half, threads)
-        if self._memory.size < size:
-            self._memory = _NONE  # before there is more
-            self._memory = _allocate(size)
-        arrays = (array.ctypes.data for array in (self._weights, tile, result, self._memory))
-        self._library.network(self.scale, *arrays, height, width, self._half, threads)
+        self._memory = _at_least(self._library.memory_size(*size, self._half, threads), self._memory)
+        memory = np.frombuffer(self._memory, np.uint8)
+        arrays = (array.ctypes.data for array in (self._weights, tile, result, memory))
+        return bool(function(self.scale, *arrays, *size, self._half, threads))
 
 
-def _allocate(size: int) -> NDArray[np.uint8]:
+def _at_least(size: int, memory: mmap.mmap | None) -> mmap.mmap:
     """Bytes in pages of the usual size: numpy asks for huge ones, which cost a third of a picture's time here.
+
+    Args:
+        size: How many at least.
+        memory: What there is, whose pages stay in use: the system clears each one that is touched for the first time.
 
     Raises:
         MemoryError: There are not so many.
     """
     try:
-        pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if memory is None:
+            return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if len(memory) < size:
+            memory.resize(size)
     except (OSError, OverflowError) as error:
         raise MemoryError(f"{size} bytes cannot be had") from error
-    return np.frombuffer(pages, np.uint8, size)
+    return memory

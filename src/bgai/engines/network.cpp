@@ -6,6 +6,7 @@
 // so that a step is an odd number of cache lines: at even ones, the channels of a pixel would evict one another.
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstring>
 #include <exception>
@@ -40,6 +41,7 @@ constexpr int LANES = 4, REGISTERS = 32;
 #endif
 constexpr int QUERIES = 2 * LANES;                   // of a window, that are computed together
 constexpr float LOG2E = 1.4426950408889634f;
+constexpr float ROUNDING = 12582912.0f;              // 1.5 * 2^23: added, the integer part ends up in the lowest bits
 
 typedef float Vector __attribute__((vector_size(4 * LANES)));
 typedef unsigned short Half;  // the bits of a float16
@@ -119,20 +121,53 @@ struct Network {
     Convolution<3 * SCALE * SCALE, CHANNELS, 3> head;
 };
 
-// Where threads wait for one another, asleep: OpenMP's would keep their processors busy.
-class Barrier {
+// The threads that compute a picture: what each has left of a step of the network, and where they wait for one another,
+// asleep: OpenMP's would keep their processors busy.
+class Team {
+    struct Range {
+        int next, end;
+        int size() const { return end - next; }
+    };
+
     std::mutex mutex;
     std::condition_variable all_are_here;
-    int missing = 0, count = 0;
-    bool phase = false;
+    std::vector<Range> left;  // of the rows or bands of the step, for each thread
+    int missing = 0;
+    bool shared_out = false, phase = false;
 
   public:
-    void open(int threads) { missing = count = threads; }
+    void open(int threads) {
+        left.resize(threads);
+        missing = threads;
+    }
+
+    // One of `count` rows or bands for a thread, -1 if there is none: the next of its own ones; after them the second
+    // half of what the slowest thread has left, at least `least`, whose processor may be busy with something else.
+    int take(int thread, long count, int least) {
+        const std::lock_guard<std::mutex> lock(mutex);
+        const long threads = left.size();
+        for (long i = 0; i < threads && !shared_out; i++)
+            left[i] = {int(count * i / threads), int(count * (i + 1) / threads)};
+        shared_out = true;
+        Range &own = left[thread];
+        if (own.size() == 0) {
+            const auto is_faster = [](const Range &a, const Range &b) { return a.size() < b.size(); };
+            Range &slowest = *std::max_element(left.begin(), left.end(), is_faster);
+            const int half = slowest.size() / 2;
+            if (half < least) return -1;
+            own = {slowest.end - half, slowest.end};
+            slowest.end -= half;
+        }
+        return own.next++;
+    }
+
+    // Ends the step.
     void wait() {
         std::unique_lock<std::mutex> lock(mutex);
         if (--missing == 0) {
-            missing = count;
+            missing = left.size();
             phase = !phase;
+            shared_out = false;
             all_are_here.notify_all();
         } else {
             all_are_here.wait(lock, [this, before = phase] { return phase != before; });
@@ -152,7 +187,7 @@ struct Picture {
     int height, width;  // before padding
     int H, W, step;
     int thread, threads;
-    Barrier *barrier;
+    Team *team;
     float *images[IMAGES];
     bool half;                      // whether the maps hold float16
     char *maps[BLOCKS][4];
@@ -197,8 +232,8 @@ inline Vector smaller(Vector a, Vector b) { return a < b ? a : b; }
 // To 1e-7 of the result; x up to 127, and -126 for all that is less.
 inline Vector power_of_two(Vector x) {
     x = larger(x, all(-126));
-    const Vector rounded = x + 12582912.0f;  // 1.5 * 2^23: the integer part ends up in the lowest bits
-    const Vector f = x - (rounded - 12582912.0f);
+    const Vector rounded = x + ROUNDING;
+    const Vector f = x - (rounded - ROUNDING);
     Vector y = multiply_add(f, 0.001327645150013268f, 0.009675540961325169f);
     y = multiply_add(y, f, 0.05550713464617729f);
     y = multiply_add(y, f, 0.24022120237350464f);
@@ -517,13 +552,23 @@ void attend_windows(const Attention<d> &weights, const Rows &rows, const Buffers
         }
 }
 
-// This thread's part of `count` steps.
-struct Share {
-    int begin, end;
+// The rows or bands of a step that this thread computes, one after another.
+struct Turn {
+    const Picture &picture;
+    int count, least;  // that are worth a new start
+    int index = -1;
+    bool follows = false;  // whether this thread has computed the one before just now
 
-    Share(long count, const Picture &picture)
-        : begin(count * picture.thread / picture.threads), end(count * (picture.thread + 1) / picture.threads) {}
+    bool next() {
+        const int before = index;
+        index = picture.team->take(picture.thread, count, least);
+        follows = before >= 0 && index == before + 1;
+        return index >= 0;
+    }
 };
+
+Turn own_bands(const Picture &picture) { return {picture, picture.H / BAND, 1}; }
+Turn own_rows(const Picture &picture) { return {picture, picture.height, BAND / 2}; }
 
 // One attention, whose outputs begin at a channel. `source` writes a row of its inputs.
 template <int h, int w, int d, class Source>
@@ -532,11 +577,10 @@ void attention(const Attention<d> &weights, int channel, char *maps, const Pictu
     Memory memory(picture);
     Buffers<d> band(step, memory);
     float *const scratch = memory.take(2 * CHANNELS * step);
-    const Share share(picture.H / BAND, picture);
-    for (int index = share.begin; index < share.end; index++) {
-        const Rows rows(index, picture.shifted ? h / 2 : 0, picture.H);
-        if (index > share.begin) band.advance();
-        for (int row = index > share.begin ? 2 * REACH : 0; row < rows.count(); row++) {
+    for (Turn turn = own_bands(picture); turn.next();) {
+        const Rows rows(turn.index, picture.shifted ? h / 2 : 0, picture.H);
+        if (turn.follows) band.advance();
+        for (int row = turn.follows ? 2 * REACH : 0; row < rows.count(); row++) {
             float *input = &band.key[band.place(row)], *value = &band.value[band.place(row)];
             const int of_image = rows.image(row);
             if (of_image < 0 || of_image >= picture.H) {
@@ -551,12 +595,13 @@ void attention(const Attention<d> &weights, int channel, char *maps, const Pictu
             convolve(weights.query, &band.key[band.place(buffer)], &band.query[band.place(buffer)], picture);
             add_position(weights, buffer, band, picture.at(ATTENDED, rows.image(buffer), channel), picture);
         }
-        char *const own_maps = maps + picture.bytes(long(index) * BAND * picture.W * h * w);
+        char *const own_maps = maps + picture.bytes(long(turn.index) * BAND * picture.W * h * w);
         attend_windows<d, h, w>(weights, rows, band, own_maps, channel, picture);
     }
-    picture.barrier->wait();
+    picture.team->wait();
 }
 
+// A row near the end of one thread's bands may be written by another thread too, with the same numbers.
 void broadcast_attention(const Block &weights, int features, const Picture &picture, char *maps) {
     attention<16, 16>(weights.broadcast, 0, maps, picture, [&](int row, float *out, float *normed) {
         normalise(picture.at(features, row), normed, picture);
@@ -580,12 +625,11 @@ void local_attention(const Block &weights, int index, const Picture &picture, ch
 
 void add_projection(const Block &weights, int features, const Picture &picture) {
     float *const projected = Memory(picture).take(CHANNELS * picture.step);
-    const Share share(picture.height, picture);
-    for (int row = share.begin; row < share.end; row++) {
-        convolve(weights.project, picture.at(ATTENDED, row), projected, picture);
-        add(projected, picture.at(features, row), picture);
+    for (Turn turn = own_rows(picture); turn.next();) {
+        convolve(weights.project, picture.at(ATTENDED, turn.index), projected, picture);
+        add(projected, picture.at(features, turn.index), picture);
     }
-    picture.barrier->wait();
+    picture.team->wait();
 }
 
 // The latest rows of an image that is computed row by row; a row takes the place of one that no filter sees any more.
@@ -629,28 +673,30 @@ void mlp(const Block &weights, int features, int out, int residual, const Pictur
     Memory memory(picture);
     Ring wide(WIDE, step, 2 * REACH + 1, memory), once(PART, step, 3, memory);
     float *const normed = memory.take(CHANNELS * step), *const mixed = memory.take(WIDE * step);
-    const Share share(picture.height, picture);
-    for (int row = share.begin - 2 * REACH; row < share.end; row++) {
-        const int middle = row + 1, ahead = row + REACH;
-        if (picture.has(ahead)) normalise(picture.at(features, ahead), normed, picture);
-        spread(weights.widen, normed, ahead, wide, picture);
-        if (picture.has(middle)) {
-            convolve(weights.twice[0], wide, 3 * PART, middle, once.at(middle), picture);
-        } else {
-            once.clear(middle);
+    for (Turn turn = own_rows(picture); turn.next();) {
+        const int warm_up = turn.follows ? 0 : 2 * REACH;
+        for (int row = turn.index - warm_up; row <= turn.index; row++) {
+            const int middle = row + 1, ahead = row + REACH;
+            if (picture.has(ahead)) normalise(picture.at(features, ahead), normed, picture);
+            spread(weights.widen, normed, ahead, wide, picture);
+            if (picture.has(middle)) {
+                convolve(weights.twice[0], wide, 3 * PART, middle, once.at(middle), picture);
+            } else {
+                once.clear(middle);
+            }
+            if (row < turn.index) continue;
+            convolve(weights.square, wide, 0, row, &mixed[0], picture);
+            convolve(weights.tall, wide, PART, row, &mixed[PART * step], picture);
+            convolve(weights.wide, wide, 2 * PART, row, &mixed[2 * PART * step], picture);
+            convolve(weights.twice[1], once, 0, row, &mixed[3 * PART * step], picture);
+            for (int i = 0; i < WIDE * step; i += LANES) store(&mixed[i], gelu(load(&mixed[i])));
+            convolve(weights.narrow, mixed, picture.at(out, row), picture);
+            add(picture.at(features, row), picture.at(out, row), picture);
+            if (residual != features) add(picture.at(residual, row), picture.at(out, row), picture);
+            crop(picture.at(out, row), CHANNELS, picture);
         }
-        if (row < share.begin) continue;
-        convolve(weights.square, wide, 0, row, &mixed[0], picture);
-        convolve(weights.tall, wide, PART, row, &mixed[PART * step], picture);
-        convolve(weights.wide, wide, 2 * PART, row, &mixed[2 * PART * step], picture);
-        convolve(weights.twice[1], once, 0, row, &mixed[3 * PART * step], picture);
-        for (int i = 0; i < WIDE * step; i += LANES) store(&mixed[i], gelu(load(&mixed[i])));
-        convolve(weights.narrow, mixed, picture.at(out, row), picture);
-        add(picture.at(features, row), picture.at(out, row), picture);
-        if (residual != features) add(picture.at(residual, row), picture.at(out, row), picture);
-        crop(picture.at(out, row), CHANNELS, picture);
     }
-    picture.barrier->wait();
+    picture.team->wait();
 }
 
 // A mixing block up to its last convolution; `finish` takes a row of its results, with room for another row behind it.
@@ -661,29 +707,31 @@ void mix(const Mixing &weights, int image, const Picture &picture, Finish finish
     Ring tall(SLICE, step, 2 * FAR + 1, memory), wide(SLICE, step, 1, memory);
     Ring near(SLICE, step, 3, memory), once(SLICE, step, 3, memory);
     float *const mixed = memory.take(2 * CHANNELS * step);
-    const Share share(picture.height, picture);
-    for (int row = share.begin - 2 * FAR; row < share.end; row++) {
-        const int middle = row + 1, ahead = row + 2;
-        spread(weights.vertical, picture.at(image, row + FAR), row + FAR, tall, picture);
-        if (ahead >= share.begin - 2) spread(weights.near, picture.at(image, ahead), ahead, near, picture);
-        if (middle >= share.begin - 1) {
-            if (picture.has(middle)) {
-                convolve(weights.twice[0], near, 0, middle, once.at(middle), picture);
-            } else {
-                once.clear(middle);
+    for (Turn turn = own_rows(picture); turn.next();) {
+        const int warm_up = turn.follows ? 0 : 2 * FAR;
+        for (int row = turn.index - warm_up; row <= turn.index; row++) {
+            const int middle = row + 1, ahead = row + 2;
+            spread(weights.vertical, picture.at(image, row + FAR), row + FAR, tall, picture);
+            if (ahead >= turn.index - 2) spread(weights.near, picture.at(image, ahead), ahead, near, picture);
+            if (middle >= turn.index - 1) {
+                if (picture.has(middle)) {
+                    convolve(weights.twice[0], near, 0, middle, once.at(middle), picture);
+                } else {
+                    once.clear(middle);
+                }
             }
+            if (row < turn.index) continue;
+            const float *in = picture.at(image, row);
+            convolve(weights.same, in, &mixed[0], picture);
+            convolve(weights.tall, tall, 0, row, &mixed[SLICE * step], picture);
+            spread(weights.horizontal, in, row, wide, picture);
+            convolve(weights.wide, wide, 0, row, &mixed[2 * SLICE * step], picture);
+            convolve(weights.twice[1], once, 0, row, &mixed[3 * SLICE * step], picture);
+            for (int i = 0; i < CHANNELS * step; i += LANES) store(&mixed[i], gelu(load(&mixed[i]) + load(in + i)));
+            finish(row, mixed);
         }
-        if (row < share.begin) continue;
-        const float *in = picture.at(image, row);
-        convolve(weights.same, in, &mixed[0], picture);
-        convolve(weights.tall, tall, 0, row, &mixed[SLICE * step], picture);
-        spread(weights.horizontal, in, row, wide, picture);
-        convolve(weights.wide, wide, 0, row, &mixed[2 * SLICE * step], picture);
-        convolve(weights.twice[1], once, 0, row, &mixed[3 * SLICE * step], picture);
-        for (int i = 0; i < CHANNELS * step; i += LANES) store(&mixed[i], gelu(load(&mixed[i]) + load(in + i)));
-        finish(row, mixed);
     }
-    picture.barrier->wait();
+    picture.team->wait();
 }
 
 // From the group's input to its output; `other` is used between.
@@ -718,7 +766,8 @@ void group(const Group &weights, int input, int other, int output, bool first, P
     });
 }
 
-// Numbers that a thread needs at most: those of the broadcast attention, of the MLP, or of a mixing block and the head.
+// Numbers that a thread needs at most: those of the broadcast attention, of the MLP, or of a mixing block. The head and
+// what follows it need fewer.
 constexpr long thread_size(long step) {
     const long attention = 3 * Buffers<BROADCAST>::size(step) + 2 * CHANNELS * step;
     const long mlp = Ring::size(WIDE, step, 2 * REACH + 1) + Ring::size(PART, step, 3) + (CHANNELS + WIDE) * step;
@@ -728,47 +777,146 @@ constexpr long thread_size(long step) {
 
 Memory::Memory(const Picture &picture) : next(picture.memory) {}
 
-// Zeros around the picture in all images.
-void clear(const Picture &picture) {
-    const Share share(picture.H + 2, picture);
+// Zeros around the picture, in a row of all images, of which -1 is the first.
+void clear(int row, const Picture &picture) {
     for (int image = 0; image < IMAGES; image++) {
-        for (int row = share.begin - 1; row < share.end - 1; row++)
-            for (int c = 0; c < CHANNELS_OF[image]; c++) {
-                float *channel = picture.at(image, row, c);
-                std::fill(channel + (picture.has(row) ? picture.width : 0), channel + picture.step, 0.0f);
-            }
-        if (picture.thread == 0) std::fill_n(picture.images[image], MARGIN, 0.0f);
+        if (row < 0) std::fill_n(picture.images[image], MARGIN, 0.0f);
+        for (int c = 0; c < CHANNELS_OF[image]; c++) {
+            float *channel = picture.at(image, row, c);
+            std::fill(channel + (picture.has(row) ? picture.width : 0), channel + picture.step, 0.0f);
+        }
     }
 }
 
-// A row of pixels of the enlarged picture, whose colours are SCALE x SCALE channels each.
-template <int SCALE>
-void shuffle(const float *row, float *out, const Picture &picture) {
-    for (int y = 0; y < SCALE; y++)
+// A row of pixels of the enlarged picture, whose colours are scale x scale channels each.
+template <class Sample>
+void shuffle(int scale, const float *row, Sample *out, const Picture &picture) {
+    for (int y = 0; y < scale; y++) {
+        const float *samples[3 * 4];
+        for (int k = 0; k < 3 * scale; k++) samples[k] = row + ((k % 3 * scale + y) * scale + k / 3) * long(picture.step);
         for (int i = 0; i < picture.width; i++)
-            for (int x = 0; x < SCALE; x++)
-                for (int c = 0; c < 3; c++) *out++ = row[((c * SCALE + y) * SCALE + x) * long(picture.step) + i];
+            for (int k = 0; k < 3 * scale; k++) *out++ = static_cast<Sample>(samples[k][i]);
+    }
 }
+
+// What a picture and its enlargement are made of.
+struct Format {
+    virtual void read(int row, int c, float mean, float *out, const Picture &picture) const = 0;
+    // `colours` are 3 * scale * scale channels, and may be changed; `scratch` is memory.
+    virtual void write(int scale, int row, float *colours, float *scratch, const Picture &picture) const = 0;
+};
+
+// Numbers in [0, 1], 3, height, width; and scale * height, scale * width, 3, not clamped.
+struct Planes : Format {
+    const float *lr;
+    float *sr;
+
+    Planes(const float *lr, float *sr) : lr(lr), sr(sr) {}
+    void read(int row, int c, float mean, float *out, const Picture &picture) const override {
+        const float *from = lr + (long(c) * picture.height + row) * picture.width;
+        for (int i = 0; i < picture.width; i++) out[i] = from[i] - mean;
+    }
+    void write(int scale, int row, float *colours, float *, const Picture &picture) const override {
+        shuffle(scale, colours, sr + long(row) * picture.width * (3 * scale * scale), picture);
+    }
+};
+
+// 8 bits, height, width, 3; and scale * height, scale * width, 3, bounded as in `bgai.upscaling.bounds` and rounded: to
+// the same bits as if Python did it, which would take a twentieth of the network's time.
+struct Pixels : Format {
+    const unsigned char *lr;
+    unsigned char *sr;
+    std::atomic<bool> *overflows;  // set if there are numbers whose sum might
+
+    static constexpr float OVERSHOOT = 2, LUMA[3] = {0.299f, 0.587f, 0.114f};
+    static constexpr int LARGE = 0x5f800000;  // the bits of 2^64
+    static constexpr long scratch(long step) { return 9 * step; }  // 6 and 1 for each pixel, and 7 bytes
+
+    Pixels(const unsigned char *lr, unsigned char *sr, std::atomic<bool> *overflows)
+        : lr(lr), sr(sr), overflows(overflows) {}
+    static float level(int sample) { return float(sample) / 255.0f; }
+    // A row of the picture; those beyond it are the outermost ones.
+    const unsigned char *at(int row, const Picture &picture) const {
+        return lr + long(std::clamp(row, 0, picture.height - 1)) * picture.width * 3;
+    }
+
+    // For each pixel of a row, the range of its colours, 3 and 3 numbers, and whether the source is grey around it.
+    void find_bounds(int row, float *bounds, int *is_grey, unsigned char *bytes, const Picture &picture) const {
+        const int width = picture.width;
+        const unsigned char *above = at(row - 1, picture), *here = at(row, picture), *below = at(row + 1, picture);
+        unsigned char *const lowest = bytes, *const highest = lowest + 3 * width, *const coloured = highest + 3 * width;
+        for (int k = 0; k < 3 * width; k++) {
+            lowest[k] = std::min({above[k], here[k], below[k]});
+            highest[k] = std::max({above[k], here[k], below[k]});
+        }
+        for (int i = 0; i < width; i++) {
+            coloured[i] = 0;
+            for (const unsigned char *each : {above + 3 * i, here + 3 * i, below + 3 * i})
+                coloured[i] |= each[0] != each[1] || each[1] != each[2];
+        }
+        for (int i = 0; i < width; i++) {
+            const int left = std::max(i - 1, 0), right = std::min(i + 1, width - 1);
+            is_grey[i] = coloured[left] || coloured[i] || coloured[right] ? 0 : -1;
+            for (int c = 0; c < 3; c++) {
+                const auto of = [c](const unsigned char *samples, int column) { return samples[3 * column + c]; };
+                const float low = level(std::min({of(lowest, left), of(lowest, i), of(lowest, right)}));
+                const float high = level(std::max({of(highest, left), of(highest, i), of(highest, right)}));
+                const float margin = OVERSHOOT * (high - low);
+                bounds[c * picture.step + i] = low - margin;
+                bounds[(c + 3) * picture.step + i] = high + margin;
+            }
+        }
+    }
+
+    void read(int row, int c, float mean, float *out, const Picture &picture) const override {
+        const unsigned char *from = at(row, picture) + c;
+        for (int i = 0; i < picture.width; i++) out[i] = level(from[3 * i]) - mean;
+    }
+
+    void write(int scale, int row, float *colours, float *scratch, const Picture &picture) const override {
+        const long step = picture.step, phases = scale * scale;
+        int *const is_grey = reinterpret_cast<int *>(scratch + 6 * step);
+        find_bounds(row, scratch, is_grey, reinterpret_cast<unsigned char *>(is_grey + step), picture);
+        Integers large = {};
+        for (long phase = 0; phase < phases; phase++)
+            for (int i = 0; i < picture.width; i += LANES) {
+                Vector colour[3];
+                for (int c = 0; c < 3; c++) {
+                    colour[c] = load(colours + (c * phases + phase) * step + i);
+                    large |= (reinterpret_cast<Integers>(colour[c]) & 0x7fffffff) > LARGE;
+                    colour[c] = larger(colour[c], load(scratch + c * step + i));
+                    colour[c] = smaller(colour[c], load(scratch + (c + 3) * step + i));
+                }
+                const Vector luma = colour[0] * LUMA[0] + colour[1] * LUMA[1] + colour[2] * LUMA[2];
+                const Integers grey = reinterpret_cast<Integers>(load(scratch + 6 * step + i));
+                for (int c = 0; c < 3; c++) {
+                    const Vector sample = smaller(larger(grey ? luma : colour[c], all(0)), all(1)) * 255.0f;
+                    store(colours + (c * phases + phase) * step + i, (sample + ROUNDING) - ROUNDING);
+                }
+            }
+        for (int i = 0; i < LANES; i++)
+            if (large[i]) *overflows = true;
+        shuffle(scale, colours, sr + row * picture.width * (3 * phases), picture);
+    }
+};
 
 // One thread's part of the network; where it waits, all the others do.
 template <int SCALE>
-void compute(const Network<SCALE> &weights, const float *lr, float *sr, Picture picture) {
-    const long height = picture.height, width = picture.width;
-    const Share rows(picture.height, picture);
-    clear(picture);
-    for (int row = rows.begin; row < rows.end; row++)
-        for (int c = 0; c < 3; c++) {
-            const float *from = lr + (c * height + row) * width, mean = weights.mean[c];
-            std::transform(from, from + width, picture.at(LR, row, c), [&](float x) { return x - mean; });
-        }
-    picture.barrier->wait();
+void compute(const Network<SCALE> &weights, const Format &format, Picture picture) {
+    for (Turn turn{picture, picture.H + 2, 1}; turn.next();) {
+        const int row = turn.index - 1;
+        clear(row, picture);
+        for (int c = 0; c < 3 && picture.has(row); c++)
+            format.read(row, c, weights.mean[c], picture.at(LR, row, c), picture);
+    }
+    picture.team->wait();
     const auto shallow = [&](int row, float *out) { convolve(weights.shallow, picture.at(LR, row), out, picture); };
     int input = FIRST, output = THIRD;
-    for (int row = rows.begin; row < rows.end; row++) {
-        shallow(row, picture.at(input, row));
-        crop(picture.at(input, row), CHANNELS, picture);
+    for (Turn turn = own_rows(picture); turn.next();) {
+        shallow(turn.index, picture.at(input, turn.index));
+        crop(picture.at(input, turn.index), CHANNELS, picture);
     }
-    picture.barrier->wait();
+    picture.team->wait();
     for (int index = 0; index < GROUPS; index++) {
         picture.integrate = index > 0;
         picture.keep = index < GROUPS - 1;
@@ -782,25 +930,27 @@ void compute(const Network<SCALE> &weights, const float *lr, float *sr, Picture 
         add(mixed, out, picture);
         crop(out, CHANNELS, picture);
     });
-    float *const colours = Memory(picture).take(3 * SCALE * SCALE * picture.step);
-    for (int row = rows.begin; row < rows.end; row++) {
-        convolve(weights.head, picture.at(SECOND, row), colours, picture);
-        shuffle<SCALE>(colours, sr + row * width * (3 * SCALE * SCALE), picture);
+    Memory memory(picture);
+    float *const colours = memory.take(3 * SCALE * SCALE * picture.step);
+    float *const scratch = memory.take(Pixels::scratch(picture.step));
+    for (Turn turn = own_rows(picture); turn.next();) {
+        convolve(weights.head, picture.at(SECOND, turn.index), colours, picture);
+        format.write(SCALE, turn.index, colours, scratch, picture);
     }
 }
 
 // As many threads as are asked for and can be had.
 template <int SCALE>
-void run(const float *weights, const float *lr, float *sr, Picture picture, float *memory, int threads) {
+void run(const float *weights, const Format &format, Picture picture, float *memory, int threads) {
     const auto &own_weights = *reinterpret_cast<const Network<SCALE> *>(weights);
     const auto start = [&](int thread) {
         Picture own = picture;
         own.thread = thread;
         own.memory = memory + thread * thread_size(picture.step);
-        compute(own_weights, lr, sr, own);
+        compute(own_weights, format, own);
     };
-    Barrier barrier;
-    picture.barrier = &barrier;
+    Team team;
+    picture.team = &team;
     picture.threads = 1;
     std::mutex counting;  // held until it is known how many threads there are
     std::vector<std::thread> others;
@@ -816,7 +966,7 @@ void run(const float *weights, const float *lr, float *sr, Picture picture, floa
         }
     } catch (const std::exception &) {  // the system gives no more threads
     }
-    barrier.open(picture.threads);
+    team.open(picture.threads);
     counting.unlock();
     start(0);
     for (std::thread &other : others) other.join();
@@ -824,6 +974,19 @@ void run(const float *weights, const float *lr, float *sr, Picture picture, floa
 
 // More would have no band.
 int useful(int threads, const Picture &picture) { return std::min(threads, picture.H / BAND); }
+
+// The memory may hold anything.
+void enlarge(int scale, const float *weights, const Format &format, float *memory, Picture picture, int threads) {
+    threads = useful(threads, picture);
+    float *const of_threads = memory;
+    memory += threads * thread_size(picture.step);
+    for (int image = 0; image < IMAGES; memory += picture.size(image++)) picture.images[image] = memory;
+    char *next = reinterpret_cast<char *>(memory);
+    for (auto &maps : picture.maps)
+        for (int i = 0; i < 4; next += picture.bytes(long(picture.H) * picture.W * MAPS[i++])) maps[i] = next;
+    const auto run_scale = scale == 2 ? run<2> : scale == 3 ? run<3> : run<4>;
+    run_scale(weights, format, picture, of_threads, threads);
+}
 
 }  // namespace
 
@@ -842,18 +1005,16 @@ extern "C" long weights_size(int scale) {
     return (scale == 2 ? sizeof(Network<2>) : scale == 3 ? sizeof(Network<3>) : sizeof(Network<4>)) / sizeof(float);
 }
 
-// Enlarges a picture, 3, height, width, to `sr`, scale * height, scale * width, 3. The memory may hold anything; maps
-// are kept there in float16 if `half`.
-extern "C" void network(int scale, const float *weights, const float *lr, float *sr, float *memory, int height,
-                        int width, bool half, int threads) {
-    Picture picture(height, width, half);
-    threads = useful(threads, picture);
-    float *const of_threads = memory;
-    memory += threads * thread_size(picture.step);
-    for (int image = 0; image < IMAGES; memory += picture.size(image++)) picture.images[image] = memory;
-    char *next = reinterpret_cast<char *>(memory);
-    for (auto &maps : picture.maps)
-        for (int i = 0; i < 4; next += picture.bytes(long(picture.H) * picture.W * MAPS[i++])) maps[i] = next;
-    const auto run_scale = scale == 2 ? run<2> : scale == 3 ? run<3> : run<4>;
-    run_scale(weights, lr, sr, picture, of_threads, threads);
+// Enlarges `Planes`. Maps are kept in float16 if `half`.
+extern "C" void enlarge_planes(int scale, const float *weights, const float *lr, float *sr, float *memory, int height,
+                               int width, bool half, int threads) {
+    enlarge(scale, weights, Planes(lr, sr), memory, Picture(height, width, half), threads);
+}
+
+// Enlarges `Pixels`, 8 at least on one side; false if there are numbers whose sum might overflow.
+extern "C" bool enlarge_pixels(int scale, const float *weights, const unsigned char *lr, unsigned char *sr,
+                               float *memory, int height, int width, bool half, int threads) {
+    std::atomic<bool> overflows{false};
+    enlarge(scale, weights, Pixels(lr, sr, &overflows), memory, Picture(height, width, half), threads);
+    return !overflows;
 }

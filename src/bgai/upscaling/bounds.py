@@ -17,11 +17,12 @@ Planes = TypeVar("Planes", NDArray[np.float32], NDArray[np.bool_])
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 """Weights of red, green and blue in the grey of a colour. Source: ITU-R BT.601."""
 
+SMALL = 8
+"""The network, made for windows of 16 pixels, misses the mean of random pictures below 8 x 8 by up to 10 levels."""
+
 # How far a sample may lie beyond the range around it, in lengths of that range. Overshoots of sharp edges stay below:
 # the authors' weights lose nothing on Set5 and Set14 (1, at ×4, costs Set5 0.003 dB).
 _OVERSHOOT = 2
-# The network, made for windows of 16 pixels, misses the mean of random pictures below 8 x 8 by up to 10 levels.
-_SMALL = 8
 _PORTION_PIXELS = 2**14
 
 
@@ -39,7 +40,7 @@ def bound(enlarged: NDArray[np.float32], source: NDArray[np.float32]) -> None:
     highest += margin
     grey = (source[0] == source[1]) & (source[1] == source[2])
     all_grey = _filtered(grey[None], np.logical_and)[0]
-    if max(source.shape[1:]) < _SMALL:
+    if max(source.shape[1:]) < SMALL:
         enlarged += source.mean((1, 2), keepdims=True) - enlarged.clip(0, 1).mean((1, 2), keepdims=True)
     for rows in _portions(*source.shape[1:]):
         samples = _samples(enlarged, rows, scale)

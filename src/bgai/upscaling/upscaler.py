@@ -7,14 +7,17 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bgai.engines.base import Engine
+from bgai.engines.base import Engine, Rgb8Engine
 from bgai.engines.selection import open_engine
 from bgai.errors import EngineError, UsageError
 from bgai.network.config import GRID
 from bgai.types import EngineName, PixelProgress, Plane, Precision, Size, Tiles
+from bgai.upscaling.bounds import SMALL
 from bgai.upscaling.memory_plan import check_memory, plan_for_memory
 from bgai.upscaling.pixels import Image, check_image, enlarge_pixels, has_alpha
 from bgai.upscaling.reduction import reduce_strips
@@ -216,7 +219,9 @@ class Upscaler:
                 for across in columns:
                     tile = image[down.start : down.stop, across.start : across.stop]
                     is_last = down is rows[-1] and across is columns[-1]
-                    part = enlarge_pixels(tile, enlarge, self.scale, keep_clear_colours)
+                    part = self._enlarge_rgb8(tile)
+                    if part is None:
+                        part = enlarge_pixels(tile, enlarge, self.scale, keep_clear_colours)
                     place = slice(across.keep_start * self.scale, across.keep_stop * self.scale)
                     strip[:, place] = part[self._keep(down), self._keep(across)]
                     done += kept * (across.keep_stop - across.keep_start) * self.scale
@@ -248,6 +253,13 @@ class Upscaler:
 
     def _keep(self, span: Span) -> slice:
         return slice((span.keep_start - span.start) * self.scale, (span.keep_stop - span.start) * self.scale)
+
+    def _enlarge_rgb8(self, tile: NDArray[Any]) -> NDArray[Any] | None:
+        """h x w x 3 to sh x sw x 3, the short way; None for what has to go the long one."""
+        if not isinstance(self.engine, Rgb8Engine) or max(tile.shape[:2]) < SMALL:
+            return None
+        is_rgb8 = tile.dtype == np.uint8 and tile.shape[2:] == (3,)
+        return self.engine.enlarge_rgb8(tile) if is_rgb8 else None
 
     def _enlarge(self, tile: Tiles, count: int) -> Plane:
         """1 x 3 x h x w to 3 x sh x sw."""
