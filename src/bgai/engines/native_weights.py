@@ -1,7 +1,4 @@
-"""The network's weights as the compiled kernel takes them: one array, in the order of the structures in `network.cpp`.
-
-What is linear is computed beforehand, in float64: scales and biases of normalisations, a group's last convolutions.
-"""
+"""The network's weights as the compiled kernel takes them: one array, in the order of its structures."""
 
 from __future__ import annotations
 
@@ -11,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bgai.engines.folded_weights import Folded, fold
 from bgai.network.config import MEAN_RGB, NetworkConfig
 
 Array = NDArray[Any]
-Tensors = Mapping[str, NDArray[np.float32]]
 
 
-def pack_weights(tensors: Tensors, config: NetworkConfig) -> NDArray[np.float32]:
+def pack_weights(tensors: Mapping[str, NDArray[np.float32]], config: NetworkConfig) -> NDArray[np.float32]:
     """All weights, as one array of one dimension.
 
     Args:
@@ -27,74 +24,51 @@ def pack_weights(tensors: Tensors, config: NetworkConfig) -> NDArray[np.float32]
     Raises:
         KeyError: A tensor is missing.
     """
-    return np.concatenate([array.astype(np.float32).ravel() for array in _network(tensors, config)])
+    return np.concatenate([array.astype(np.float32).ravel() for array in _network(fold(tensors, config), config)])
 
 
-def _network(tensors: Tensors, config: NetworkConfig) -> Iterator[Array]:
+def _network(folded: Folded, config: NetworkConfig) -> Iterator[Array]:
     C = config.channels
     yield np.array(MEAN_RGB)
-    yield from _named(tensors, "shallow")
+    yield from _named(folded, "shallow")
     for group in range(config.groups):
         name = f"groups.{group}"
-        yield from _mixing(tensors, f"{name}.mixing1")
-        yield from _named(tensors, f"{name}.mixing1.join")
+        yield from _mixing(folded, f"{name}.mixing1")
+        yield from _named(folded, f"{name}.mixing1.join")
         for index in range(config.blocks):
-            yield from _block(tensors, f"{name}.blocks.{index}")
-        yield from _mixing(tensors, f"{name}.mixing2")
-        yield from _fuse(tensors, name, C)
-        yield tensors["fuse.weight"][:, group * C : (group + 1) * C]
-        yield tensors["fuse.bias"] if group == 0 else np.zeros(C)
-    yield from _mixing(tensors, "refine")
-    yield from _named(tensors, "refine.join")
-    yield tensors["head.weight"]
-    yield tensors["head.bias"] + np.repeat(MEAN_RGB, config.scale**2)
+            yield from _block(folded, f"{name}.blocks.{index}")
+        yield from _mixing(folded, f"{name}.mixing2")
+        yield from _named(folded, f"{name}.fuse")
+        yield folded["fuse.weight"][:, group * C : (group + 1) * C]
+        yield folded["fuse.bias"] if group == 0 else np.zeros(C)
+    yield from _mixing(folded, "refine")
+    yield from _named(folded, "refine.join", "head")
 
 
-def _mixing(tensors: Tensors, name: str) -> Iterator[Array]:
-    slices = (np.split(each, 4) for each in _named(tensors, f"{name}.spread"))
+def _mixing(folded: Folded, name: str) -> Iterator[Array]:
+    slices = (np.split(each, 4) for each in _named(folded, f"{name}.spread"))
     for weight, bias in zip(*slices, strict=True):
         yield from (weight, bias)
-    yield from _named(tensors, *(f"{name}.{part}" for part in ("vertical", "horizontal", "near.0", "near.1")))
+    yield from _named(folded, *(f"{name}.{part}" for part in ("vertical", "horizontal", "near.0", "near.1")))
 
 
-def _fuse(tensors: Tensors, name: str, channels: int) -> Iterator[Array]:
-    """Bypass, the last mixing block's join, the fusion of both and the residual: one matrix for mixed and input."""
-    weight, bias = (each.astype(np.float64) for each in _named(tensors, f"{name}.fuse"))
-    join, join_bias = _named(tensors, f"{name}.mixing2.join")
-    bypass, bypass_bias = _named(tensors, f"{name}.bypass")
-    of_bypass, of_mixed = np.split(weight[:, :, 0, 0], [len(bypass)], axis=1)
-    of_input = of_bypass @ bypass[:, :, 0, 0] + np.eye(channels)
-    yield np.concatenate((of_mixed @ join[:, :, 0, 0], of_input), axis=1)
-    yield of_bypass @ bypass_bias + of_mixed @ join_bias + bias
-
-
-def _block(tensors: Tensors, name: str) -> Iterator[Array]:
-    yield from _normed(tensors, f"{name}.router", f"{name}.norm1")
-    yield from _normed(tensors, f"{name}.local", f"{name}.norm1")
-    yield from _attention(tensors, f"{name}.broadcast_attention")
+def _block(folded: Folded, name: str) -> Iterator[Array]:
+    yield from _named(folded, f"{name}.router", f"{name}.local")
+    yield from _attention(folded, f"{name}.broadcast_attention")
     for index in range(3):
         gate = f"{name}.gates.{index}"
-        both = [list(_named(tensors, f"{gate}.{part}")) for part in ("reset", "update")]
+        both = [list(_named(folded, f"{gate}.{part}")) for part in ("reset", "update")]
         yield from map(np.concatenate, zip(*both, strict=True))
-        yield from _named(tensors, f"{gate}.candidate", f"{gate}.extract")
-        yield from _attention(tensors, f"{name}.local_attentions.{index}")
-    yield from _named(tensors, f"{name}.project")
-    yield from _normed(tensors, f"{name}.mlp.widen", f"{name}.norm2")
-    convolutions = "square", "tall", "wide", "twice.0", "twice.1", "narrow"
-    yield from _named(tensors, *(f"{name}.mlp.{part}" for part in convolutions))
+        yield from _named(folded, f"{gate}.candidate", f"{gate}.extract")
+        yield from _attention(folded, f"{name}.local_attentions.{index}")
+    convolutions = "widen", "square", "tall", "wide", "twice.0", "twice.1", "narrow"
+    yield from _named(folded, f"{name}.project", *(f"{name}.mlp.{part}" for part in convolutions))
 
 
-def _attention(tensors: Tensors, name: str) -> Iterator[Array]:
-    yield from _named(tensors, f"{name}.query", f"{name}.value", f"{name}.position")
-    yield tensors[f"{name}.temperature"]
+def _attention(folded: Folded, name: str) -> Iterator[Array]:
+    yield from _named(folded, f"{name}.query", f"{name}.value", f"{name}.position")
+    yield folded[f"{name}.temperature"]
 
 
-def _normed(tensors: Tensors, name: str, norm: str) -> Iterator[Array]:
-    """A convolution that includes the scale and bias of the normalisation before it."""
-    weight = tensors[f"{name}.weight"][:, :, 0, 0].astype(np.float64)
-    yield weight * tensors[f"{norm}.weight"]
-    yield tensors[f"{name}.bias"] + weight @ tensors[f"{norm}.bias"]
-
-
-def _named(tensors: Tensors, *names: str) -> Iterator[Array]:
-    yield from (tensors[f"{name}.{part}"] for name in names for part in ("weight", "bias"))
+def _named(folded: Folded, *names: str) -> Iterator[Array]:
+    yield from (folded[f"{name}.{part}"] for name in names for part in ("weight", "bias"))

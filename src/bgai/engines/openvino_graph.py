@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from bgai.engines.folded_weights import fold
 from bgai.engines.openvino_runtime import Model, Node, PartialShape, op
 from bgai.network.config import MEAN_RGB, NetworkConfig
 from bgai.types import Size
@@ -116,8 +117,7 @@ class _Builder:
         size: Size | None,
         bfloat16: bool,
     ) -> None:
-        # Folding in float64 leaves one rounding, as in the network itself.
-        self._tensors = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
+        self._tensors = fold(tensors, config)
         self._config = config
         self._size, self._bfloat16 = size, bfloat16
         self._inputs: list[Node] = []
@@ -138,9 +138,7 @@ class _Builder:
         # Computed again rather than kept all the time; negated, or OpenVINO would merge the two and keep them.
         shallow = self._convolve(centred, "shallow", -1)
         deep = op.subtract(self._mixing(fused, "refine"), shallow)
-        scale = self._config.scale
-        bias = self._bias("head") + np.repeat(MEAN_RGB, scale**2)
-        sr = op.depth_to_space(_convolution(deep, self._tensors["head.weight"], bias), "depth_first", scale)
+        sr = op.depth_to_space(self._convolve(deep, "head"), "depth_first", self._config.scale)
         sr = op.transpose(sr, _shape(0, 2, 3, 1))  # as it lies there, and as pictures are kept
         sr.output(0).set_names({"sr"})
         return Model([sr], self._inputs, "bgai")
@@ -156,13 +154,8 @@ class _Builder:
         for index, of_block in enumerate(maps):
             features = self._block(features, f"{name}.blocks.{index}", index % 2 == 1, of_block)
         mixed = self._mix(op.add(features, x), f"{name}.mixing2")
-        # Bypass, the last mixing block's join, the fusion of both and the residual: linear, so two matrices in all.
-        weight, half = self._matrix(f"{name}.fuse"), self._config.channels // 2
-        of_bypass, of_features = weight[:, :half], weight[:, half:]
-        of_x = of_bypass @ self._matrix(f"{name}.bypass") + np.eye(self._config.channels)
-        bias = of_bypass @ self._bias(f"{name}.bypass") + of_features @ self._bias(f"{name}.mixing2.join")
-        kept = _pointwise(x, of_x, bias + self._bias(f"{name}.fuse"))
-        return op.add(_pointwise(mixed, of_features @ self._matrix(f"{name}.mixing2.join")), kept)
+        of_mixed, of_x = np.split(self._matrix(f"{name}.fuse"), 2, axis=1)
+        return op.add(_pointwise(mixed, of_mixed), _pointwise(x, of_x, self._bias(f"{name}.fuse")))
 
     def _mixing(self, x: Node, name: str) -> Node:
         return self._project(self._mix(x, name), f"{name}.join")
@@ -186,12 +179,12 @@ class _Builder:
         normed = _normalise(padded)
         local = self._config.local_channels
         whole, *parts = _windows(self._config.window)
-        router = self._project_normed(normed, f"{name}.router", f"{name}.norm1")
+        router = self._project(normed, f"{name}.router")
         broadcast, maps[0] = self._attention(router, f"{name}.broadcast_attention", whole, shifted, maps[0])
         outputs = [broadcast]
         for index, shape in enumerate(parts):
             rows = slice(index * local, (index + 1) * local)
-            own = self._project_normed(normed, f"{name}.local", f"{name}.norm1", rows)
+            own = self._project(normed, f"{name}.local", rows)
             carried = op.add(own, outputs[-1]) if index else own
             gated = self._gate(carried, broadcast, f"{name}.gates.{index}")
             attention, place = f"{name}.local_attentions.{index}", index + 1
@@ -260,11 +253,11 @@ class _Builder:
         cut = narrow.shape[1] // 4 * 3
         # One 5 x 5 convolution with zeros around the smaller filters is faster than three on slices.
         reaches = [f"{name}.{reach}" for reach in ("square", "tall", "wide")]
-        once = self._project_normed(normed, f"{name}.widen", f"{block}.norm2", slice(cut))
+        once = self._project(normed, f"{name}.widen", slice(cut))
         filters = np.concatenate([_padded(self._tensors[f"{reach}.weight"], 5) for reach in reaches])
         biases = np.concatenate([self._bias(reach) for reach in reaches])
         once = _depthwise(once, filters, biases, *_same(filters))
-        twice = self._project_normed(normed, f"{name}.widen", f"{block}.norm2", slice(cut, None))
+        twice = self._project(normed, f"{name}.widen", slice(cut, None))
         twice = self._depthwise(self._depthwise(twice, f"{name}.twice.0"), f"{name}.twice.1")
         x = op.add(_pointwise(op.gelu(once, "erf"), narrow[:, :cut], self._bias(f"{name}.narrow")), x)
         return op.add(_pointwise(op.gelu(twice, "erf"), narrow[:, cut:]), x)
@@ -274,12 +267,6 @@ class _Builder:
 
     def _project(self, x: Node, name: str, rows: slice = slice(None)) -> Node:
         return _pointwise(x, self._matrix(name)[rows], self._bias(name)[rows])
-
-    def _project_normed(self, normed: Node, name: str, norm: str, rows: slice = slice(None)) -> Node:
-        """A 1 x 1 convolution that includes the scale and bias of the normalisation before it."""
-        weight = self._matrix(name)[rows]
-        bias = self._bias(name)[rows] + weight @ self._bias(norm)
-        return _pointwise(normed, weight * self._tensors[f"{norm}.weight"], bias)
 
     def _depthwise(self, x: Node, name: str) -> Node:
         weight, bias = self._tensors[f"{name}.weight"], self._bias(name)
