@@ -4,8 +4,8 @@ python benchmarks/folder.py mixed PICTURES [--count 200] [--jobs 1 3] [--rounds 
 python benchmarks/folder.py small PICTURES [--count 500] [--sizes 50] [--rounds 3]
 
 Pictures are cut from those of a folder. `mixed`: their sizes go from 256 x 256 to the largest, and the time of
-`run_jobs` is compared with that of the engine alone on the same tiles, whose memory is kept while the size stays the
-same. `small`: sizes below 200 x 200 are compared with one size of as many pixels. Rounds alternate. CPU seconds are
+`run_jobs` is compared with that of the engine alone on the same tiles, of 8 bits if it knows them, with its memory
+kept. `small`: sizes below 200 x 200 are compared with one size of as many pixels. Rounds alternate. CPU seconds are
 those of all threads: where other programs take the processor, they tell more than seconds.
 """
 
@@ -22,6 +22,7 @@ import numpy as np
 import pyvips
 
 from bgai.benchmark.report import spread
+from bgai.engines.base import Rgb8Engine
 from bgai.pictures.reading import read_rgb8
 from bgai.types import RgbImage, Size
 from bgai.upscaling.batch import OutputSettings, plan_jobs, run_jobs
@@ -99,9 +100,13 @@ def run_engine(upscaler: Upscaler, sizes: Sequence[Size]) -> None:
         image = np.broadcast_to(np.uint8(0), (height, width, 3))
         rows, columns = plan_for_memory(image, upscaler.engine, upscaler.halo, None)
         count = len(rows) * len(columns)
-        tile = np.full((1, 3, rows[0].length, columns[0].length), 0.5, np.float32)
+        tile = np.full((rows[0].length, columns[0].length, 3), 128, np.uint8)
+        planes = np.full((1, 3, *tile.shape[:2]), 0.5, np.float32)
         for _ in range(count):
-            upscaler.engine(tile, count)
+            if isinstance(upscaler.engine, Rgb8Engine):
+                upscaler.engine.enlarge_rgb8(tile)
+            else:
+                upscaler.engine(planes, count)
     upscaler.release()
 
 

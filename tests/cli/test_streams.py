@@ -66,7 +66,7 @@ def test_a_full_disk_behind_standard_output_does_not_stop_the_work(tmp_path: Pat
     for name in "abc":
         picture(folder / f"{name}.png")
     result = shell('"$@" >/dev/full', "upscale", "in", "-o", "out", cwd=tmp_path)
-    assert len(list((tmp_path / "out").iterdir())) == 3, result.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 3, (result.returncode, result.stderr)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == "bgai: standard output: cannot be written: No space left on device"
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import pytest
 
 from bgai.errors import UsageError
 from bgai.network.config import GRID
-from bgai.upscaling.tiling import plan_spans, plan_tiles
+from bgai.upscaling.tiling import Span, plan_spans, plan_tiles
 
 
 @pytest.mark.parametrize("tile", [64, 112, 256])
@@ -40,19 +43,26 @@ def test_sizes_off_the_grid_are_refused(tile: int, halo: int, message: str) -> N
         plan_spans(500, tile, halo)
 
 
-@pytest.mark.parametrize("size", [(1080, 1920), (1081, 1919), (6000, 8000), (100, 5000), (20, 30)])
+def padded_area(rows: Sequence[Span], columns: Sequence[Span]) -> int:
+    """Of a tile, as the network takes it."""
+    return math.prod(-(-spans[0].length // GRID) * GRID for spans in (rows, columns))
+
+
+@pytest.mark.parametrize(
+    "size", [(1080, 1920), (1081, 1919), (6000, 8000), (100, 5000), (20, 30), (1, 30000), (30000, 1)]
+)
 @pytest.mark.parametrize("pixels", [40_000, 170_000])
 def test_tiles_are_as_large_as_they_may_be(size: tuple[int, int], pixels: int) -> None:
     rows, columns = plan_tiles(*size, pixels, 48)
     assert rows[-1].stop == size[0]
     assert columns[-1].stop == size[1]
-    area = rows[0].length * columns[0].length
+    area = padded_area(rows, columns)
     assert area <= pixels
     read = len(rows) * len(columns) * area
     for side in range(112, 800, 16):  # squares are never better
         tiles = plan_spans(size[0], side, 48), plan_spans(size[1], side, 48)
-        if tiles[0][0].length * tiles[1][0].length <= pixels:
-            assert read <= len(tiles[0]) * len(tiles[1]) * tiles[0][0].length * tiles[1][0].length
+        if padded_area(*tiles) <= pixels:
+            assert read <= len(tiles[0]) * len(tiles[1]) * padded_area(*tiles)
 
 
 def test_what_rows_of_tiles_make_takes_its_part_of_the_room() -> None:

@@ -98,18 +98,25 @@ def test_clean_leads_from_one_set_of_weights_to_the_other(photo_weights: Path) -
 
 
 @NEEDS_COMPILER
-@pytest.mark.parametrize("shape", [(90, 100, 3), (7, 7, 3), (20, 20, 4), (20, 20, 2), (20, 20)])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        *(((90, 100, 3), dtype) for dtype in (np.uint8, np.uint16, np.float32)),
+        *((shape, np.uint8) for shape in ((7, 7, 3), (20, 20, 4), (20, 20, 2), (20, 20))),
+    ],
+)
 def test_the_short_way_of_an_engine_gives_what_the_long_one_does(
-    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, ...], dtype: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = texture(shape[0], shape[1], shape[2] if shape[2:] else 1).reshape(shape)
+    samples = texture(shape[0], shape[1], shape[2] if shape[2:] else 1).reshape(shape) / np.float32(255)
+    image: NDArray[Any] = samples if dtype == np.float32 else (samples * np.iinfo(dtype).max).astype(dtype)
     upscaler = Upscaler(engine="native", tile=64, halo=16)
     assert isinstance(upscaler.engine, Rgb8Engine)
     short = Mock(wraps=upscaler.engine.enlarge_rgb8)
     with monkeypatch.context() as patch:
         patch.setattr(upscaler.engine, "enlarge_rgb8", short)
         result = upscaler.upscale(image)
-    assert short.called == (shape == (90, 100, 3))
+    assert short.called == (shape == (90, 100, 3) and dtype == np.uint8)
     monkeypatch.setattr(upscaler, "_enlarge_rgb8", lambda tile: None)
     np.testing.assert_array_equal(upscaler.upscale(image), result)
 

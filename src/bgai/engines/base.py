@@ -10,7 +10,7 @@ from bgai.types import RgbImage, Size, Tiles
 
 
 class Engine(Protocol):
-    """Enlarges batches of tiles; knows nothing of files, colour or tiling.
+    """Enlarges batches of tiles; knows nothing of files or tiling, nor of colour, but for `Rgb8Engine`.
 
     Threads may share an engine: calls wait for each other where the runtime needs it.
     """

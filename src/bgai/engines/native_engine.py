@@ -20,7 +20,7 @@ from bgai.network.config import NetworkConfig
 from bgai.processors import usable_cores
 from bgai.types import Precision, RgbImage, Size, Tiles
 
-_BYTES_PER_PIXEL: Mapping[Precision, int] = {"float32": 5_300, "half": 3_500}
+_BYTES_PER_PIXEL: Mapping[Precision, int] = {"float32": 5_500, "half": 3_700}
 
 
 class NativeEngine:
@@ -78,8 +78,8 @@ class NativeEngine:
         height, width = size = image.shape[:2]
         with self._running(size):
             result = np.empty((height * self.scale, width * self.scale, 3), np.uint8)
-            is_whole = self._run(self._library.enlarge_pixels, np.ascontiguousarray(image), result, size)
-        return result if is_whole else None
+            is_finite = self._run(self._library.enlarge_pixels, np.ascontiguousarray(image), result, size)
+        return result if is_finite else None
 
     def release(self) -> None:
         with self._lock:
@@ -99,12 +99,13 @@ class NativeEngine:
             except MemoryError as error:
                 raise run_error(error, "the engine native", size) from error
 
-    def _run(self, function: Callable[..., bool | None], tile: NDArray[Any], result: NDArray[Any], size: Size) -> bool:
+    def _run(self, enlarge: Callable[..., bool], tile: NDArray[Any], result: NDArray[Any], size: Size) -> bool:
         threads = usable_cores()
         self._memory = _at_least(self._library.memory_size(*size, self._half, threads), self._memory)
-        memory = np.frombuffer(self._memory, np.uint8)
-        arrays = (array.ctypes.data for array in (self._weights, tile, result, memory))
-        return bool(function(self.scale, *arrays, *size, self._half, threads))
+        # Nothing that refers to the memory may live on, in a traceback for instance: it could not be freed or grow.
+        memory = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
+        arrays = (array.ctypes.data for array in (self._weights, tile, result))
+        return enlarge(self.scale, *arrays, memory, *size, self._half, threads)
 
 
 def _at_least(size: int, memory: mmap.mmap | None) -> mmap.mmap:

@@ -118,9 +118,9 @@ def open_library(file: Path) -> ctypes.CDLL:
         library = ctypes.CDLL(str(file))
     except OSError as error:
         raise EngineError(f"{file}: the engine native cannot be loaded: {error}; {_OTHERWISE}") from error
-    for enlarge, result in ((library.enlarge_planes, None), (library.enlarge_pixels, ctypes.c_bool)):
+    for enlarge in (library.enlarge_planes, library.enlarge_pixels):
         enlarge.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 4, *[ctypes.c_int] * 2, ctypes.c_bool, ctypes.c_int]
-        enlarge.restype = result
+        enlarge.restype = ctypes.c_bool
     library.memory_size.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_bool, ctypes.c_int]
     library.memory_size.restype = library.weights_size.restype = ctypes.c_long
     library.weights_size.argtypes = [ctypes.c_int]

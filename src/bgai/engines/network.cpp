@@ -136,13 +136,15 @@ class Team {
     bool shared_out = false, phase = false;
 
   public:
+    explicit Team(int most_threads) { left.reserve(most_threads); }
     void open(int threads) {
         left.resize(threads);
         missing = threads;
     }
 
-    // One of `count` rows or bands for a thread, -1 if there is none: the next of its own ones; after them the second
-    // half of what the slowest thread has left, at least `least`, whose processor may be busy with something else.
+    // One of `count` rows or bands for a thread, -1 if there is none: the next of its own. After them it takes over the
+    // second half of what the slowest thread has left, if that is at least `least`: that thread's processor may be busy
+    // with something else.
     int take(int thread, long count, int least) {
         const std::lock_guard<std::mutex> lock(mutex);
         const long threads = left.size();
@@ -186,7 +188,7 @@ constexpr int MAPS[4] = {16 * 16, 16 * 4, 4 * 16, 8 * 8};
 struct Picture {
     int height, width;  // before padding
     int H, W, step;
-    int thread, threads;
+    int thread;
     Team *team;
     float *images[IMAGES];
     bool half;                      // whether the maps hold float16
@@ -555,9 +557,9 @@ void attend_windows(const Attention<d> &weights, const Rows &rows, const Buffers
 // The rows or bands of a step that this thread computes, one after another.
 struct Turn {
     const Picture &picture;
-    int count, least;  // that are worth a new start
+    int count, least;      // how many there are; how many at least are taken over from another thread
     int index = -1;
-    bool follows = false;  // whether this thread has computed the one before just now
+    bool follows = false;  // whether this thread has just computed the one before
 
     bool next() {
         const int before = index;
@@ -567,8 +569,8 @@ struct Turn {
     }
 };
 
-Turn own_bands(const Picture &picture) { return {picture, picture.H / BAND, 1}; }
-Turn own_rows(const Picture &picture) { return {picture, picture.height, BAND / 2}; }
+Turn bands(const Picture &picture) { return {picture, picture.H / BAND, 1}; }
+Turn rows(const Picture &picture) { return {picture, picture.height, BAND / 2}; }
 
 // One attention, whose outputs begin at a channel. `source` writes a row of its inputs.
 template <int h, int w, int d, class Source>
@@ -577,7 +579,7 @@ void attention(const Attention<d> &weights, int channel, char *maps, const Pictu
     Memory memory(picture);
     Buffers<d> band(step, memory);
     float *const scratch = memory.take(2 * CHANNELS * step);
-    for (Turn turn = own_bands(picture); turn.next();) {
+    for (Turn turn = bands(picture); turn.next();) {
         const Rows rows(turn.index, picture.shifted ? h / 2 : 0, picture.H);
         if (turn.follows) band.advance();
         for (int row = turn.follows ? 2 * REACH : 0; row < rows.count(); row++) {
@@ -601,7 +603,8 @@ void attention(const Attention<d> &weights, int channel, char *maps, const Pictu
     picture.team->wait();
 }
 
-// A row near the end of one thread's bands may be written by another thread too, with the same numbers.
+// Where one thread's bands end, a row of GATED is written by two threads, with the same numbers: nothing reads it
+// before the step ends.
 void broadcast_attention(const Block &weights, int features, const Picture &picture, char *maps) {
     attention<16, 16>(weights.broadcast, 0, maps, picture, [&](int row, float *out, float *normed) {
         normalise(picture.at(features, row), normed, picture);
@@ -625,7 +628,7 @@ void local_attention(const Block &weights, int index, const Picture &picture, ch
 
 void add_projection(const Block &weights, int features, const Picture &picture) {
     float *const projected = Memory(picture).take(CHANNELS * picture.step);
-    for (Turn turn = own_rows(picture); turn.next();) {
+    for (Turn turn = rows(picture); turn.next();) {
         convolve(weights.project, picture.at(ATTENDED, turn.index), projected, picture);
         add(projected, picture.at(features, turn.index), picture);
     }
@@ -673,7 +676,7 @@ void mlp(const Block &weights, int features, int out, int residual, const Pictur
     Memory memory(picture);
     Ring wide(WIDE, step, 2 * REACH + 1, memory), once(PART, step, 3, memory);
     float *const normed = memory.take(CHANNELS * step), *const mixed = memory.take(WIDE * step);
-    for (Turn turn = own_rows(picture); turn.next();) {
+    for (Turn turn = rows(picture); turn.next();) {
         const int warm_up = turn.follows ? 0 : 2 * REACH;
         for (int row = turn.index - warm_up; row <= turn.index; row++) {
             const int middle = row + 1, ahead = row + REACH;
@@ -707,7 +710,7 @@ void mix(const Mixing &weights, int image, const Picture &picture, Finish finish
     Ring tall(SLICE, step, 2 * FAR + 1, memory), wide(SLICE, step, 1, memory);
     Ring near(SLICE, step, 3, memory), once(SLICE, step, 3, memory);
     float *const mixed = memory.take(2 * CHANNELS * step);
-    for (Turn turn = own_rows(picture); turn.next();) {
+    for (Turn turn = rows(picture); turn.next();) {
         const int warm_up = turn.follows ? 0 : 2 * FAR;
         for (int row = turn.index - warm_up; row <= turn.index; row++) {
             const int middle = row + 1, ahead = row + 2;
@@ -801,8 +804,10 @@ void shuffle(int scale, const float *row, Sample *out, const Picture &picture) {
 
 // What a picture and its enlargement are made of.
 struct Format {
+    static constexpr int SCRATCH = 9;  // rows of numbers that a thread lends to `write`
+
     virtual void read(int row, int c, float mean, float *out, const Picture &picture) const = 0;
-    // `colours` are 3 * scale * scale channels, and may be changed; `scratch` is memory.
+    // `colours` are 3 * scale * scale channels, and may be changed.
     virtual void write(int scale, int row, float *colours, float *scratch, const Picture &picture) const = 0;
 };
 
@@ -826,11 +831,10 @@ struct Planes : Format {
 struct Pixels : Format {
     const unsigned char *lr;
     unsigned char *sr;
-    std::atomic<bool> *overflows;  // set if there are numbers whose sum might
+    std::atomic<bool> *overflows;  // set if a number exceeds 2^64, so that a sum could overflow
 
     static constexpr float OVERSHOOT = 2, LUMA[3] = {0.299f, 0.587f, 0.114f};
     static constexpr int LARGE = 0x5f800000;  // the bits of 2^64
-    static constexpr long scratch(long step) { return 9 * step; }  // 6 and 1 for each pixel, and 7 bytes
 
     Pixels(const unsigned char *lr, unsigned char *sr, std::atomic<bool> *overflows)
         : lr(lr), sr(sr), overflows(overflows) {}
@@ -841,6 +845,7 @@ struct Pixels : Format {
     }
 
     // For each pixel of a row, the range of its colours, 3 and 3 numbers, and whether the source is grey around it.
+    // `bytes` are 7 for each pixel.
     void find_bounds(int row, float *bounds, int *is_grey, unsigned char *bytes, const Picture &picture) const {
         const int width = picture.width;
         const unsigned char *above = at(row - 1, picture), *here = at(row, picture), *below = at(row + 1, picture);
@@ -896,7 +901,7 @@ struct Pixels : Format {
             }
         for (int i = 0; i < LANES; i++)
             if (large[i]) *overflows = true;
-        shuffle(scale, colours, sr + row * picture.width * (3 * phases), picture);
+        shuffle(scale, colours, sr + long(row) * picture.width * (3 * phases), picture);
     }
 };
 
@@ -912,7 +917,7 @@ void compute(const Network<SCALE> &weights, const Format &format, Picture pictur
     picture.team->wait();
     const auto shallow = [&](int row, float *out) { convolve(weights.shallow, picture.at(LR, row), out, picture); };
     int input = FIRST, output = THIRD;
-    for (Turn turn = own_rows(picture); turn.next();) {
+    for (Turn turn = rows(picture); turn.next();) {
         shallow(turn.index, picture.at(input, turn.index));
         crop(picture.at(input, turn.index), CHANNELS, picture);
     }
@@ -932,8 +937,8 @@ void compute(const Network<SCALE> &weights, const Format &format, Picture pictur
     });
     Memory memory(picture);
     float *const colours = memory.take(3 * SCALE * SCALE * picture.step);
-    float *const scratch = memory.take(Pixels::scratch(picture.step));
-    for (Turn turn = own_rows(picture); turn.next();) {
+    float *const scratch = memory.take(Format::SCRATCH * picture.step);
+    for (Turn turn = rows(picture); turn.next();) {
         convolve(weights.head, picture.at(SECOND, turn.index), colours, picture);
         format.write(SCALE, turn.index, colours, scratch, picture);
     }
@@ -949,24 +954,24 @@ void run(const float *weights, const Format &format, Picture picture, float *mem
         own.memory = memory + thread * thread_size(picture.step);
         compute(own_weights, format, own);
     };
-    Team team;
+    Team team(threads);
     picture.team = &team;
-    picture.threads = 1;
+    int started = 1;
     std::mutex counting;  // held until it is known how many threads there are
     std::vector<std::thread> others;
     counting.lock();
     try {
-        while (picture.threads < threads) {
-            others.emplace_back([&, thread = picture.threads] {
+        while (started < threads) {
+            others.emplace_back([&, thread = started] {
                 counting.lock();
                 counting.unlock();
                 start(thread);
             });
-            picture.threads++;
+            started++;
         }
     } catch (const std::exception &) {  // the system gives no more threads
     }
-    team.open(picture.threads);
+    team.open(started);
     counting.unlock();
     start(0);
     for (std::thread &other : others) other.join();
@@ -1006,12 +1011,13 @@ extern "C" long weights_size(int scale) {
 }
 
 // Enlarges `Planes`. Maps are kept in float16 if `half`.
-extern "C" void enlarge_planes(int scale, const float *weights, const float *lr, float *sr, float *memory, int height,
+extern "C" bool enlarge_planes(int scale, const float *weights, const float *lr, float *sr, float *memory, int height,
                                int width, bool half, int threads) {
     enlarge(scale, weights, Planes(lr, sr), memory, Picture(height, width, half), threads);
+    return true;
 }
 
-// Enlarges `Pixels`, 8 at least on one side; false if there are numbers whose sum might overflow.
+// Enlarges `Pixels`, 8 at least on one side; false if a number exceeds 2^64.
 extern "C" bool enlarge_pixels(int scale, const float *weights, const unsigned char *lr, unsigned char *sr,
                                float *memory, int height, int width, bool half, int threads) {
     std::atomic<bool> overflows{false};

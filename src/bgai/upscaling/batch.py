@@ -270,7 +270,7 @@ def run_jobs(
     """Enlarge pictures, and yield what became of each in the order of the jobs.
 
     The tiles of one picture are enlarged at a time, while others are read and written; a large picture has the memory
-    to itself. The engine keeps its memory from one picture to the next of the same size.
+    to itself. The engine keeps its memory from one picture to the next.
 
     Args:
         jobs: Of a plan.

@@ -1,6 +1,7 @@
 """Keeps patterns out of flat areas, and colour out of grey ones, that the source of an enlarged picture does not have.
 
 Both rules depend only on the 3 x 3 source pixels around an output pixel, so tiles give the same as the whole image.
+For 8-bit RGB, `bgai/engines/network.cpp` has the same rules: what is changed here has to be changed there.
 Dimensions: h x w source pixels, s the scale.
 """
 

@@ -81,7 +81,8 @@ def plan_tiles(
     Args:
         height: Pixels of the image.
         width: The same.
-        pixels: Room in memory, in pixels of a tile: for one tile, and for the output of a row of tiles.
+        pixels: Room in memory, in pixels of a tile that the network has padded: for one tile, and for the output of a
+            row of tiles.
         halo: As for `plan_spans`.
         pixels_per_row: How much of this room each kept row of pixels takes.
         most: Pixels of the largest tile, however much room there is.
@@ -92,15 +93,20 @@ def plan_tiles(
     most = pixels if most is None else min(pixels, most)
     best: tuple[list[Span], list[Span]] | None = None
     cost = 0
-    for tile_height in range(least, max(min(height, most // least), least) + GRID, GRID):
+    highest = max(min(height, most // min(least, _padded(width))), least)
+    for tile_height in range(least, highest + GRID, GRID):
         rows = plan_spans(height, tile_height, halo)
         strip = pixels_per_row * max(span.keep_stop - span.keep_start for span in rows)
         room = min(int(pixels - strip), most)
-        tile_width = max((room // rows[0].length - width % GRID) // GRID * GRID, least)
+        tile_width = max(room // _padded(rows[0].length) // GRID * GRID - _padded(width % GRID), least)
         columns = plan_spans(width, tile_width, halo)
-        area = rows[0].length * columns[0].length
+        area = _padded(rows[0].length) * _padded(columns[0].length)
         total = len(rows) * len(columns) * area
         if best is None or (area <= room and (total < cost or cost == 0)):
             best, cost = (rows, columns), total if area <= room else 0
     assert best is not None
     return best
+
+
+def _padded(length: int) -> int:
+    return -(-length // GRID) * GRID

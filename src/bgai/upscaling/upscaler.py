@@ -34,7 +34,7 @@ class Sharing:
     turn: threading.Lock = field(default_factory=threading.Lock)
     """Held by the one picture whose tiles are enlarged, so that another size does not take their memory."""
     keeps_memory: bool = False
-    """Whether an engine keeps its working memory after a picture, for the next one of this size."""
+    """Whether an engine keeps its working memory after a picture, for the next one."""
 
 
 class Upscaler:
@@ -256,10 +256,10 @@ class Upscaler:
 
     def _enlarge_rgb8(self, tile: NDArray[Any]) -> NDArray[Any] | None:
         """h x w x 3 to sh x sw x 3, the short way; None for what has to go the long one."""
-        if not isinstance(self.engine, Rgb8Engine) or max(tile.shape[:2]) < SMALL:
-            return None
         is_rgb8 = tile.dtype == np.uint8 and tile.shape[2:] == (3,)
-        return self.engine.enlarge_rgb8(tile) if is_rgb8 else None
+        if is_rgb8 and max(tile.shape) >= SMALL and isinstance(self.engine, Rgb8Engine):
+            return self.engine.enlarge_rgb8(tile)
+        return None
 
     def _enlarge(self, tile: Tiles, count: int) -> Plane:
         """1 x 3 x h x w to 3 x sh x sw."""
