@@ -20,6 +20,7 @@ from bgai.errors import EngineError
 from bgai.network.config import NetworkConfig
 from bgai.network.model import BGAI
 from bgai.types import Precision, RgbImage, Size, Tiles
+from bgai.upscaling.memory_plan import PROCESS_BASE, plan_for_memory
 from bgai.upscaling.pixels import enlarge_pixels
 from bgai.weights.checkpoint import load_network
 from bgai.weights.reading import read_weights
@@ -118,6 +119,16 @@ def test_a_pixel_takes_as_much_memory_as_it_says(precision: Precision, size: Siz
     of_pictures = 4 * height * width * 3 * (running.scale**2 + 1)
     taken = running._library.memory_size(height, width, precision == "half", threads) + of_pictures
     assert 0.85 < taken / (height * width) / running.bytes_per_pixel < 1
+
+
+@pytest.mark.parametrize("size", [(1, 30000), (30000, 1), (30000, 17), (20000, 40), (9000, 70), (3000, 2500)])
+@pytest.mark.parametrize("memory", [2**30, 2**32])
+def test_tiles_of_any_shape_fit_into_the_memory(memory: int, size: Size) -> None:
+    running = engine()
+    image = np.broadcast_to(np.uint8(0), (*size, 3))
+    rows, columns = plan_for_memory(image, running, 48, memory)
+    taken = running._library.memory_size(rows[0].length, columns[0].length, False, 64)
+    assert taken < memory - PROCESS_BASE
 
 
 def nearly_flat(height: int, width: int) -> RgbImage:

@@ -93,14 +93,14 @@ def plan_tiles(
     most = pixels if most is None else min(pixels, most)
     best: tuple[list[Span], list[Span]] | None = None
     cost = 0
-    highest = max(min(height, most // min(least, _padded(width))), least)
+    highest = max(min(height, most // min(least, _width_in_memory(width))), least)
     for tile_height in range(least, highest + GRID, GRID):
         rows = plan_spans(height, tile_height, halo)
         strip = pixels_per_row * max(span.keep_stop - span.keep_start for span in rows)
         room = min(int(pixels - strip), most)
         tile_width = max(room // _padded(rows[0].length) // GRID * GRID - _padded(width % GRID), least)
         columns = plan_spans(width, tile_width, halo)
-        area = _padded(rows[0].length) * _padded(columns[0].length)
+        area = _padded(rows[0].length) * _width_in_memory(columns[0].length)
         total = len(rows) * len(columns) * area
         if best is None or (area <= room and (total < cost or cost == 0)):
             best, cost = (rows, columns), total if area <= room else 0
@@ -110,3 +110,8 @@ def plan_tiles(
 
 def _padded(length: int) -> int:
     return -(-length // GRID) * GRID
+
+
+def _width_in_memory(width: int) -> int:
+    """Rows of less than 64 pixels take as much memory as one of 64, because engines leave room between rows."""
+    return max(_padded(width), 4 * GRID)
