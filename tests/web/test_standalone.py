@@ -57,7 +57,10 @@ def bytes_of(pixels: NDArray[np.uint8]) -> list[int]:
     return list(image.tobytes())
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (100, 75), (300, 451), (1080, 1920), (700, 4001), (4000, 6000)])
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [(1, 1), (100, 75), (300, 451), (1080, 1920), (700, 4001), (4000, 6000), (1, 30000), (30000, 1)],
+)
 @pytest.mark.parametrize("scale", [2, 4])
 @pytest.mark.parametrize("channels", [3, 4])
 def test_tiles_are_those_of_the_command(scripts: Page, height: int, width: int, scale: int, channels: int) -> None:

@@ -24,21 +24,25 @@ export function planSpans(length, tile, halo) {
   ));
 }
 
+const padded = (length) => Math.ceil(length / GRID) * GRID;
+// Rows of less than 64 pixels take as much memory as one of 64, because engines leave room between rows.
+const widthInMemory = (width) => Math.max(padded(width), 4 * GRID);
+
 // Rows and columns of the tiles that read the fewest pixels in all.
 export function planTiles(height, width, pixels, halo, pixelsPerRow = 0, limit = Infinity) {
   const least = 2 * halo + GRID;
   const most = Math.min(pixels, limit);
   let best = null;
   let cost = 0;
-  const highest = Math.max(Math.min(height, Math.floor(most / least)), least);
+  const highest = Math.max(Math.min(height, Math.floor(most / Math.min(least, widthInMemory(width)))), least);
   for (let tileHeight = least; tileHeight < highest + GRID; tileHeight += GRID) {
     const rows = planSpans(height, tileHeight, halo);
     const strip = pixelsPerRow * Math.max(...rows.map((span) => span.keepStop - span.keepStart));
     const room = Math.min(Math.trunc(pixels - strip), most);
-    const tileRows = rows[0].stop - rows[0].start;
-    const fitting = Math.floor((Math.floor(room / tileRows) - (width % GRID)) / GRID) * GRID;
+    const tileRows = padded(rows[0].stop - rows[0].start);
+    const fitting = Math.floor(room / tileRows / GRID) * GRID - padded(width % GRID);
     const columns = planSpans(width, Math.max(fitting, least), halo);
-    const area = tileRows * (columns[0].stop - columns[0].start);
+    const area = tileRows * widthInMemory(columns[0].stop - columns[0].start);
     const total = rows.length * columns.length * area;
     if (!best || (area <= room && (total < cost || cost === 0))) {
       best = { rows, columns };
